@@ -1,0 +1,35 @@
+# Everything starts from `python3` (3.11 or newer) and `make`; the virtual environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT ?= demo
+WORKERS ?= 2
+
+.PHONY: demo test check docs benchmarks clean
+
+demo: $(STAMP)
+	$(BIN)/feyngd predict --out $(OUT)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
+benchmarks: $(STAMP)
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,mean,rounds
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "feyngd needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[plotting,fast,tests,docs]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) $(OUT) site

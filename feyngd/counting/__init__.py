@@ -1,0 +1,12 @@
+"""Counting: the placements of a diagram in a spacetime."""
+
+from ._count import BASES as BASES
+from ._count import check_basis as check_basis
+from ._count import count_embeddings as count_embeddings
+from ._count import count_ratio as count_ratio
+from ._count import embeddings as embeddings
+from ._count import symbol_sizes as symbol_sizes
+from ._ratio import Ratio as Ratio
+from ._ratio import constant as constant
+from ._ratio import inverse_size as inverse_size
+from ._sanity import sanity_check as sanity_check

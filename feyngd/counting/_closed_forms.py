@@ -1,0 +1,200 @@
+"""Closed forms of embedding counts for every sampling scheme.
+
+A diagram enters with its root taken out: a forest of non-root nodes, each a gradient step, with a partition into P
+parts. The count is a sum over weak orders — of nodes by time or epoch, of parts by batch — and each sum is a
+down-set recursion over exact polynomials. Sizes that are known numbers cut the recursion short; the others stay symbols.
+All forms hold for N ≥ P.
+
+References:
+    Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3; the sums over weak orders are the project's own.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
+
+from sympy.polys.rings import PolyElement
+
+from ..diagrams import Diagram
+from . import _ratio
+from ._chains import chain_sums
+from ._falling_sum import FallingSum
+from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sampling scheme and those of its sizes that are numbers; `None` stands for a symbol.
+
+    `in_steps` says whether the length is given by the number of steps T or of epochs E.
+    """
+
+    sampling: str
+    N: int | None
+    B: int | None
+    E: int | None
+    T: int | None
+    in_steps: bool
+
+
+def closed_form(diagram: Diagram, grid: Grid) -> Ratio:
+    """Return the expected number of embeddings of a diagram, whatever its root is tied to."""
+    alone = diagram.untie_root() if diagram.is_root_tied else diagram
+    if alone.order == 0:
+        return _ratio.ONE
+    if grid.N is not None and len(alone.parts) - 1 > grid.N:
+        return _ratio.ZERO
+    return _closed_form(alone, grid)
+
+
+@lru_cache(maxsize=1 << 15)
+def _closed_form(diagram: Diagram, grid: Grid) -> Ratio:
+    return _SCHEMES[grid.sampling](diagram, grid)
+
+
+def _children_before(diagram: Diagram) -> list[int]:
+    """For every non-root node, numbered from 0, the mask of the nodes that come just before it: its children."""
+    return [sum(1 << (child - 1) for child in diagram.children[node]) for node in range(1, diagram.order + 1)]
+
+
+def _choose(length: PolyElement, before: list[int], max_blocks: int | None) -> PolyElement:
+    """Count the strictly order-preserving maps to `length` times: Σ over strict weak orders of C(length, blocks)."""
+    sums = chain_sums(before, lambda block: 1, 1, max_blocks=max_blocks)
+    return sum((binomial(length, k) * ways for k, ways in sums.items()), RING.zero)
+
+
+def _full_batch(diagram: Diagram, grid: Grid) -> Ratio:
+    """N^(P) Σ_w C(T, |w|) over strict weak orders w of the nodes by time."""
+    times = _choose(ring_size(grid.T, _ratio.T), _children_before(diagram), grid.T)
+    return Ratio.make(falling(ring_size(grid.N, _ratio.N), len(diagram.parts) - 1) * times)
+
+
+def _fixed(diagram: Diagram, grid: Grid) -> Ratio:
+    """Σ over the set of edges whose two ends share an epoch of (epoch maps) × (batch assignments of the parts).
+
+    Ends in one epoch need the child's batch to be strictly earlier; ends in different epochs leave the batches free.
+    """
+    epochs = ring_size(grid.E, _ratio.E)
+    inner = [node for node in range(1, diagram.order + 1) if diagram.parents[node]]
+    total = RING.zero
+    for chosen in range(1 << len(inner)):
+        same_epoch = {node for i, node in enumerate(inner) if chosen >> i & 1}
+        arcs = {(diagram.labels[node] - 1, diagram.labels[diagram.parents[node]] - 1) for node in same_epoch}
+        batches = _batch_assignments(len(diagram.parts) - 1, frozenset(arcs), grid.N, grid.B)
+        if batches:
+            total += batches * _choose(epochs, _contract(diagram, same_epoch), grid.E)
+    return Ratio.make(total)
+
+
+def _contract(diagram: Diagram, merged: set[int]) -> list[int]:
+    """Merge these nodes into their parents; return the masks of what comes before what is left."""
+    top = list(range(diagram.order + 1))
+    for node in sorted(merged):  # parents precede children
+        top[node] = top[diagram.parents[node]]
+    names = {node: i for i, node in enumerate(sorted(set(top[1:])))}
+    before = [0] * len(names)
+    for node, i in names.items():
+        if diagram.parents[node]:
+            before[names[top[diagram.parents[node]]]] |= 1 << i
+    return before
+
+
+@lru_cache(maxsize=1 << 16)
+def _batch_assignments(parts: int, arcs: frozenset[tuple[int, int]], N: int | None, B: int | None) -> PolyElement:
+    """Σ over weak orders of the parts by batch of C(N/B, k) Π B^(block size); each arc's first part comes first."""
+    before = [0] * parts
+    for child, parent in arcs:
+        if child == parent:
+            return RING.zero
+        before[parent] |= 1 << child
+    points, batch = ring_size(N, _ratio.N), ring_size(B, _ratio.B)
+    # One factor of B from every block makes C(N/B, k) B^k a polynomial; falling(B − 1, b − 1) is what is left of B^(b).
+    weights = [RING.one] + [falling(batch - 1, size - 1) for size in range(1, parts + 1)]
+    sums = chain_sums(before, lambda block: weights[block.bit_count()], RING.one)
+    return sum((scaled_binomial(points, batch, k) * value for k, value in sums.items()), RING.zero)
+
+
+def _reshuffled(diagram: Diagram, grid: Grid) -> Ratio:
+    """N^(P) Σ over weak orders of the nodes by epoch of C(E, k) Π_epochs (batch assignments of its Q parts) / N^(Q)."""
+    labels, parents = diagram.labels, diagram.parents
+    epochs = ring_size(grid.E, _ratio.E)
+
+    def epoch(block: int) -> FallingSum:
+        members = [node for node in range(1, diagram.order + 1) if block >> (node - 1) & 1]
+        present = {label: i for i, label in enumerate(dict.fromkeys(labels[node] for node in members))}
+        arcs = frozenset(
+            (present[labels[node]], present[labels[parents[node]]])
+            for node in members
+            if parents[node] and block >> (parents[node] - 1) & 1
+        )
+        return FallingSum({(len(present),): _batch_assignments(len(present), arcs, grid.N, grid.B)})
+
+    sums = chain_sums(_children_before(diagram), epoch, _ONE, strict=False, max_blocks=grid.E)
+    total = FallingSum({})
+    for k, value in sums.items():
+        total += value * FallingSum({(): binomial(epochs, k)})
+    return _times_choices_of_points(total, diagram, grid)
+
+
+def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
+    """N^(P) Σ over strict weak orders of the nodes by time of C(T, k) Π_steps Σ_j Π S2(group, j) B^(slots) / N^slots.
+
+    The nodes of one part at one time are spread over j slots of the batch that drew the same point.
+    """
+    points, batch, labels = ring_size(grid.N, _ratio.N), ring_size(grid.B, _ratio.B), diagram.labels
+
+    def step(block: int) -> FallingSum:
+        groups: dict[int, int] = {}
+        for node in range(1, diagram.order + 1):
+            if block >> (node - 1) & 1:
+                groups[labels[node]] = groups.get(labels[node], 0) + 1
+        ways = {0: 1}
+        for group in groups.values():
+            ways = _spread(ways, group)
+        # With the length in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
+        return FallingSum(
+            {
+                (1,) * slots: (falling(batch, slots) if grid.in_steps else falling(batch - 1, slots - 1)) * count
+                for slots, count in ways.items()
+            }
+        )
+
+    sums = chain_sums(_children_before(diagram), step, _ONE, max_blocks=grid.T)
+    total = FallingSum({})
+    for k, value in sums.items():
+        if grid.in_steps:
+            times = binomial(ring_size(grid.T, _ratio.T), k)
+        else:
+            times = scaled_binomial(ring_size(grid.E, _ratio.E) * points, batch, k)
+        total += value * FallingSum({(): times})
+    return _times_choices_of_points(total, diagram, grid)
+
+
+def _times_choices_of_points(total: FallingSum, diagram: Diagram, grid: Grid) -> Ratio:
+    choices = falling(ring_size(grid.N, _ratio.N), len(diagram.parts) - 1)
+    return total.collect(grid.N) * Ratio.make(choices)
+
+
+def _spread(ways: dict[int, int], group: int) -> dict[int, int]:
+    spread: dict[int, int] = {}
+    for used, count in ways.items():
+        for slots in range(1, group + 1):
+            spread[used + slots] = spread.get(used + slots, 0) + count * _stirling(group, slots)
+    return spread
+
+
+@lru_cache(maxsize=None)
+def _stirling(n: int, k: int) -> int:
+    """Stirling number of the second kind: the partitions of n things into k blocks."""
+    if n == 0 or k == 0:
+        return int(n == k)
+    return sum(comb(n - 1, i) * _stirling(i, k - 1) for i in range(n))
+
+
+_ONE = FallingSum({(): RING.one})
+_SCHEMES = {
+    "full-batch": _full_batch,
+    "fixed": _fixed,
+    "reshuffled": _reshuffled,
+    "with-replacement": _with_replacement,
+}

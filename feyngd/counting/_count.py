@@ -1,0 +1,131 @@
+"""Counting the placements of a diagram in a spacetime."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import sympy
+
+from ..diagrams import Diagram
+from ..errors import ArgumentError, SpacetimeError
+from ..spacetimes import Spacetime
+from . import _ratio
+from ._closed_forms import Grid, closed_form
+from ._listing import count_on_batches, list_embeddings
+from ._ratio import Ratio, constant
+
+BASES = ("moment", "cumulant")
+
+
+def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment") -> sympy.Expr:
+    """Count the placements of a diagram in a spacetime.
+
+    An *embedding* maps the non-root nodes to cells (n, t), datapoint n in the batch of step t, such that every child is
+    strictly earlier than its parent, and two nodes share the datapoint if and only if they are in the same part. The root
+    comes after all steps and is not placed, so what it is tied to does not matter here. In the cumulant basis
+    different parts may share a datapoint too. Placements are counted as labelled maps; a point listed twice in a batch
+    is two cells; for random batches the result is the expected number.
+
+    Args:
+        diagram: the diagram.
+        spacetime: where to place it; sizes may be symbols.
+        basis: "moment" or "cumulant".
+
+    Returns:
+        An exact integer or rational number on a concrete spacetime — 0 if there are fewer points than parts — and
+        an exact rational function of its symbols on a symbolic one, valid for N ≥ the number of non-root parts.
+
+    Raises:
+        ArgumentError: the basis is unknown.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3 and Theorem 1.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> from sympy import symbols
+        >>> N, E = symbols("N E", integer=True, positive=True)
+        >>> fd.count_embeddings(fd.Diagram.parse("[a[a]]"), fd.Spacetime.sgd(N=N, E=E, sampling="fixed")).factor()
+        E*N*(E - 1)/2
+        >>> fd.count_embeddings(fd.Diagram.parse("[a b]"), fd.Spacetime.sgd(N=3))
+        6
+    """
+    check_basis(basis)
+    return count_ratio(diagram, spacetime, basis=basis).as_expr(symbol_sizes(spacetime))
+
+
+def check_basis(basis: str) -> None:
+    """Raise `ArgumentError` unless the basis is known."""
+    if basis not in BASES:
+        raise ArgumentError(f"Unknown basis {basis!r}. Known: 'moment', 'cumulant'.")
+
+
+def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
+    """Return the expressions that stand for the generators N, B, E, T of the ring of counts."""
+    epochs = spacetime.T if spacetime.E is None else spacetime.E
+    return {"N": spacetime.N, "B": spacetime.B, "E": epochs, "T": spacetime.T}
+
+
+def count_ratio(
+    diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", averaging: bool = False
+) -> Ratio:
+    """Return the count as a `Ratio`.
+
+    With `averaging` every cell is weighted by B / (size of its batch), which differs from 1 only for explicit batches of
+    different sizes: each step averages over its own batch, while the series divides by B.
+    """
+    if basis == "cumulant":
+        total = _ratio.ZERO
+        for coarse, times in diagram.untie_root().coarsenings().items():
+            total += count_ratio(coarse, spacetime, averaging=averaging).scale(times)
+        return total
+    if spacetime.explicit is not None:
+        weights = [Fraction(int(spacetime.B), len(batch)) for batch in spacetime.explicit] if averaging else None
+        return constant(count_on_batches(diagram, spacetime.explicit, int(spacetime.N), weights))
+    return closed_form(diagram, _grid(spacetime))
+
+
+def _grid(spacetime: Spacetime) -> Grid:
+    def number(size: sympy.Expr | None) -> int | None:
+        return int(size) if size is not None and size.is_Integer else None
+
+    in_steps = spacetime.E is None or spacetime.sampling == "full-batch" or bool(spacetime.T.is_Integer)
+    return Grid(
+        spacetime.sampling,
+        *(number(size) for size in (spacetime.N, spacetime.B, spacetime.E, spacetime.T)),
+        in_steps=in_steps,
+    )
+
+
+def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tuple[int, int]]]:
+    """Iterate over the embeddings of a diagram in a concrete spacetime.
+
+    Args:
+        diagram: the diagram.
+        spacetime: a concrete spacetime whose batches are not random. One reshuffled epoch is allowed too: all its
+            orders have equally many embeddings, and the order 0, 1, 2, … stands for them.
+
+    Yields:
+        Maps from the non-root nodes to cells (datapoint, step), in the moment basis: nodes share a datapoint if and only
+        if they share a part. Cells that a batch lists twice come up twice.
+
+    Raises:
+        SpacetimeError: the spacetime has symbols or random batches.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> list(fd.embeddings(fd.Diagram.parse("[a[b]]"), fd.Spacetime.sgd(N=2)))
+        [{1: (1, 1), 2: (0, 0)}]
+    """
+    spacetime.require_concrete("Embeddings are listed")
+    if spacetime.is_random:
+        raise SpacetimeError(
+            f"The batches are random ({spacetime}), so there is no one list of embeddings. List those of one run with "
+            "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
+        )
+    return list_embeddings(diagram.untie_root(), _run(spacetime))
+
+
+def _run(spacetime: Spacetime) -> list[list[int]]:
+    if spacetime.sampling == "reshuffled":
+        spacetime = Spacetime.sgd(spacetime.N, spacetime.B, spacetime.E, sampling="fixed")
+    return spacetime.batches()

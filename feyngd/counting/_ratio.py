@@ -1,0 +1,133 @@
+"""Exact rational functions of N, B, E, T whose denominators are powers of B and of N, N−1, N−2, …
+
+Every embedding count and every coefficient of a series has this form. Keeping the denominator factored makes the
+canonical form a matter of trial division by linear factors, without polynomial gcds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import factorial
+
+import sympy
+from sympy.polys.domains import QQ
+from sympy.polys.rings import PolyElement, ring
+
+RING, N, B, E, T = ring("N,B,E,T", QQ)
+_FACTOR_B = -1  # the denominator key of B; key i ≥ 0 stands for N − i
+Sizes = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A polynomial over Π (N − i)^power and B^power, in lowest terms.
+
+    Make one with `Ratio.make`, which reduces.
+    """
+
+    numerator: PolyElement
+    denominator: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def make(cls, numerator: PolyElement, denominator: Mapping[int, int] | None = None) -> "Ratio":
+        """Make a ratio and reduce it to lowest terms."""
+        if not numerator:
+            return ZERO
+        left = {}
+        for key, power in (denominator or {}).items():
+            factor = _factor(key)
+            while power > 0:
+                quotient, remainder = divmod(numerator, factor)
+                if remainder:
+                    break
+                numerator, power = quotient, power - 1
+            if power:
+                left[key] = power
+        return cls(numerator, tuple(sorted(left.items())))
+
+    def __add__(self, other: "Ratio") -> "Ratio":
+        if not self.numerator:
+            return other
+        if not other.numerator:
+            return self
+        if self.denominator == other.denominator:
+            return Ratio.make(self.numerator + other.numerator, dict(self.denominator))
+        mine, theirs = dict(self.denominator), dict(other.denominator)
+        common = {key: max(mine.get(key, 0), theirs.get(key, 0)) for key in {*mine, *theirs}}
+        total = self.numerator * _missing(common, mine) + other.numerator * _missing(common, theirs)
+        return Ratio.make(total, common)
+
+    def __mul__(self, other: "Ratio") -> "Ratio":
+        denominator = dict(self.denominator)
+        for key, power in other.denominator:
+            denominator[key] = denominator.get(key, 0) + power
+        return Ratio.make(self.numerator * other.numerator, denominator)
+
+    def scale(self, factor: object) -> "Ratio":
+        """Multiply by a rational number."""
+        return Ratio.make(self.numerator * QQ(factor) if factor else RING.zero, dict(self.denominator))
+
+    def as_expr(self, sizes: Mapping[str, sympy.Expr]) -> sympy.Expr:
+        """Return the SymPy expression in lowest terms, with the given sizes in place of N, B, E, T."""
+        below = RING.one
+        for key, power in self.denominator:
+            below *= _factor(key) ** power
+        used = [sizes.get(str(symbol), symbol) for symbol in RING.symbols]
+        above, below = (poly.as_expr(*used) for poly in (self.numerator, below))
+        if all(size.is_Integer or size.is_Symbol for size in used):
+            return above / below
+        return sympy.cancel(above / below)
+
+
+def _missing(common: Mapping[int, int], mine: Mapping[int, int]) -> PolyElement:
+    product = RING.one
+    for key, power in common.items():
+        product *= _factor(key) ** (power - mine.get(key, 0))
+    return product
+
+
+@lru_cache(maxsize=None)
+def _factor(key: int) -> PolyElement:
+    return B if key == _FACTOR_B else N - key
+
+
+def constant(value: object) -> Ratio:
+    """Return a rational number as a ratio."""
+    return Ratio(RING.ground_new(QQ(value)))
+
+
+def ring_size(value: int | None, generator: PolyElement) -> PolyElement:
+    """Return the ring element of a size: its number if it is known, else its generator."""
+    return generator if value is None else RING.ground_new(QQ(value))
+
+
+def inverse_size(value: sympy.Expr, name: str) -> Ratio:
+    """Return 1/N or 1/B, where `value` is the size: its number if it is one, else the generator's inverse."""
+    if value.is_Integer:
+        return constant(QQ(1, int(value)))
+    return Ratio(RING.one, ((0 if name == "N" else _FACTOR_B, 1),))
+
+
+def falling(x: PolyElement, k: int) -> PolyElement:
+    """Return the falling factorial x (x − 1) … (x − k + 1)."""
+    product = RING.one
+    for i in range(k):
+        product *= x - i
+    return product
+
+
+def binomial(x: PolyElement, k: int) -> PolyElement:
+    """Return the polynomial x choose k."""
+    return falling(x, k) * QQ(1, factorial(k))
+
+
+def scaled_binomial(above: PolyElement, below: PolyElement, k: int) -> PolyElement:
+    """Return the polynomial `below^k · (above/below choose k)` = Π_{i<k} (above − i·below) / k!."""
+    product = RING.ground_new(QQ(1, factorial(k)))
+    for i in range(k):
+        product *= above - below * i
+    return product
+
+
+ZERO = Ratio(RING.zero)
+ONE = Ratio(RING.one)

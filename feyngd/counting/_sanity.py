@@ -1,0 +1,80 @@
+"""Closed forms against listing, on small grids."""
+
+from fractions import Fraction
+from itertools import product
+from math import factorial
+
+import sympy
+
+from ..diagrams import Diagram
+from ..errors import ArgumentError, MismatchError, SpacetimeError
+from ..spacetimes import Spacetime
+from ._count import count_embeddings
+from ._listing import list_embeddings
+
+
+def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, max_work: int = 200_000) -> int:
+    """Check the closed form of a diagram's count against listing every embedding on small grids.
+
+    Symbols of the spacetime are replaced by all numbers up to `max_size` that make a spacetime; random batches are
+    averaged over all their outcomes.
+
+    Args:
+        diagram: the diagram whose closed form is checked.
+        spacetime: the scheme; its symbols are filled in, its numbers are kept.
+        max_size: the largest number to fill in for a symbol.
+        max_work: leave out grids that take more than about this many outcomes times cells to list.
+
+    Returns:
+        The number of grids compared.
+
+    Raises:
+        MismatchError: closed form and listing differ; the message names the diagram, N, B, E and both numbers.
+        ArgumentError: no grid within `max_size` and `max_work` exists, so that nothing would be checked.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> from sympy import symbols
+        >>> N, B, E = symbols("N B E", integer=True, positive=True)
+        >>> fd.sanity_check(fd.Diagram.parse("[a a[b]]"), fd.Spacetime.sgd(N, B, E))
+        14
+    """
+    alone = diagram.untie_root()
+    symbols = sorted(spacetime.symbols, key=str)
+    formula = count_embeddings(diagram, spacetime)
+    checked = 0
+    for numbers in product(range(1, max_size + 1), repeat=len(symbols)):
+        values = dict(zip(symbols, numbers, strict=True))
+        try:
+            grid = spacetime.subs(values)
+        except SpacetimeError:
+            continue
+        if grid.N < len(alone.parts) - 1 or _work(grid, alone.order) > max_work:
+            continue
+        listed = sum(
+            (p * sum(1 for _ in list_embeddings(alone, batches)) for p, batches in grid.outcomes()), Fraction(0)
+        )
+        closed = formula.subs(values)
+        if closed != sympy.Rational(listed.numerator, listed.denominator):
+            raise MismatchError(
+                f"Closed form and listing differ for {diagram} at N={grid.N}, B={grid.B}, E={grid.E}, T={grid.T} "
+                f"({grid.sampling}): closed form {closed}, listing {listed}."
+            )
+        checked += 1
+    if not checked:
+        raise ArgumentError(
+            f"No grid of {spacetime} with sizes up to {max_size} and at least {len(alone.parts) - 1} points can be listed "
+            f"within max_work={max_work}: nothing was checked. Raise max_size or max_work, or fill in smaller numbers."
+        )
+    return checked
+
+
+def _work(grid: Spacetime, order: int) -> int:
+    """Return about how many cells are tried when the embeddings in all outcomes are listed."""
+    N, B, T = int(grid.N), int(grid.B), int(grid.T)
+    outcomes = 1
+    if grid.sampling == "with-replacement":
+        outcomes = N ** (B * T)
+    elif grid.sampling == "reshuffled":
+        outcomes = (factorial(N) // factorial(B) ** (N // B)) ** int(grid.E)
+    return outcomes * (B * T) ** order

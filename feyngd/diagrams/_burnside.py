@@ -1,0 +1,110 @@
+"""How many diagrams there are, by Burnside's lemma over the automorphisms of each tree.
+
+This shares no code with the enumeration: trees are nested tuples, and what is averaged is the number of set partitions
+that each tree automorphism leaves in place. That number depends only on the automorphism's cycle lengths, so trees are
+carried as generating functions of cycle types and no automorphism is ever listed.
+"""
+
+from collections import Counter
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations_with_replacement, product
+from math import comb, factorial
+
+from ._order import check_order
+
+CycleType = tuple[tuple[int, int], ...]  # sorted (cycle length, number of such cycles)
+
+
+def count_diagrams(order: int, *, root_tied: bool = False) -> int:
+    """Count the diagrams of an order without listing them.
+
+    Args:
+        order: the number of edges, 0 or more.
+        root_tied: whether to count the diagrams with the root tied to other nodes as well.
+
+    Returns:
+        With the root alone 1, 1, 4, 17, 101, 700, 5861, … for orders 0, 1, 2, …
+
+    Raises:
+        ArgumentError: `order` is negative or not an integer.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> fd.count_diagrams(3)
+        17
+    """
+    check_order(order)
+    total = Fraction(0)
+    for cycles, weight in _cycle_index(order + 1).items():
+        counts = dict(cycles)
+        if not root_tied:
+            counts[1] -= 1  # the root is a fixed point of every automorphism and stays alone
+        total += weight * _fixed_partitions(tuple(sorted((k, c) for k, c in counts.items() if c)))
+    return int(total)
+
+
+@lru_cache(maxsize=None)
+def _cycle_index(nodes: int) -> Counter:
+    """Sum over rooted trees of the average over their automorphisms of the cycle type on the nodes.
+
+    A rooted tree is a root and a multiset of smaller trees, so its cycle index is the plethystic exponential
+    `exp(Σ_k Z(k-fold) / k)` cut at this many nodes.
+    """
+    rest = nodes - 1
+    total: Counter = Counter()
+    for multiplicities in _multisets(rest):
+        term: Counter = Counter({((1, 1),): Fraction(1)})
+        for (size, k), power in multiplicities.items():
+            stretched = Counter({_stretch(c, k): w / k for c, w in _cycle_index(size).items()})
+            for _ in range(power):
+                term = _multiply(term, stretched)
+            term = Counter({c: w / factorial(power) for c, w in term.items()})
+        total.update(term)
+    return total
+
+
+def _multisets(total: int) -> list[Counter]:
+    """Ways to write `total` as a sum of size·k, as counters of (size, k)."""
+    pairs = [(size, k) for size in range(1, total + 1) for k in range(1, total // size + 1)]
+    found = []
+    for length in range(total + 1):
+        for chosen in combinations_with_replacement(pairs, length):
+            if sum(size * k for size, k in chosen) == total:
+                found.append(Counter(chosen))
+    return found
+
+
+def _stretch(cycles: CycleType, k: int) -> CycleType:
+    return tuple((length * k, count) for length, count in cycles)
+
+
+def _multiply(a: Counter, b: Counter) -> Counter:
+    result: Counter = Counter()
+    for (x, wx), (y, wy) in product(a.items(), b.items()):
+        result[tuple(sorted((Counter(dict(x)) + Counter(dict(y))).items()))] += wx * wy
+    return result
+
+
+@lru_cache(maxsize=None)
+def _fixed_partitions(cycles: CycleType) -> int:
+    """Count the set partitions that a permutation with these cycles maps to themselves.
+
+    Take one cycle, of length n. Its first point lies in a block whose orbit has some size m dividing n; every cycle of
+    length n' joining that orbit needs m | n' and can be attached in m ways.
+    """
+    if not cycles:
+        return 1
+    (length, count), rest = cycles[0], cycles[1:]
+    others = ((length, count - 1), *rest) if count > 1 else rest
+    total = 0
+    for m in (d for d in range(1, length + 1) if length % d == 0):
+        joinable = [(k, c) for k, c in others if k % m == 0]
+        for chosen in product(*(range(c + 1) for _, c in joinable)):
+            ways = 1
+            left = dict(others)
+            for (k, c), taken in zip(joinable, chosen, strict=True):
+                ways *= comb(c, taken) * m**taken
+                left[k] -= taken
+            total += ways * _fixed_partitions(tuple(sorted((k, c) for k, c in left.items() if c)))
+    return total

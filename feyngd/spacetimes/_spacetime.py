@@ -1,0 +1,272 @@
+"""The spacetime: which datapoints SGD sees at which step."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy
+
+from ..errors import SpacetimeError
+from . import _sampling
+
+SAMPLINGS = ("reshuffled", "fixed", "with-replacement")
+Size = int | sympy.Expr
+
+
+@dataclass(frozen=True)
+class Spacetime:
+    """The cells (datapoint n, step t) that SGD visits, and how the batches are drawn.
+
+    Make one with `Spacetime.sgd`, `Spacetime.gd` or `Spacetime.from_batches`. Sizes are exact: positive integers, or
+    SymPy expressions that are known to be positive integers. Steps and datapoints are numbered from 0.
+
+    Attributes:
+        N: the number of training points.
+        B: the batch size; N for full batch; the size of the largest batch for explicit batches.
+        E: the number of epochs; `None` where it is not T·B/N by construction.
+        T: the number of steps, E·N/B.
+        sampling: "reshuffled", "fixed", "with-replacement", "full-batch" or "explicit".
+        explicit: the batches of an explicit spacetime, else `None`.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", section 2 (T = E·N/B; the text prints E = T·N/B).
+    """
+
+    N: sympy.Expr
+    B: sympy.Expr
+    E: sympy.Expr | None
+    T: sympy.Expr
+    sampling: str
+    explicit: tuple[tuple[int, ...], ...] | None = None
+
+    @classmethod
+    def sgd(
+        cls, N: Size, B: Size = 1, E: Size | None = None, *, T: Size | None = None, sampling: str = "reshuffled"
+    ) -> "Spacetime":
+        """Make the spacetime of SGD on N points in batches of B.
+
+        Args:
+            N: the number of training points.
+            B: the batch size; must divide N, unless sampling is with replacement.
+            E: the number of epochs, 1 unless T is given.
+            T: the number of steps, in place of E; without replacement it must make whole epochs.
+            sampling: "reshuffled", a new random order every epoch; "fixed", one order kept for all epochs;
+                "with-replacement", every slot of every batch an independent uniform draw.
+
+        Raises:
+            SpacetimeError: the sampling is unknown, a size is not a positive integer or a symbol known to be one, B does
+                not divide N, or B exceeds N.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> fd.Spacetime.sgd(N=10, B=2, E=3).T
+            15
+        """
+        if sampling not in SAMPLINGS:
+            known = ", ".join(repr(name) for name in SAMPLINGS)
+            raise SpacetimeError(
+                f"Unknown sampling {sampling!r}. Known: {known}; for full batch use Spacetime.gd, for a list of batches "
+                "Spacetime.from_batches."
+            )
+        points, batch = check_size("N", N), check_size("B", B)
+        if E is not None and T is not None:
+            raise SpacetimeError(f"Give the number of epochs E or the number of steps T, not both; got E={E}, T={T}.")
+        if sampling != "with-replacement" and points.is_Integer and batch.is_Integer:
+            _check_division(int(points), int(batch))
+        if T is None:
+            epochs = check_size("E", 1 if E is None else E, least=0)
+            steps = sympy.cancel(epochs * points / batch)
+            if steps.is_Number and not steps.is_Integer:
+                raise SpacetimeError(f"E·N/B = {steps} is not a whole number of steps: give T instead of E.")
+            return cls(points, batch, epochs, steps, sampling)
+        steps = check_size("T", T, least=0)
+        epochs = sympy.cancel(steps * batch / points)
+        if sampling == "with-replacement":
+            return cls(points, batch, None, steps, sampling)
+        if not (epochs.is_Integer or epochs.is_integer):
+            raise SpacetimeError(f"T = {steps} steps are T·B/N = {epochs} epochs, not known to be whole: give E instead.")
+        return cls(points, batch, epochs, steps, sampling)
+
+    @classmethod
+    def gd(cls, N: Size, T: Size) -> "Spacetime":
+        """Make the spacetime of full-batch gradient descent: N points, T steps, every point in every step.
+
+        Raises:
+            SpacetimeError: a size is not a positive integer or a symbol known to be one.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> fd.Spacetime.gd(N=5, T=3).B
+            5
+        """
+        points, steps = check_size("N", N), check_size("T", T, least=0)
+        return cls(points, points, steps, steps, "full-batch")
+
+    @classmethod
+    def from_batches(cls, batches: Iterable[Sequence[int]], N: int) -> "Spacetime":
+        """Make a spacetime from the list of batches, one for each step.
+
+        Batches may repeat a point, which then counts once for every time it is listed, and may differ in size: each
+        step averages over its own batch.
+
+        Args:
+            batches: the datapoints of every step, numbers 0 to N − 1.
+            N: the number of training points.
+
+        Raises:
+            SpacetimeError: a batch is empty or names a point outside 0 … N − 1, or N is not a positive integer.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> fd.Spacetime.from_batches([[0, 1], [2, 3], [0, 1]], N=4).T
+            3
+        """
+        points = check_size("N", N)
+        if not points.is_Integer:
+            raise SpacetimeError(f"Explicit batches need a concrete N, got {N!r}.")
+        explicit = []
+        for step, batch in enumerate(batches):
+            members = [int(n) for n in batch]
+            if not members:
+                raise SpacetimeError(f"Batch {step} is empty: every step needs at least one datapoint.")
+            if bad := [n for n in members if not 0 <= n < points]:
+                raise SpacetimeError(f"Batch {step} names point(s) {bad}, but with N={N} points are 0 to {points - 1}.")
+            explicit.append(tuple(members))
+        size = max((len(batch) for batch in explicit), default=1)
+        return cls(points, sympy.Integer(size), None, sympy.Integer(len(explicit)), "explicit", tuple(explicit))
+
+    @property
+    def is_concrete(self) -> bool:
+        """Whether all sizes are numbers."""
+        return all(size.is_Integer for size in (self.N, self.B, self.T))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the embedding count depends on the luck of the draw and stands for its expectation."""
+        return self.sampling == "with-replacement" or (self.sampling == "reshuffled" and self.E != 1)
+
+    @property
+    def symbols(self) -> set[sympy.Symbol]:
+        """The symbols in the sizes."""
+        return self.N.free_symbols | self.B.free_symbols | self.T.free_symbols | (self.E or self.T).free_symbols
+
+    def subs(self, values: Mapping[sympy.Symbol, Size]) -> "Spacetime":
+        """Return the spacetime with symbols replaced, checked as if it had been made anew.
+
+        Raises:
+            SpacetimeError: the new sizes do not make a spacetime.
+        """
+        if self.sampling == "explicit":
+            return self
+        N, B, T = (size.subs(values) for size in (self.N, self.B, self.T))
+        if self.sampling == "full-batch":
+            return Spacetime.gd(N, T)
+        if self.E is None:
+            return Spacetime.sgd(N, B, T=T, sampling=self.sampling)
+        return Spacetime.sgd(N, B, self.E.subs(values), sampling=self.sampling)
+
+    def batches(self, rng: np.random.Generator | None = None) -> list[list[int]]:
+        """Draw one concrete run: the datapoints of every step.
+
+        Args:
+            rng: the source of randomness; needed only for random sampling.
+
+        Raises:
+            SpacetimeError: the sizes are symbols, or a random sampling got no `rng`.
+        """
+        if self.explicit is not None:
+            return [list(batch) for batch in self.explicit]
+        return self.sample(rng, 1)[0].tolist()
+
+    def sample(self, rng: np.random.Generator | None, runs: int) -> np.ndarray:
+        """Draw independent runs at once: datapoints as an integer array of shape (runs, T, B).
+
+        Raises:
+            SpacetimeError: the sizes are symbols, a random sampling got no `rng`, or explicit batches differ in size.
+        """
+        self.require_concrete("A run can be drawn")
+        if self.explicit is not None:
+            if len({len(batch) for batch in self.explicit}) > 1:
+                raise SpacetimeError("Runs of explicit batches of different sizes have no array shape: use batches().")
+            array = np.array(self.explicit, dtype=int).reshape(int(self.T), int(self.B))
+            return np.broadcast_to(array, (runs, *array.shape))
+        if rng is None:
+            if self.sampling in ("reshuffled", "with-replacement"):
+                raise SpacetimeError(f"{self.sampling} batches are random: give rng=numpy.random.default_rng(seed).")
+            rng = np.random.default_rng(0)  # fixed order and full batch draw nothing from it
+        return _sampling.sample_runs(self.sampling, int(self.N), int(self.B), int(self.T), rng, runs)
+
+    def outcomes(self) -> Iterator[tuple[Fraction, tuple[tuple[int, ...], ...]]]:
+        """Iterate over every possible run with its probability; exponentially many for random sampling.
+
+        Raises:
+            SpacetimeError: the sizes are symbols.
+        """
+        self.require_concrete("Runs can be listed")
+        if self.explicit is not None:
+            return iter([(Fraction(1), self.explicit)])
+        return _sampling.outcomes(self.sampling, int(self.N), int(self.B), int(self.T))
+
+    def require_concrete(self, what: str) -> None:
+        """Raise `SpacetimeError` unless all sizes are numbers; `what` begins the message."""
+        if not self.is_concrete:
+            names = ", ".join(sorted(str(symbol) for symbol in self.symbols))
+            raise SpacetimeError(f"{what} only on a concrete spacetime; replace {names} with numbers by subs({{…}}).")
+
+    def __str__(self) -> str:
+        if self.sampling == "explicit":
+            return f"{self.T} explicit batches of N={self.N} points"
+        if self.sampling == "full-batch":
+            return f"full batch, N={self.N}, T={self.T}"
+        length = f"T={self.T}" if self.E is None else f"E={self.E}"
+        return f"{self.sampling}, N={self.N}, B={self.B}, {length}"
+
+    def _repr_svg_(self) -> str | None:
+        from ..drawing import spacetime_svg
+
+        small = self.is_concrete and not self.is_random and self.N <= 40 and self.T <= 60
+        return spacetime_svg(self) if small else None
+
+
+def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
+    """Return a size as a SymPy integer or expression.
+
+    Raises:
+        SpacetimeError: it is neither an integer of at least `least` nor an expression known to be one.
+    """
+    allowed = f"an integer ≥ {least}, or a SymPy symbol made as Symbol({name!r}, integer=True, positive=True)"
+    if isinstance(value, (bool, str, float)) or value is None:
+        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.")
+    try:
+        size = sympy.sympify(value)
+    except (sympy.SympifyError, TypeError) as error:
+        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.") from error
+    if size.is_Number:
+        if not size.is_Integer or size < least:
+            raise SpacetimeError(f"{name}={value} is not allowed: {name} is {allowed}.")
+        return size
+    missing = [
+        assumption
+        for assumption, holds in (("integer=True", size.is_integer), ("positive=True", size.is_positive))
+        if not holds and not (assumption == "positive=True" and least == 0 and size.is_nonnegative)
+    ]
+    if missing:
+        raise SpacetimeError(f"{name}={value} lacks the assumption {' and '.join(missing)}: {name} is {allowed}.")
+    return size
+
+
+def _check_division(N: int, B: int) -> None:
+    if B > N:
+        raise SpacetimeError(
+            f"B={B} is larger than N={N}: a batch without replacement holds at most all N points. Use B ≤ N, "
+            "or sampling='with-replacement'."
+        )
+    if N % B:
+        divisors = [b for b in range(1, N + 1) if N % b == 0]
+        allowed = " or ".join(str(b) for b in divisors) if len(divisors) < 8 else "one of " + str(divisors)
+        raise SpacetimeError(
+            f"N={N} is not a multiple of B={B}: SGD epochs here use every point once. Use B={allowed}, "
+            "or sampling='with-replacement' with T steps."
+        )
