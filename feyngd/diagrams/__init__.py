@@ -6,3 +6,6 @@ from ._enumeration import diagrams as diagrams
 from ._order import check_order as check_order
 from ._partitions import growth_strings as growth_strings
 from ._partitions import set_partitions as set_partitions
+from ._tensors import reroot as reroot
+from ._tensors import tensor_expression as tensor_expression
+from ._tensors import value_representative as value_representative

@@ -1,0 +1,128 @@
+"""Diagrams as tensor expressions: the same contraction in the letters of the field.
+
+A node that is alone in its part is a derivative of the mean loss: l, G = ∇l, H, J, K for 0 to 4 edges. Tied nodes are a
+joint cumulant — C = Cov(∇l_n), S the third cumulant of ∇l_n, κ[…] otherwise — or, in the moment basis, a joint moment
+E[…] of one datapoint's derivatives, in small letters. Repeated indices are summed. A network of vectors and
+matrices alone is written without indices: `GHG`, `tr(HC)`.
+"""
+
+from collections.abc import Sequence
+
+from ._diagram import Diagram
+
+_RANKS = "lGHJK"
+_INDICES = "ijkmnpqrstuvwxyzabcdefgh"
+
+
+def reroot(diagram: Diagram, node: int) -> Diagram:
+    """Return the diagram on the same unrooted tree and partition with another node as the root.
+
+    The value of a diagram is the same for every choice of the root.
+    """
+    path = [node]
+    while diagram.parents[path[-1]] >= 0:
+        path.append(diagram.parents[path[-1]])
+    flipped = {parent: child for child, parent in zip(path, path[1:], strict=False)}
+    above = [flipped.get(v, diagram.parents[v]) for v in range(diagram.order + 1)]
+    order = [node] + [v for v in range(diagram.order + 1) if v != node]
+    index = {v: i for i, v in enumerate(order)}
+    parents = [-1] + [index[above[v]] for v in order[1:]]
+    return Diagram.from_labels(parents, [diagram.labels[v] for v in order])
+
+
+def value_representative(diagram: Diagram) -> Diagram:
+    """Return the one diagram that stands for all those with the same unrooted tree and partition, hence value."""
+    return min(reroot(diagram, node) for node in range(diagram.order + 1))
+
+
+def tensor_expression(diagram: Diagram, *, basis: str = "cumulant", latex: bool = False) -> str:
+    """Write the value of a diagram as a tensor expression.
+
+    Args:
+        diagram: the diagram; those that differ only in the choice of the root give the same text.
+        basis: "cumulant" or "moment": what tied nodes stand for.
+        latex: whether to write LaTeX (without dollar signs) or plain text.
+
+    Examples:
+        >>> from feyngd import Diagram, tensor_expression
+        >>> tensor_expression(Diagram.parse("[a a]"))
+        'tr(HC)'
+        >>> tensor_expression(Diagram.parse("[a b b]"))
+        'C_jk G_i J_ijk'
+        >>> tensor_expression(Diagram.parse("[a a]"), basis="moment")
+        'E[g_i g_j] H_ij'
+    """
+    shape = value_representative(diagram)
+    names: dict[tuple[int, int], str] = {}
+    for node in range(1, shape.order + 1):
+        edge = (shape.parents[node], node)
+        names[edge] = _INDICES[len(names)] if len(names) < len(_INDICES) else f"i{len(names)}"
+    slots = [[names[edge] for edge in names if node in edge] for node in range(shape.order + 1)]
+    tensors = [
+        ([slots[node] for node in sorted(part)], _letter([len(slots[node]) for node in part], basis))
+        for part in shape.parts
+    ]
+    if all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
+        return short.replace("tr", r"\operatorname{tr}") if latex else short
+    return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_reading_order))
+
+
+def _letter(ranks: Sequence[int], basis: str) -> str:
+    """Return the one-letter name of a part's tensor, or nothing if it has none."""
+    if len(ranks) == 1:
+        return _RANKS[ranks[0]] if ranks[0] < len(_RANKS) else ""
+    if basis == "cumulant" and set(ranks) == {1}:
+        return {2: "C", 3: "S"}.get(len(ranks), "")
+    return ""
+
+
+def _reading_order(tensor: tuple[list[list[str]], str]) -> tuple:
+    nodes, letter = tensor
+    return (len(nodes) == 1, letter, nodes) if letter else (False, "", nodes)
+
+
+def _factor(nodes: list[list[str]], letter: str, basis: str, latex: bool) -> str:
+    def indexed(name: str, indices: list[str]) -> str:
+        if not indices:
+            return name
+        return f"{name}_{{{' '.join(indices)}}}" if latex else f"{name}_{''.join(indices)}"
+
+    if letter:
+        return indexed(letter, sorted(index for node in nodes for index in node))
+    if len(nodes) == 1:
+        return indexed(rf"\nabla^{{{len(nodes[0])}}} l" if latex else f"D{len(nodes[0])}", nodes[0])
+    small = []
+    for node in nodes:
+        rank = len(node)
+        name = _RANKS[rank].lower() if rank < len(_RANKS) else (rf"d^{{{rank}}}" if latex else f"d{rank}")
+        small.append(indexed(name, node))
+    if basis == "moment":
+        return (r"\mathbb{E}" if latex else "E") + f"[{' '.join(small)}]"
+    return (r"\kappa" if latex else "κ") + f"[{', '.join(small)}]"
+
+
+def _without_indices(tensors: list[tuple[list[list[str]], str]]) -> str:
+    """Write a path or a cycle of vectors and symmetric matrices as a product or a trace."""
+    slots = [[index for node in nodes for index in node] for nodes, _ in tensors]
+    letters = [letter for _, letter in tensors]
+    if any(len(indices) > 2 for indices in slots):
+        return ""
+    if len(tensors) == 1:
+        return f"tr({letters[0]})" if slots[0] else letters[0]
+    ends = [i for i, indices in enumerate(slots) if len(indices) == 1]
+
+    def walk(start: int, index: str) -> str:
+        word, here = letters[start], start
+        while True:
+            here = next(i for i in range(len(slots)) if i != here and index in slots[i])
+            if here == start:
+                return word
+            word += letters[here]
+            if len(slots[here]) == 1:
+                return word
+            index = next(other for other in slots[here] if other != index)
+
+    if ends:
+        return min(walk(end, slots[end][0]) for end in ends)
+    words = [walk(start, index) for start in range(len(slots)) for index in slots[start]]
+    return f"tr({max(words, key=lambda word: (word[0] != 'C', word))})"

@@ -1,0 +1,104 @@
+"""Series as JSON: rational functions as lists of terms, symbols with their assumptions, nothing to be executed."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from ..counting import check_basis
+from ..diagrams import Diagram
+from ..errors import ArgumentError
+from ..spacetimes import Spacetime
+
+if TYPE_CHECKING:
+    from ._series import Series
+
+_FORMAT = "feyngd series 1"
+
+
+def dump(series: "Series") -> str:
+    """Return the JSON text of a series."""
+    spacetime = series.spacetime
+    symbols = series.symbols | (spacetime.symbols if spacetime else set())
+    ordered = sorted(symbols, key=str)
+    if len({str(symbol) for symbol in ordered}) < len(ordered):
+        raise ArgumentError(f"Two different symbols share a name among {ordered}: rename one before writing JSON.")
+    return json.dumps(
+        {
+            "format": _FORMAT,
+            "quantity": series.quantity,
+            "order": series.order,
+            "basis": series.basis,
+            "symbols": {symbol.name: symbol.assumptions0 for symbol in ordered},
+            "spacetime": None if spacetime is None else _dump_spacetime(spacetime, ordered),
+            "terms": {str(diagram): _dump_ratio(value, ordered) for diagram, value in series.items()},
+        },
+        indent=1,
+        sort_keys=False,
+    )
+
+
+def load(text: str) -> dict[str, Any]:
+    """Return the arguments that make the series again."""
+    try:
+        read = json.loads(text)
+        if read["format"] != _FORMAT:
+            raise ValueError(f"its format is {read['format']!r}")
+        symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
+        check_basis(read["basis"])
+        return {
+            "coefficients": {Diagram.parse(key): _load_ratio(value, symbols) for key, value in read["terms"].items()},
+            "quantity": read["quantity"],
+            "order": read["order"],
+            "basis": read["basis"],
+            "spacetime": None if read["spacetime"] is None else _load_spacetime(read["spacetime"], symbols),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ArgumentError(f"This is not a series written by Series.to_json ({_FORMAT!r}): {error}.") from error
+
+
+def _dump_spacetime(spacetime: Spacetime, symbols: list[sympy.Symbol]) -> dict[str, Any]:
+    if spacetime.explicit is not None:
+        return {"sampling": "explicit", "N": int(spacetime.N), "batches": [list(batch) for batch in spacetime.explicit]}
+    sizes = {"N": spacetime.N, "B": spacetime.B, "E": spacetime.E, "T": spacetime.T}
+    return {"sampling": spacetime.sampling} | {
+        name: None if size is None else _dump_ratio(size, symbols) for name, size in sizes.items()
+    }
+
+
+def _load_spacetime(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Spacetime:
+    if read["sampling"] == "explicit":
+        return Spacetime.from_batches(read["batches"], read["N"])
+    sizes = {name: None if read[name] is None else _load_ratio(read[name], symbols) for name in "NBET"}
+    if read["sampling"] == "full-batch":
+        return Spacetime.gd(sizes["N"], sizes["T"])
+    length = {"T": sizes["T"]} if sizes["E"] is None else {"E": sizes["E"]}
+    return Spacetime.sgd(sizes["N"], sizes["B"], sampling=read["sampling"], **length)
+
+
+def _dump_ratio(value: sympy.Expr, symbols: list[sympy.Symbol]) -> list[list[list[Any]]]:
+    try:
+        halves = [sympy.Poly(half, *symbols, domain="QQ") if symbols else half for half in sympy.fraction(value)]
+    except sympy.PolynomialError as error:
+        raise ArgumentError(f"The coefficient {value} is not a rational function with rational numbers.") from error
+    if not symbols:
+        if not value.is_Rational:
+            raise ArgumentError(f"The coefficient {value} is not a rational number.")
+        return [[[str(half), []]] for half in halves]
+    return [[[str(number), list(powers)] for powers, number in half.terms()] for half in halves]
+
+
+def _load_ratio(read: list[list[list[Any]]], symbols: list[sympy.Symbol]) -> sympy.Expr:
+    above, below = (
+        sympy.Add(
+            *(
+                sympy.Mul(
+                    sympy.Rational(number),
+                    *(symbol ** int(power) for symbol, power in zip(symbols, powers, strict=True)),
+                )
+                for number, powers in half
+            )
+        )
+        for half in read
+    )
+    return above / below

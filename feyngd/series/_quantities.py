@@ -1,0 +1,83 @@
+"""The quantities that have a series: which diagrams they sum and with which weight."""
+
+from collections.abc import Iterator
+
+from sympy.polys.domains import QQ
+
+from ..counting import Ratio, check_basis, constant, count_ratio, inverse_size, symbol_sizes
+from ..diagrams import Diagram, check_order, diagrams
+from ..errors import ArgumentError
+from ..spacetimes import Spacetime
+from ._series import Series
+
+QUANTITIES = ("test_loss", "train_loss", "gap")
+
+
+def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment") -> Series:
+    """Expand an expected loss after SGD in powers of the learning rate η, exactly.
+
+    The expectation is over training sets of N i.i.d. points and over the order in which SGD visits them. "test_loss" is
+    the expected loss on a fresh point, "train_loss" the average loss over the training set, "gap" test minus train.
+
+    The test loss is `Σ_D (#embeddings(D) / |Aut D|) (−η/B)^order value(D)` over diagrams with the root alone. For the train
+    loss the root joins each of the other parts with weight 1/N.
+
+    Args:
+        quantity: "test_loss", "train_loss" or "gap".
+        order: the highest power of η to keep.
+        spacetime: N, B, E, T, numbers or symbols, and the sampling.
+        basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
+            joint cumulants, so that lone nodes are derivatives of the mean loss.
+
+    Returns:
+        A `Series`: for each diagram the exact coefficient of `η^order · value(D)`.
+
+    Raises:
+        ArgumentError: the quantity or basis is unknown, or the order is not an integer ≥ 0.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1 and the generalization-gap rule.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> from sympy import symbols
+        >>> N, B, E = symbols("N B E", integer=True, positive=True)
+        >>> print(fd.expand("gap", order=1, spacetime=fd.Spacetime.sgd(N, B, E), basis="cumulant"))
+        gap to order η^1, cumulant basis, reshuffled, N=N, B=B, E=E
+          η^1   E/B   a[a]   tr(C)
+    """
+    if quantity not in QUANTITIES:
+        known = ", ".join(repr(name) for name in QUANTITIES)
+        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {known}.")
+    check_order(order)
+    check_basis(basis)
+    if not isinstance(spacetime, Spacetime):
+        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    terms, sizes = {}, symbol_sizes(spacetime)
+    for diagram, coefficient in _coefficients(quantity, order, spacetime, basis):
+        if coefficient.numerator:
+            terms[diagram] = coefficient.as_expr(sizes)
+    return Series(terms, quantity=quantity, order=order, basis=basis, spacetime=spacetime)
+
+
+def _coefficients(
+    quantity: str, order: int, spacetime: Spacetime, basis: str
+) -> Iterator[tuple[Diagram, Ratio]]:
+    one_over_n = inverse_size(spacetime.N, "N")
+    step = one_over_n if spacetime.sampling == "full-batch" else inverse_size(spacetime.B, "B")
+    factor = constant(1)
+    for edges in range(order + 1):
+        for diagram in diagrams(edges):
+            weight = count_ratio(diagram, spacetime, basis=basis, averaging=True) * factor
+            if not weight.numerator:
+                continue
+            # In cumulants the terms with the root alone are the test loss's own, whatever the root may join.
+            joined = len(diagram.parts) - 1 if basis == "moment" else 0
+            tied = one_over_n.scale(joined)
+            alone = {"test_loss": constant(1), "train_loss": constant(1) + tied.scale(-1), "gap": tied}[quantity]
+            yield diagram, (weight * alone).scale(QQ(1, diagram.automorphisms))
+            if quantity != "test_loss":
+                sign = 1 if quantity == "train_loss" else -1
+                for joint in diagram.root_ties():
+                    yield joint, (weight * one_over_n).scale(QQ(sign, joint.automorphisms))
+        factor = (factor * step).scale(-1)
