@@ -1,1 +1,67 @@
-"""feyngd."""
+"""feyngd: the diagram calculus of stochastic gradient descent.
+
+A diagram is a rooted tree with a partition of its nodes. Counting its placements in a spacetime of (datapoint, step)
+cells gives the coefficient of one term in the expansion of an expected loss in the learning rate; contracting the
+derivatives of the loss along its edges gives the value of that term on a given network.
+
+Conventions:
+
+====================  ==============================================================================================
+learning rate         η > 0; every step is θ ← θ − η ∇(mean loss of the batch)
+order                 the number of edges of a diagram = its power of η
+edges                 point from parent to child; a child is an earlier step than its parent
+root                  node 0: the measurement after the last step; every other node is one step on one datapoint
+parts, ties           nodes in one part are tied: they see the same datapoint
+moment value          the mean over one independent datapoint for each part
+cumulant value        joint cumulants over each part; a lone node is a derivative of the mean loss
+coefficient           (−1/B)^order · #embeddings / |Aut|; it multiplies η^order · value
+N, B, E, T            training points, batch size, epochs, steps: T = E·N/B
+G, H, J               first, second, third derivative of the mean loss
+C, S                  second and third cumulant of the gradient of one datapoint's loss
+gap                   test loss minus train loss
+====================  ==============================================================================================
+
+Everything symbolic is exact and needs no JAX; the numerical half is imported on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .counting import count_embeddings as count_embeddings
+from .counting import embeddings as embeddings
+from .counting import sanity_check as sanity_check
+from .diagrams import Diagram as Diagram
+from .diagrams import count_diagrams as count_diagrams
+from .diagrams import diagrams as diagrams
+from .diagrams import tensor_expression as tensor_expression
+from .errors import ArgumentError as ArgumentError
+from .errors import DiagramError as DiagramError
+from .errors import FeynGDError as FeynGDError
+from .errors import LandscapeError as LandscapeError
+from .errors import MismatchError as MismatchError
+from .errors import SpacetimeError as SpacetimeError
+from .series import Series as Series
+from .series import expand as expand
+from .spacetimes import Spacetime as Spacetime
+
+if TYPE_CHECKING:
+    from . import drawing as drawing
+    from . import landscapes as landscapes
+    from . import testing as testing
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("drawing", "landscapes", "testing")
+_LAZY: dict[str, str] = {}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES, *_LAZY})

@@ -65,9 +65,7 @@ def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
     return {"N": spacetime.N, "B": spacetime.B, "E": epochs, "T": spacetime.T}
 
 
-def count_ratio(
-    diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", averaging: bool = False
-) -> Ratio:
+def count_ratio(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", averaging: bool = False) -> Ratio:
     """Return the count as a `Ratio`.
 
     With `averaging` every cell is weighted by B / (size of its batch), which differs from 1 only for explicit batches of

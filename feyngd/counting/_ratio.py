@@ -6,6 +6,7 @@ canonical form a matter of trial division by linear factors, without polynomial 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from math import factorial
 
@@ -15,7 +16,6 @@ from sympy.polys.rings import PolyElement, ring
 
 RING, N, B, E, T = ring("N,B,E,T", QQ)
 _FACTOR_B = -1  # the denominator key of B; key i ≥ 0 stands for N − i
-Sizes = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Ratio:
             denominator[key] = denominator.get(key, 0) + power
         return Ratio.make(self.numerator * other.numerator, denominator)
 
-    def scale(self, factor: object) -> "Ratio":
+    def scale(self, factor: int | Fraction) -> "Ratio":
         """Multiply by a rational number."""
-        return Ratio.make(self.numerator * QQ(factor) if factor else RING.zero, dict(self.denominator))
+        return self * constant(factor)
 
     def as_expr(self, sizes: Mapping[str, sympy.Expr]) -> sympy.Expr:
         """Return the SymPy expression in lowest terms, with the given sizes in place of N, B, E, T."""
@@ -91,9 +91,9 @@ def _factor(key: int) -> PolyElement:
     return B if key == _FACTOR_B else N - key
 
 
-def constant(value: object) -> Ratio:
+def constant(value: int | Fraction) -> Ratio:
     """Return a rational number as a ratio."""
-    return Ratio(RING.ground_new(QQ(value)))
+    return Ratio(RING.ground_new(QQ(value.numerator, value.denominator)))
 
 
 def ring_size(value: int | None, generator: PolyElement) -> PolyElement:
@@ -104,7 +104,7 @@ def ring_size(value: int | None, generator: PolyElement) -> PolyElement:
 def inverse_size(value: sympy.Expr, name: str) -> Ratio:
     """Return 1/N or 1/B, where `value` is the size: its number if it is one, else the generator's inverse."""
     if value.is_Integer:
-        return constant(QQ(1, int(value)))
+        return constant(Fraction(1, int(value)))
     return Ratio(RING.one, ((0 if name == "N" else _FACTOR_B, 1),))
 
 

@@ -81,9 +81,13 @@ def parse_edges(text: str) -> tuple[list[int], list[int]]:
     for edge in edges:
         parent, child = (_NODES.index(node) for node in edge)
         if max(parent, child) >= size:
-            raise DiagramError(f"{text!r} has {size - 1} edges, so its nodes are 0 to {_NODES[size - 1]}; edge {edge!r}.")
+            raise DiagramError(
+                f"{text!r} has {size - 1} edges, so its nodes are 0 to {_NODES[size - 1]}; edge {edge!r}."
+            )
         if child == 0:
-            raise DiagramError(f"Edge {edge!r} in {text!r} points into node 0, which is the root. Edges go parent–child.")
+            raise DiagramError(
+                f"Edge {edge!r} in {text!r} points into node 0, which is the root. Edges go parent–child."
+            )
         if parents[child] is not None:
             raise DiagramError(f"Node {_NODES[child]} in {text!r} has two parents: the edges contain a cycle.")
         parents[child] = parent
@@ -100,7 +104,9 @@ def parse_edges(text: str) -> tuple[list[int], list[int]]:
             labels[node] = label
     missing = [_NODES[node] for node, label in enumerate(labels) if label is None]
     if missing:
-        raise DiagramError(f"The parts of {text!r} miss node(s) {', '.join(missing)}: every node is in exactly one part.")
+        raise DiagramError(
+            f"The parts of {text!r} miss node(s) {', '.join(missing)}: every node is in exactly one part."
+        )
     return [parent for parent in parents if parent is not None], [label for label in labels if label is not None]
 
 

@@ -1,8 +1,7 @@
 """The quantities that have a series: which diagrams they sum and with which weight."""
 
 from collections.abc import Iterator
-
-from sympy.polys.domains import QQ
+from fractions import Fraction
 
 from ..counting import Ratio, check_basis, constant, count_ratio, inverse_size, symbol_sizes
 from ..diagrams import Diagram, check_order, diagrams
@@ -60,9 +59,7 @@ def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "mom
     return Series(terms, quantity=quantity, order=order, basis=basis, spacetime=spacetime)
 
 
-def _coefficients(
-    quantity: str, order: int, spacetime: Spacetime, basis: str
-) -> Iterator[tuple[Diagram, Ratio]]:
+def _coefficients(quantity: str, order: int, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:
     one_over_n = inverse_size(spacetime.N, "N")
     step = one_over_n if spacetime.sampling == "full-batch" else inverse_size(spacetime.B, "B")
     factor = constant(1)
@@ -75,9 +72,9 @@ def _coefficients(
             joined = len(diagram.parts) - 1 if basis == "moment" else 0
             tied = one_over_n.scale(joined)
             alone = {"test_loss": constant(1), "train_loss": constant(1) + tied.scale(-1), "gap": tied}[quantity]
-            yield diagram, (weight * alone).scale(QQ(1, diagram.automorphisms))
+            yield diagram, (weight * alone).scale(Fraction(1, diagram.automorphisms))
             if quantity != "test_loss":
                 sign = 1 if quantity == "train_loss" else -1
                 for joint in diagram.root_ties():
-                    yield joint, (weight * one_over_n).scale(QQ(sign, joint.automorphisms))
+                    yield joint, (weight * one_over_n).scale(Fraction(sign, joint.automorphisms))
         factor = (factor * step).scale(-1)

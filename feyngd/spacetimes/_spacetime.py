@@ -86,7 +86,9 @@ class Spacetime:
         if sampling == "with-replacement":
             return cls(points, batch, None, steps, sampling)
         if not (epochs.is_Integer or epochs.is_integer):
-            raise SpacetimeError(f"T = {steps} steps are T·B/N = {epochs} epochs, not known to be whole: give E instead.")
+            raise SpacetimeError(
+                f"T = {steps} steps are T·B/N = {epochs} epochs, not known to be whole: give E instead."
+            )
         return cls(points, batch, epochs, steps, sampling)
 
     @classmethod

@@ -1,0 +1,1 @@
+"""Drawing: diagrams and spacetimes as SVG."""

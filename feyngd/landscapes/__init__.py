@@ -1,0 +1,13 @@
+"""Loss landscapes: a loss, a population of examples, and models, datasets and toys to make them from."""
+
+from . import toys as toys
+from ._datasets import digits as digits
+from ._datasets import load_cifar10 as load_cifar10
+from ._datasets import load_fashion_mnist as load_fashion_mnist
+from ._digit_landscapes import digits_landscape as digits_landscape
+from ._landscape import Landscape as Landscape
+from ._models import Model as Model
+from ._models import convnet as convnet
+from ._models import cross_entropy as cross_entropy
+from ._models import logistic_regression as logistic_regression
+from ._models import tanh_mlp as tanh_mlp

@@ -1,0 +1,202 @@
+"""A landscape: a loss and the population of examples that it is averaged over."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from ..errors import ArgumentError, LandscapeError
+from ._checks import Loss, check_loss_shape, check_loss_value, check_params, example_arrays, nonfinite_leaf
+
+READINGS = ("population", "unbiased", "conditional")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Landscape:
+    """A smooth loss over a population of examples: what SGD descends on.
+
+    The population is the empirical distribution of `data`: training sets are independent draws from its M examples, and
+    the test loss of parameters θ is the plain average `l(θ) = (1/M) Σ_n loss(θ, data[n])`.
+
+    Two landscapes are equal only if they are the same object.
+
+    Attributes:
+        loss: `loss(params, example)` returns the loss of one example, a real scalar. The example has the structure of
+            `data` without the leading axis. It must be traceable by JAX and smooth: series use its higher derivatives.
+        data: a pytree of arrays that share their leading axis, the M examples. NumPy arrays are copied to JAX arrays
+            once, here, in JAX's current precision.
+        test_data: separate test examples, for the conditional reading; `None` in the population reading.
+        reading: what `data` stands for. This version evaluates `"population"`.
+
+    Raises:
+        LandscapeError: `data` has no examples, is not made of numeric arrays, or its leaves disagree on their number.
+        ArgumentError: the loss is not callable, or the reading or `test_data` are not ones this version evaluates.
+
+    References:
+        Tenka, section 2; "Three readings of a dataset" in the documentation.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from feyngd.landscapes import Landscape
+        >>> landscape = Landscape(lambda theta, x: 0.5 * (theta - x) ** 2, jnp.array([-1.0, 1.0]))
+        >>> landscape.num_examples
+        2
+        >>> float(landscape.mean_loss(jnp.array(0.0)))
+        0.5
+    """
+
+    loss: Loss
+    data: Any
+    test_data: Any = None
+    reading: str = field(default="population", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.loss):
+            raise ArgumentError(f"The loss must be a function loss(params, example); got {type(self.loss).__name__}.")
+        if self.reading not in READINGS:
+            raise ArgumentError(f"Unknown reading {self.reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
+        if self.reading != "population":
+            raise ArgumentError(
+                f"The reading {self.reading!r} is not available: this version evaluates the population reading only. "
+                "Use reading='population'."
+            )
+        if self.test_data is not None:
+            raise ArgumentError(
+                "test_data belongs to reading='conditional'; in the population reading the test loss is the mean over "
+                "data. Leave test_data out."
+            )
+        object.__setattr__(self, "data", example_arrays(self.data))
+
+    def __repr__(self) -> str:
+        leaves = (f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(self.data))
+        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        return f"Landscape(loss={name}, data=({', '.join(leaves)}), reading={self.reading!r})"
+
+    @property
+    def num_examples(self) -> int:
+        """The number of examples M in the population."""
+        return int(jax.tree.leaves(self.data)[0].shape[0])
+
+    def example(self, i: int) -> Any:
+        """One example of the population.
+
+        Args:
+            i: its index, 0 to M − 1.
+
+        Returns:
+            A pytree with the structure of `data` and without the leading axis.
+
+        Raises:
+            ArgumentError: there is no such example.
+        """
+        index = operator.index(i)
+        if not 0 <= index < self.num_examples:
+            raise ArgumentError(f"There is no example {i}; the population has examples 0 to {self.num_examples - 1}.")
+        return jax.tree.map(lambda leaf: leaf[index], self.data)
+
+    def mean_loss(self, params: Any, chunk_size: int = 256) -> jax.Array:
+        """The mean loss l(θ) over the population, which is the test loss of the population reading.
+
+        Args:
+            params: the parameters θ, a pytree of floating-point arrays.
+            chunk_size: how many examples are evaluated together; memory grows with it, the result does not depend on it
+                beyond rounding.
+
+        Returns:
+            A scalar array, in the unit of the loss; differentiable in `params`.
+
+        Raises:
+            LandscapeError: the loss of one example is not a real scalar.
+            ArgumentError: `chunk_size` is not a positive integer.
+        """
+        return jnp.mean(self._losses(params, self.data, chunk_size=self._chunk(chunk_size)))
+
+    def validate(self, params: Any, chunk_size: int = 64) -> None:
+        """Check that loss and gradient are finite real numbers at these parameters, on every example.
+
+        Args:
+            params: the parameters θ, a pytree of floating-point arrays.
+            chunk_size: how many per-example gradients are held in memory together.
+
+        Raises:
+            LandscapeError: the parameters are not a non-empty pytree of finite floating-point arrays, or the loss is
+                not a real scalar, or it or its gradient is not finite on some example; the message names the first.
+            ArgumentError: `chunk_size` is not a positive integer.
+        """
+        check_params(params)
+        check_loss_shape(self.loss, params, self.example(0))
+        losses, good = self._losses_and_good_gradients(params, self.data, chunk_size=self._chunk(chunk_size))
+        bad = np.flatnonzero(~np.isfinite(np.asarray(losses)))
+        if bad.size:
+            raise LandscapeError(
+                f"The loss is {losses[bad[0]]} on example {bad[0]}, the first of {bad.size} among {self.num_examples} "
+                "examples where it is not finite. Check that example (a label out of range, a missing value), or start "
+                "from other parameters."
+            )
+        bad = np.flatnonzero(~np.asarray(good))
+        if bad.size:
+            where = nonfinite_leaf(jax.grad(self.loss)(params, self.example(int(bad[0]))), "params")
+            raise LandscapeError(
+                f"The gradient of the loss by {where} is not finite on example {bad[0]}, the first of {bad.size} among "
+                f"{self.num_examples} examples, although the loss is. Look for a square root, norm or logarithm at 0 "
+                "there, or start from other parameters."
+            )
+
+    def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
+        """The parameters as one vector, and the loss as a function of such vectors.
+
+        Args:
+            params: the parameters, a pytree of p floating-point numbers in all.
+
+        Returns:
+            `(theta, flat_loss)` with theta of shape (p,) and `flat_loss(theta, example) == loss(params, example)`.
+
+        Raises:
+            LandscapeError: the parameters are not a non-empty pytree of finite floating-point arrays.
+        """
+        check_params(params)
+        theta, unravel = ravel_pytree(params)
+
+        def flat_loss(theta: jax.Array, example: Any) -> Any:
+            return self.loss(unravel(theta), example)
+
+        return theta, flat_loss
+
+    def _chunk(self, chunk_size: int) -> int:
+        if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
+            raise ArgumentError(f"chunk_size counts examples, so it is an integer ≥ 1; got {chunk_size!r}.")
+        return min(chunk_size, self.num_examples)
+
+    def _checked_loss(self, params: Any, example: Any) -> Any:
+        value = self.loss(params, example)
+        check_loss_value(value)  # while tracing: no cost when it runs
+        return value
+
+    # The data are arguments, not closed-over constants, so that XLA does not embed them in the compiled program.
+
+    @cached_property
+    def _losses(self) -> Callable[..., jax.Array]:
+        @partial(jax.jit, static_argnames="chunk_size")
+        def losses(params: Any, data: Any, *, chunk_size: int) -> jax.Array:
+            return jax.lax.map(partial(self._checked_loss, params), data, batch_size=chunk_size)
+
+        return losses
+
+    @cached_property
+    def _losses_and_good_gradients(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        @partial(jax.jit, static_argnames="chunk_size")
+        def both(params: Any, data: Any, *, chunk_size: int) -> tuple[jax.Array, jax.Array]:
+            def one(example: Any) -> tuple[jax.Array, jax.Array]:
+                value, gradient = jax.value_and_grad(self._checked_loss)(params, example)
+                finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
+                return value, jnp.all(jnp.stack(finite))
+
+            return jax.lax.map(one, data, batch_size=chunk_size)
+
+        return both

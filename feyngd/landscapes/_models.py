@@ -1,0 +1,214 @@
+"""Small classifiers as plain pytrees: logistic regression, a tanh MLP and the papers' convnet.
+
+Nothing here is special to feyngd: any `loss(params, example)` makes a landscape, whatever library the model comes from.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..errors import ArgumentError, LandscapeError
+from ._checks import Loss
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier: how its parameters start and how they turn an image into logits.
+
+    Attributes:
+        name: a short name.
+        init: `init(key)` draws parameters, a dict pytree of floating-point arrays: Glorot-normal weights, biases zero.
+        apply: `apply(params, image)` returns the logits of one image, shape (classes,).
+    """
+
+    name: str
+    init: Callable[[jax.Array], Any]
+    apply: Callable[[Any, jax.Array], jax.Array]
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r})"
+
+
+def logistic_regression(input_shape: Sequence[int], classes: int) -> Model:
+    """Multinomial logistic regression on all pixels: one affine map.
+
+    Args:
+        input_shape: the shape of one image, for instance (8, 8).
+        classes: the number of classes, 2 or more.
+
+    Returns:
+        A model with `(pixels + 1) · classes` parameters.
+
+    Raises:
+        ArgumentError: a size is not a positive integer, or there are fewer than 2 classes.
+
+    Examples:
+        >>> from feyngd.landscapes import logistic_regression
+        >>> logistic_regression((8, 8), 10)
+        Model('logistic')
+    """
+    return _dense_network("logistic", input_shape, classes, ())
+
+
+def tanh_mlp(input_shape: Sequence[int], classes: int, hidden: Sequence[int] = (32,)) -> Model:
+    """A fully connected network on all pixels with tanh between its layers.
+
+    Args:
+        input_shape: the shape of one image.
+        classes: the number of classes, 2 or more.
+        hidden: the widths of the hidden layers, at least one.
+
+    Returns:
+        A model whose parameters are `{"dense_0": {"weights", "bias"}, …}`.
+
+    Raises:
+        ArgumentError: a size is not a positive integer, there are fewer than 2 classes or no hidden layer.
+    """
+    if not tuple(hidden):
+        raise ArgumentError("An MLP needs at least one hidden width; use logistic_regression for a model without.")
+    return _dense_network("mlp", input_shape, classes, _sizes("hidden", hidden))
+
+
+def convnet(
+    input_shape: Sequence[int],
+    classes: int,
+    channels: int = 10,
+    hidden: int = 10,
+    kernel: int = 5,
+    stride: int = 2,
+    activation: Activation = jnp.tanh,
+) -> Model:
+    """The papers' convolutional network: two convolutions, then two dense layers.
+
+    The convolutions pad with zeros ("SAME"), so each divides the image's sides by the stride, rounded up.
+
+    Args:
+        input_shape: the shape of one image, (height, width) or (height, width, colours).
+        classes: the number of classes, 2 or more.
+        channels: the channels of each convolution.
+        hidden: the width of the hidden dense layer.
+        kernel: the side of each convolution's square kernel.
+        stride: the stride of each convolution.
+        activation: applied after every layer but the last. Series need its derivatives, so keep it smooth: tanh, gelu
+            or softplus rather than relu.
+
+    Returns:
+        A model whose parameters are `{"conv_0", "conv_1", "dense_0", "dense_1"}`, each `{"weights", "bias"}`.
+
+    Raises:
+        ArgumentError: a size is not a positive integer, there are fewer than 2 classes, or an image is neither 2- nor
+            3-dimensional.
+
+    References:
+        Tenka, the image-classification experiments.
+    """
+    shape = _sizes("input_shape", input_shape)
+    if len(shape) not in (2, 3):
+        raise ArgumentError(f"A convnet takes images (height, width) or (height, width, colours); got shape {shape}.")
+    _check_classes(classes)
+    _sizes("channels, hidden, kernel, stride", (channels, hidden, kernel, stride))
+    height, width = (-(-(-(-side // stride)) // stride) for side in shape[:2])
+    kernels = ((kernel, kernel, shape[2] if len(shape) == 3 else 1, channels), (kernel, kernel, channels, channels))
+    dense = ((height * width * channels, hidden), (hidden, classes))
+    names = ("conv_0", "conv_1", "dense_0", "dense_1")
+
+    def init(key: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        return _glorot_layers(key, dict(zip(names, kernels + dense, strict=True)))
+
+    def apply(params: Any, image: jax.Array) -> jax.Array:
+        _check_image(image, shape)
+        x = jnp.reshape(image, (1, *shape[:2], kernels[0][2]))
+        for name in names[:2]:
+            x = jax.lax.conv_general_dilated(
+                x, params[name]["weights"], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            x = activation(x + params[name]["bias"])
+        x = activation(_affine(params["dense_0"], x.ravel()))
+        return _affine(params["dense_1"], x)
+
+    return Model("convnet", init, apply)
+
+
+def cross_entropy(model: Model) -> Loss:
+    """The cross-entropy loss of a classifier, in nats.
+
+    Args:
+        model: the classifier.
+
+    Returns:
+        `loss(params, (image, label))` with an integer label from 0 to classes − 1. A label out of range gives nan, which
+        `Landscape.validate` reports.
+    """
+
+    def cross_entropy_loss(params: Any, example: Any) -> jax.Array:
+        image, label = example
+        if jnp.shape(label) != () or not jnp.issubdtype(jnp.result_type(label), jnp.integer):
+            raise LandscapeError(
+                f"A label is one integer class; got dtype {jnp.result_type(label)} and shape {jnp.shape(label)}. "
+                "Convert one-hot labels with jnp.argmax(labels, axis=-1)."
+            )
+        log_probabilities = jax.nn.log_softmax(model.apply(params, image))
+        classes = log_probabilities.shape[-1]
+        # a product, not an index: gathers clamp labels out of range and are slower under vmap and nested derivatives
+        loss = -jnp.sum(jax.nn.one_hot(label, classes, dtype=log_probabilities.dtype) * log_probabilities)
+        return jnp.where((label >= 0) & (label < classes), loss, jnp.nan)
+
+    return cross_entropy_loss
+
+
+def _dense_network(name: str, input_shape: Sequence[int], classes: int, hidden: tuple[int, ...]) -> Model:
+    shape = _sizes("input_shape", input_shape)
+    _check_classes(classes)
+    widths = (math.prod(shape), *hidden, classes)
+    layers = {f"dense_{i}": pair for i, pair in enumerate(zip(widths[:-1], widths[1:], strict=True))}
+
+    def init(key: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        return _glorot_layers(key, layers)
+
+    def apply(params: Any, image: jax.Array) -> jax.Array:
+        _check_image(image, shape)
+        x = _affine(params["dense_0"], jnp.ravel(image))
+        for i in range(1, len(layers)):
+            x = _affine(params[f"dense_{i}"], jnp.tanh(x))
+        return x
+
+    return Model(name, init, apply)
+
+
+def _glorot_layers(key: jax.Array, shapes: dict[str, Any]) -> dict[str, dict[str, jax.Array]]:
+    glorot = jax.nn.initializers.glorot_normal()
+    keys = jax.random.split(key, len(shapes))
+    return {
+        name: {"weights": glorot(k, shape), "bias": jnp.zeros(shape[-1])}
+        for k, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
+
+
+def _affine(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    return x @ layer["weights"] + layer["bias"]
+
+
+def _check_image(image: jax.Array, shape: tuple[int, ...]) -> None:
+    if jnp.shape(image) != shape:
+        raise LandscapeError(
+            f"The model was built for one image of shape {shape}; got shape {jnp.shape(image)}. Build it for that shape, "
+            "or map it over a batch with jax.vmap."
+        )
+
+
+def _check_classes(classes: int) -> None:
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise ArgumentError(f"A classifier tells 2 or more classes apart; got classes={classes!r}.")
+
+
+def _sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+    values = tuple(sizes)
+    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+        raise ArgumentError(f"{name} must be positive integers; got {values!r}.")
+    return values

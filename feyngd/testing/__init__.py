@@ -1,0 +1,11 @@
+"""The exact oracle and hypothesis strategies, for the project's tests and for testing your own derivations."""
+
+from ._identity import Statistics as Statistics
+from ._identity import check_identity as check_identity
+from ._oracle import exact_series as exact_series
+from ._polynomials import PolynomialLandscape as PolynomialLandscape
+from ._strategies import diagrams as diagrams
+from ._strategies import landscapes as landscapes
+from ._strategies import points as points
+from ._strategies import spacetimes as spacetimes
+from ._values import ExactValues as ExactValues

@@ -1,0 +1,197 @@
+"""Property-testing a derivation: does my formula hold on random landscapes?"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from random import Random
+from typing import Any
+
+import numpy as np
+import sympy
+
+from ..diagrams import Diagram, check_order
+from ..errors import ArgumentError, MismatchError, SpacetimeError
+from ..series import ETA, QUANTITIES, Series
+from ..spacetimes import Spacetime
+from ._oracle import exact_series
+from ._polynomials import PolynomialLandscape
+from ._values import ExactValues
+
+Coefficients = tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a hand-derived formula is given: exact statistics of one landscape at one point, and the sizes.
+
+    Attributes:
+        l, G, H, J: the mean loss and its first, second and third derivative, as NumPy arrays of fractions.
+        C, S: the second and third joint cumulant of the per-example gradient.
+        N, B, E, T: the sizes as SymPy numbers; E is `None` where the spacetime has no epochs.
+        eta: the symbol of the learning rate, in which the formula is a power series.
+        values: the exact values of any diagram.
+    """
+
+    l: Fraction  # noqa: E741
+    G: np.ndarray
+    H: np.ndarray
+    J: np.ndarray
+    C: np.ndarray
+    S: np.ndarray
+    N: sympy.Expr
+    B: sympy.Expr
+    E: sympy.Expr | None
+    T: sympy.Expr
+    eta: sympy.Symbol
+    values: ExactValues
+
+    def value(self, diagram: Diagram | str, *, basis: str = "cumulant") -> Fraction:
+        """Return the exact value of a diagram, given as such or as text."""
+        return self.values.value(Diagram.parse(diagram) if isinstance(diagram, str) else diagram, basis)
+
+
+Formula = Callable[[Statistics], Any]
+Side = Series | str | Formula
+
+
+def check_identity(
+    lhs: Side,
+    rhs: Side,
+    *,
+    spacetime: Spacetime | None = None,
+    order: int | None = None,
+    examples: int = 30,
+    dimensions: Sequence[int] = (1, 2, 3),
+    max_size: int = 4,
+    seed: int = 0,
+) -> int:
+    """Check that two series agree exactly, power by power of η, on random polynomial landscapes.
+
+    Each side is a `Series`; or the name of a quantity, which is then what SGD does, computed by enumeration without
+    diagrams; or a formula: a function of `Statistics` that returns a SymPy power series in `eta` or the list of its
+    coefficients.
+
+    Args:
+        lhs, rhs: the two sides.
+        spacetime: where to compare; symbols are filled in with numbers up to `max_size`. Default: that of a series side.
+        order: the highest power of η to compare. Default: the lowest order of the series sides.
+        examples: the number of random landscapes with a point and a spacetime.
+        dimensions: the numbers of coordinates of θ to draw from.
+        max_size: the largest number filled in for a symbol; enumeration becomes slow above 4.
+        seed: of the random landscapes, so that a failure can be repeated.
+
+    Returns:
+        The number of examples that agreed, which is `examples`.
+
+    Raises:
+        MismatchError: the sides differ; the message gives the sizes, the losses, θ, the power and both numbers.
+        ArgumentError: no spacetime or order is known, a name is unknown, or a formula's result is not a power series.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> S = fd.Spacetime.sgd(N=3)
+        >>> fd.testing.check_identity("gap", lambda s: s.eta * s.T / s.N * s.C.trace(), spacetime=S, order=1)
+        30
+    """
+    series = [side for side in (lhs, rhs) if isinstance(side, Series)]
+    for side in (lhs, rhs):
+        if not isinstance(side, Series) and not callable(side) and side not in QUANTITIES:
+            raise ArgumentError(
+                f"Each side is a Series, a function of Statistics or one of {', '.join(map(repr, QUANTITIES))}; got {side!r}."
+            )
+    if spacetime is None:
+        spacetime = next((side.spacetime for side in series if side.spacetime is not None), None)
+    if spacetime is None:
+        raise ArgumentError("Neither side knows its spacetime: give spacetime=Spacetime.sgd(…).")
+    if order is None:
+        if not series:
+            raise ArgumentError("Neither side is a Series, so the order to compare is unknown: give order=….")
+        order = min(side.order for side in series)
+    check_order(order)
+    grids = list(_grids(spacetime, series, max_size))
+    if not grids:
+        raise ArgumentError(f"No sizes up to {max_size} make {spacetime} a spacetime on which all closed forms hold.")
+    random = Random(seed)
+    for _ in range(examples):
+        grid, concrete = random.choice(grids)
+        landscape = _random_landscape(random, random.choice(list(dimensions)))
+        theta = [Fraction(random.randint(-4, 4), 2) for _ in range(landscape.dimensions)]
+        sides = [_coefficients(side, landscape, theta, grid, concrete, order) for side in (lhs, rhs)]
+        for power, (left, right) in enumerate(zip(*sides, strict=True)):
+            if left != right:
+                losses = "; ".join(
+                    f"{w}: {{{', '.join(f'{p}: {c}' for p, c in loss.items())}}}"
+                    for w, loss in zip(landscape.weights, landscape.losses, strict=True)
+                )
+                raise MismatchError(
+                    f"The sides differ at η^{power}: {left} on the left, {right} on the right, on {grid} at "
+                    f"θ = ({', '.join(map(str, theta))}) of the losses {losses}."
+                )
+    return examples
+
+
+def _grids(spacetime: Spacetime, series: list[Series], max_size: int) -> Iterator[tuple[Spacetime, dict]]:
+    """Fill in the symbols in every way in which all closed forms hold and enumeration stays small."""
+    symbols = sorted(spacetime.symbols.union(*(side.symbols for side in series)), key=str)
+    for numbers in product(range(1, max_size + 1), repeat=len(symbols)):
+        values = dict(zip(symbols, numbers, strict=True))
+        try:
+            grid = spacetime.subs(values)
+            filled = {id(side): side.subs(values) for side in series}
+        except (SpacetimeError, ArgumentError):
+            continue
+        shuffles = grid.sampling == "reshuffled" and grid.E > 2
+        if not symbols or not (shuffles or (grid.sampling == "with-replacement" and grid.T * grid.B > 6)):
+            yield grid, filled
+
+
+def _random_landscape(random: Random, dimensions: int) -> PolynomialLandscape:
+    kinds = random.randint(2, 3)
+    losses = []
+    for _ in range(kinds):
+        loss: dict[tuple[int, ...], Fraction] = {}
+        for _ in range(random.randint(2, 4)):
+            powers = [0] * dimensions
+            for _ in range(random.randint(1, 4)):
+                powers[random.randrange(dimensions)] += 1
+            loss[tuple(powers)] = Fraction(random.choice([-3, -2, -1, 1, 2, 3]), random.randint(1, 2))
+        losses.append(loss)
+    shares = [random.randint(1, 3) for _ in range(kinds)]
+    return PolynomialLandscape(losses, [Fraction(share, sum(shares)) for share in shares])
+
+
+def _coefficients(
+    side: Side,
+    landscape: PolynomialLandscape,
+    theta: Sequence[Fraction],
+    grid: Spacetime,
+    concrete: dict[int, Series],
+    order: int,
+) -> Coefficients:
+    if isinstance(side, str):
+        return exact_series(side, landscape, theta, grid, order)
+    values = ExactValues(landscape, theta)
+    if isinstance(side, Series):
+        return values.sum(concrete[id(side)].truncate(order))
+    return _from_formula(side(_statistics(values, grid)), order)
+
+
+def _statistics(values: ExactValues, grid: Spacetime) -> Statistics:
+    tensor, sizes = values.tensor, (grid.N, grid.B, grid.E, grid.T)
+    means = (tensor(1), tensor(2), tensor(3))
+    return Statistics(tensor(0).item(), *means, tensor(1, 1), tensor(1, 1, 1), *sizes, ETA, values)
+
+
+def _from_formula(result: Any, order: int) -> Coefficients:
+    if isinstance(result, (list, tuple)):
+        if len(result) <= order:
+            raise ArgumentError(f"The formula returned {len(result)} coefficients; η^0 … η^{order} need {order + 1}.")
+        exact = [sympy.sympify(value) for value in result[: order + 1]]
+    else:
+        expression = sympy.series(sympy.sympify(result), ETA, 0, order + 1).removeO()
+        exact = [sympy.simplify(expression.coeff(ETA, power)) for power in range(order + 1)]
+    for value in exact:
+        if not value.is_Rational:
+            raise ArgumentError(f"The formula gave the coefficient {value}, which is not an exact rational number.")
+    return tuple(Fraction(int(value.p), int(value.q)) for value in exact)

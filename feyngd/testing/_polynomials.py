@@ -1,0 +1,113 @@
+"""Polynomial landscapes with rational coefficients, on which everything can be computed exactly."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import sympy
+
+from ..errors import LandscapeError
+
+Exponents = tuple[int, ...]
+Polynomial = Mapping[Exponents, Fraction]
+
+
+@dataclass(frozen=True)
+class PolynomialLandscape:
+    """A finite population of polynomial losses, each drawn with a rational probability.
+
+    Args:
+        losses: one polynomial for each kind of datapoint: a mapping from exponents, one for each coordinate of θ, to
+            rational coefficients.
+        weights: the probability of each kind; uniform without it. Positive and adding up to 1.
+
+    Raises:
+        LandscapeError: there is no loss, the exponents differ in length, or the weights are no probabilities.
+
+    Examples:
+        >>> from feyngd.testing import PolynomialLandscape
+        >>> PolynomialLandscape([{(2,): 1, (1,): 3}, {(2,): 1, (1,): -3}]).dimensions
+        1
+    """
+
+    losses: tuple[Polynomial, ...]
+    weights: tuple[Fraction, ...]
+
+    def __init__(self, losses: Iterable[Mapping[Exponents, Any]], weights: Iterable[Any] | None = None) -> None:
+        exact = tuple(
+            {tuple(powers): Fraction(value) for powers, value in loss.items() if Fraction(value)} for loss in losses
+        )
+        if not exact:
+            raise LandscapeError("A landscape needs at least one loss, got none.")
+        lengths = {len(powers) for loss in exact for powers in loss}
+        if len(lengths) > 1:
+            raise LandscapeError(f"Exponents name one power for each coordinate of θ; their lengths differ: {lengths}.")
+        given = [Fraction(1, len(exact))] * len(exact) if weights is None else [Fraction(w) for w in weights]
+        if len(given) != len(exact) or sum(given) != 1 or min(given) <= 0:
+            raise LandscapeError(
+                f"Weights are {len(exact)} positive probabilities that add up to 1, got {[str(w) for w in given]}."
+            )
+        object.__setattr__(self, "losses", exact)
+        object.__setattr__(self, "weights", tuple(given))
+
+    @classmethod
+    def from_expressions(
+        cls, expressions: Iterable[sympy.Expr], symbols: Sequence[sympy.Symbol], weights: Iterable[Any] | None = None
+    ) -> "PolynomialLandscape":
+        """Make a landscape from SymPy polynomials in the coordinates of θ.
+
+        Raises:
+            LandscapeError: an expression is not a polynomial in the symbols with rational coefficients.
+        """
+        losses = []
+        for expression in expressions:
+            try:
+                terms = sympy.Poly(expression, *symbols, domain="QQ").terms()
+            except sympy.PolynomialError as error:
+                raise LandscapeError(
+                    f"{expression} is not a polynomial in {list(symbols)} with rational coefficients."
+                ) from error
+            losses.append({powers: Fraction(int(value.p), int(value.q)) for powers, value in terms})
+        return cls(losses, weights)
+
+    @cached_property
+    def dimensions(self) -> int:
+        """The number of coordinates of θ."""
+        return next((len(powers) for loss in self.losses for powers in loss), 1)
+
+    @cached_property
+    def mean(self) -> Polynomial:
+        """The mean loss."""
+        return combine(zip(self.weights, self.losses, strict=True))
+
+    def check_point(self, theta: Sequence[Any]) -> tuple[Fraction, ...]:
+        """Return θ as fractions.
+
+        Raises:
+            LandscapeError: it has another number of coordinates than the landscape.
+        """
+        point = tuple(Fraction(coordinate) for coordinate in theta)
+        if len(point) != self.dimensions:
+            raise LandscapeError(f"θ has {len(point)} coordinate(s), the landscape {self.dimensions}.")
+        return point
+
+
+def combine(terms: Iterable[tuple[Fraction, Polynomial]]) -> dict[Exponents, Fraction]:
+    """Return a linear combination of polynomials."""
+    total: dict[Exponents, Fraction] = {}
+    for factor, polynomial in terms:
+        for powers, value in polynomial.items():
+            total[powers] = total.get(powers, Fraction(0)) + factor * value
+    return {powers: value for powers, value in total.items() if value}
+
+
+def differentiate(polynomial: Polynomial, coordinate: int) -> dict[Exponents, Fraction]:
+    """Return a partial derivative."""
+    result = {}
+    for powers, value in polynomial.items():
+        if powers[coordinate]:
+            lowered = (*powers[:coordinate], powers[coordinate] - 1, *powers[coordinate + 1 :])
+            result[lowered] = value * powers[coordinate]
+    return result

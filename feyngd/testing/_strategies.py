@@ -1,0 +1,98 @@
+"""Hypothesis strategies: small landscapes, starting points, spacetimes and diagrams.
+
+They need the package hypothesis, which `pip install feyngd[tests]` brings.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from ..diagrams import Diagram
+from ..diagrams import diagrams as all_diagrams
+from ..spacetimes import Spacetime
+from ._polynomials import PolynomialLandscape
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+ALL_SAMPLINGS = ("fixed", "reshuffled", "with-replacement", "full-batch")
+
+
+def landscapes(
+    *, dimensions: Sequence[int] = (1, 2, 3), kinds: Sequence[int] = (2, 3, 4), degree: int = 4, monomials: int = 4
+) -> "SearchStrategy[PolynomialLandscape]":
+    """Draw polynomial landscapes with small rational coefficients.
+
+    Args:
+        dimensions: the numbers of coordinates of θ to draw from.
+        kinds: the numbers of kinds of datapoints to draw from.
+        degree: the largest total degree of a loss.
+        monomials: the largest number of monomials of a loss.
+    """
+    from hypothesis import strategies as st
+
+    coefficients = st.fractions(min_value=-2, max_value=2, max_denominator=3)
+
+    @st.composite
+    def build(draw: Any) -> PolynomialLandscape:
+        size, count = draw(st.sampled_from(list(dimensions))), draw(st.sampled_from(list(kinds)))
+        powers = [p for p in product(range(degree + 1), repeat=size) if 1 <= sum(p) <= degree]
+        loss = st.dictionaries(st.sampled_from(powers), coefficients, min_size=1, max_size=monomials)
+        losses = [{(0,) * size: Fraction(1), **draw(loss)} for _ in range(count)]
+        shares = [draw(st.integers(1, 3)) for _ in range(count)]
+        return PolynomialLandscape(losses, [Fraction(share, sum(shares)) for share in shares])
+
+    return build()
+
+
+def points(landscape: PolynomialLandscape) -> "SearchStrategy[tuple[Fraction, ...]]":
+    """Draw starting points θ of a landscape, small rational coordinates."""
+    from hypothesis import strategies as st
+
+    coordinate = st.fractions(min_value=-2, max_value=2, max_denominator=2)
+    return st.tuples(*([coordinate] * landscape.dimensions))
+
+
+def spacetimes(
+    *, samplings: Sequence[str] = ALL_SAMPLINGS, max_points: int = 4, max_steps: int = 6
+) -> "SearchStrategy[Spacetime]":
+    """Draw concrete spacetimes small enough for `exact_series`.
+
+    Args:
+        samplings: the schemes to draw from: "fixed", "reshuffled", "with-replacement", "full-batch", "explicit".
+        max_points: the largest N.
+        max_steps: the largest T; with replacement T·B stays at most 4 and N at most 3.
+    """
+    from hypothesis import strategies as st
+
+    @st.composite
+    def build(draw: Any) -> Spacetime:
+        sampling = draw(st.sampled_from(list(samplings)))
+        if sampling == "with-replacement":
+            N, B = draw(st.integers(1, min(3, max_points))), draw(st.integers(1, 2))
+            return Spacetime.sgd(N, B, T=draw(st.integers(1, min(4 // B, max_steps))), sampling=sampling)
+        N = draw(st.integers(1, max_points))
+        if sampling == "full-batch":
+            return Spacetime.gd(N, draw(st.integers(1, max_steps)))
+        if sampling == "explicit":
+            batch = st.lists(st.integers(0, N - 1), min_size=1, max_size=3)
+            return Spacetime.from_batches(draw(st.lists(batch, min_size=1, max_size=min(4, max_steps))), N)
+        B = draw(st.sampled_from([b for b in range(1, N + 1) if N % b == 0 and N // b <= max_steps]))
+        most = max_steps // (N // B) if sampling == "fixed" else 2
+        return Spacetime.sgd(N, B, draw(st.integers(1, max(1, most))), sampling=sampling)
+
+    return build()
+
+
+def diagrams(*, min_order: int = 0, max_order: int = 4, root_tied: bool = True) -> "SearchStrategy[Diagram]":
+    """Draw diagrams of bounded order, those of each order equally likely.
+
+    Args:
+        min_order, max_order: the range of orders.
+        root_tied: whether diagrams with a tied root are drawn as well.
+    """
+    from hypothesis import strategies as st
+
+    orders = st.integers(min_order, max_order)
+    return orders.flatmap(lambda order: st.sampled_from(all_diagrams(order, root_tied=root_tied)))

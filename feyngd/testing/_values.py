@@ -1,0 +1,118 @@
+"""Exact values of diagrams on polynomial landscapes, to compare series with the oracle."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from itertools import product
+from math import factorial
+from typing import Any
+
+import numpy as np
+
+from ..diagrams import Diagram, set_partitions, value_representative
+from ..errors import ArgumentError
+from ..series import Series
+from ._polynomials import Polynomial, PolynomialLandscape, differentiate
+
+
+class ExactValues:
+    """The values of diagrams at one point of a polynomial landscape, in rational arithmetic.
+
+    Args:
+        landscape: the population of polynomial losses.
+        theta: the point, rational coordinates.
+
+    Raises:
+        LandscapeError: θ has the wrong number of coordinates.
+    """
+
+    def __init__(self, landscape: PolynomialLandscape, theta: Sequence[Any]) -> None:
+        self.landscape, self.theta = landscape, landscape.check_point(theta)
+        self._moments: dict[Diagram, Fraction] = {}
+        self._derivative = lru_cache(maxsize=None)(self._compute_derivative)
+
+    def moment(self, diagram: Diagram) -> Fraction:
+        """Return the moment value: the mean over one independent datapoint for each part of the contraction."""
+        shape = value_representative(diagram)
+        if shape not in self._moments:
+            total, kinds = Fraction(0), range(len(self.landscape.losses))
+            for assigned in product(kinds, repeat=len(shape.parts)):
+                weight = Fraction(1)
+                for kind in assigned:
+                    weight *= self.landscape.weights[kind]
+                total += weight * self._contract(shape, 0, assigned).item()
+            self._moments[shape] = total
+        return self._moments[shape]
+
+    def cumulant(self, diagram: Diagram) -> Fraction:
+        """Return the cumulant value: joint cumulants over each part in place of joint moments."""
+        return sum((weight * self.moment(finer) for finer, weight in diagram.refinements()), Fraction(0))
+
+    def value(self, diagram: Diagram, basis: str) -> Fraction:
+        """Return the value in a basis, "moment" or "cumulant"."""
+        return self.cumulant(diagram) if basis == "cumulant" else self.moment(diagram)
+
+    def tensor(self, *ranks: int) -> np.ndarray:
+        """Return the joint cumulant of one datapoint's derivatives of these ranks, an array of fractions.
+
+        `tensor(1)` is G, `tensor(2)` H, `tensor(1, 1)` C, `tensor(1, 1, 1)` S.
+        """
+        kinds = range(len(self.landscape.losses))
+
+        def joint_moment(block: Sequence[int]) -> np.ndarray:
+            total: Any = Fraction(0)
+            for kind in kinds:
+                outer = np.array(self.landscape.weights[kind], dtype=object)
+                for i in block:
+                    outer = np.multiply.outer(outer, self._derivative(kind, ranks[i]))
+                total = total + outer
+            return np.asarray(total, dtype=object)
+
+        starts = np.cumsum([0, *ranks])
+        result: Any = Fraction(0)
+        for blocks in set_partitions(range(len(ranks))):
+            term = np.array(Fraction((-1) ** (len(blocks) - 1) * factorial(len(blocks) - 1)), dtype=object)
+            for block in blocks:
+                term = np.multiply.outer(term, joint_moment(block))
+            axes = [axis for block in blocks for i in block for axis in range(starts[i], starts[i + 1])]
+            result = result + np.transpose(term, np.argsort(axes)) if axes else result + term
+        return np.asarray(result, dtype=object)
+
+    def sum(self, series: Series) -> tuple[Fraction, ...]:
+        """Return the coefficients of η⁰ … η^order of a series with numbers for coefficients.
+
+        Raises:
+            ArgumentError: a coefficient still has symbols.
+        """
+        if series.symbols:
+            raise ArgumentError(f"The series has the symbols {series.symbols}: replace them with numbers by subs.")
+        total = [Fraction(0)] * (series.order + 1)
+        for diagram, coefficient in series.items():
+            total[diagram.order] += Fraction(int(coefficient.p), int(coefficient.q)) * self.value(diagram, series.basis)
+        return tuple(total)
+
+    def _contract(self, diagram: Diagram, node: int, assigned: tuple[int, ...]) -> np.ndarray:
+        children = diagram.children[node]
+        rank = len(children) + (node != 0)
+        tensor = self._derivative(assigned[diagram.labels[node]], rank)
+        for child in children:
+            tensor = np.tensordot(self._contract(diagram, child, assigned), tensor, axes=(0, 0))
+        return np.asarray(tensor, dtype=object)
+
+    def _compute_derivative(self, kind: int, rank: int) -> np.ndarray:
+        size = self.landscape.dimensions
+        tensor = np.empty((size,) * rank, dtype=object)
+        for index in np.ndindex(*tensor.shape):
+            polynomial: Polynomial = self.landscape.losses[kind]
+            for coordinate in index:
+                polynomial = differentiate(polynomial, coordinate)
+            tensor[index] = self._at_point(polynomial)
+        return tensor
+
+    def _at_point(self, polynomial: Polynomial) -> Fraction:
+        total = Fraction(0)
+        for exponents, value in polynomial.items():
+            for coordinate, power in zip(self.theta, exponents, strict=True):
+                value *= coordinate**power
+            total += value
+        return total
