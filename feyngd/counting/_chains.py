@@ -1,7 +1,7 @@
 """Sums over weak orders by dynamic programming over down-sets.
 
-A weak order of items (an ordered set partition) that respects "a comes before b" is a chain of down-sets growing block by
-block. Summing a product of block weights over all such chains takes 3^items steps instead of one for each weak order.
+A weak order of items (an ordered set partition) that respects "a comes before b" is a chain of down-sets that grows by
+blocks. Summing a product of block weights over all such chains takes 3^items steps instead of one for each weak order.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,15 +2,15 @@
 
 A diagram enters with its root taken out: a forest of non-root nodes, each a gradient step, with a partition into P
 parts. The count is a sum over weak orders — of nodes by time or epoch, of parts by batch — and each sum is a
-down-set recursion over exact polynomials. Sizes that are known numbers cut the recursion short; the others stay symbols.
-All forms hold for N ≥ P.
+down-set recursion over exact polynomials. Sizes that are known numbers cut the recursion short; the others stay
+symbols. All forms hold for N ≥ P.
 
 References:
     Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3; the sums over weak orders are the project's own.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import comb
 
 from sympy.polys.rings import PolyElement
@@ -183,7 +183,7 @@ def _spread(ways: dict[int, int], group: int) -> dict[int, int]:
     return spread
 
 
-@lru_cache(maxsize=None)
+@cache
 def _stirling(n: int, k: int) -> int:
     """Stirling number of the second kind: the partitions of n things into k blocks."""
     if n == 0 or k == 0:

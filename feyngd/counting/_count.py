@@ -20,8 +20,8 @@ def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "mo
     """Count the placements of a diagram in a spacetime.
 
     An *embedding* maps the non-root nodes to cells (n, t), datapoint n in the batch of step t, such that every child is
-    strictly earlier than its parent, and two nodes share the datapoint if and only if they are in the same part. The root
-    comes after all steps and is not placed, so what it is tied to does not matter here. In the cumulant basis
+    strictly earlier than its parent, and two nodes share the datapoint if and only if they are in the same part. The
+    root comes after all steps and is not placed, so what it is tied to does not matter here. In the cumulant basis
     different parts may share a datapoint too. Placements are counted as labelled maps; a point listed twice in a batch
     is two cells; for random batches the result is the expected number.
 
@@ -68,8 +68,8 @@ def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
 def count_ratio(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", averaging: bool = False) -> Ratio:
     """Return the count as a `Ratio`.
 
-    With `averaging` every cell is weighted by B / (size of its batch), which differs from 1 only for explicit batches of
-    different sizes: each step averages over its own batch, while the series divides by B.
+    With `averaging` every cell is weighted by B / (size of its batch), which differs from 1 only for explicit batches
+    of different sizes: each step averages over its own batch, while the series divides by B.
     """
     if basis == "cumulant":
         total = _ratio.ZERO
@@ -87,11 +87,8 @@ def _grid(spacetime: Spacetime) -> Grid:
         return int(size) if size is not None and size.is_Integer else None
 
     in_steps = spacetime.E is None or spacetime.sampling == "full-batch" or bool(spacetime.T.is_Integer)
-    return Grid(
-        spacetime.sampling,
-        *(number(size) for size in (spacetime.N, spacetime.B, spacetime.E, spacetime.T)),
-        in_steps=in_steps,
-    )
+    N, B, E, T = (number(size) for size in (spacetime.N, spacetime.B, spacetime.E, spacetime.T))
+    return Grid(spacetime.sampling, N, B, E, T, in_steps)
 
 
 def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tuple[int, int]]]:
@@ -103,8 +100,8 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
             orders have equally many embeddings, and the order 0, 1, 2, … stands for them.
 
     Yields:
-        Maps from the non-root nodes to cells (datapoint, step), in the moment basis: nodes share a datapoint if and only
-        if they share a part. Cells that a batch lists twice come up twice.
+        Maps from the non-root nodes to cells (datapoint, step), in the moment basis: nodes share a datapoint if and
+        only if they share a part. Cells that a batch lists twice come up twice.
 
     Raises:
         SpacetimeError: the spacetime has symbols or random batches.

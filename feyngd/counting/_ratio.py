@@ -7,7 +7,7 @@ canonical form a matter of trial division by linear factors, without polynomial 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from math import factorial
 
 import sympy
@@ -86,7 +86,7 @@ def _missing(common: Mapping[int, int], mine: Mapping[int, int]) -> PolyElement:
     return product
 
 
-@lru_cache(maxsize=None)
+@cache
 def _factor(key: int) -> PolyElement:
     return B if key == _FACTOR_B else N - key
 

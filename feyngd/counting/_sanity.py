@@ -49,7 +49,7 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
             grid = spacetime.subs(values)
         except SpacetimeError:
             continue
-        if grid.N < len(alone.parts) - 1 or _work(grid, alone.order) > max_work:
+        if len(alone.parts) - 1 > grid.N or _work(grid, alone.order) > max_work:
             continue
         listed = sum(
             (p * sum(1 for _ in list_embeddings(alone, batches)) for p, batches in grid.outcomes()), Fraction(0)
@@ -63,8 +63,8 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
         checked += 1
     if not checked:
         raise ArgumentError(
-            f"No grid of {spacetime} with sizes up to {max_size} and at least {len(alone.parts) - 1} points can be listed "
-            f"within max_work={max_work}: nothing was checked. Raise max_size or max_work, or fill in smaller numbers."
+            f"No grid of {spacetime} with sizes up to {max_size} and at least {len(alone.parts) - 1} points "
+            f"can be listed within max_work={max_work}: nothing was checked. Raise max_size or max_work, or fill in smaller numbers."
         )
     return checked
 
@@ -76,5 +76,5 @@ def _work(grid: Spacetime, order: int) -> int:
     if grid.sampling == "with-replacement":
         outcomes = N ** (B * T)
     elif grid.sampling == "reshuffled":
-        outcomes = (factorial(N) // factorial(B) ** (N // B)) ** int(grid.E)
+        outcomes = (factorial(N) // factorial(B) ** (N // B)) ** (B * T // N)
     return outcomes * (B * T) ** order

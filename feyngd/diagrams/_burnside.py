@@ -7,7 +7,7 @@ carried as generating functions of cycle types and no automorphism is ever liste
 
 from collections import Counter
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from itertools import combinations_with_replacement, product
 from math import comb, factorial
 
@@ -44,7 +44,7 @@ def count_diagrams(order: int, *, root_tied: bool = False) -> int:
     return int(total)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cycle_index(nodes: int) -> Counter:
     """Sum over rooted trees of the average over their automorphisms of the cycle type on the nodes.
 
@@ -86,7 +86,7 @@ def _multiply(a: Counter, b: Counter) -> Counter:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fixed_partitions(cycles: CycleType) -> int:
     """Count the set partitions that a permutation with these cycles maps to themselves.
 

@@ -1,7 +1,7 @@
 """Every diagram of a given order, once each."""
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 
 from ._canonical import canonical_form
 from ._diagram import Diagram
@@ -43,12 +43,12 @@ def rooted_trees(edges: int) -> list[tuple[int, ...]]:
     return sorted(trees)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _with_root_alone(order: int) -> tuple[Diagram, ...]:
     return tuple(_unique(order, ((-1, *blocks) for blocks in growth_strings(order))))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _with_root_tied(order: int) -> tuple[Diagram, ...]:
     return tuple(_unique(order, (blocks for blocks in growth_strings(order + 1) if blocks.count(0) > 1)))
 

@@ -7,7 +7,7 @@ Thing = TypeVar("Thing")
 
 
 def growth_strings(size: int) -> Iterator[tuple[int, ...]]:
-    """Iterate over all set partitions of `size` things: thing i goes to block `string[i]`, blocks numbered as they appear.
+    """Iterate over all set partitions of `size` things: thing i is in block `string[i]`, numbered as they come.
 
     Examples:
         >>> list(growth_strings(2))

@@ -7,6 +7,7 @@ matrices alone is written without indices: `GHG`, `tr(HC)`.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ._diagram import Diagram
 
@@ -22,7 +23,7 @@ def reroot(diagram: Diagram, node: int) -> Diagram:
     path = [node]
     while diagram.parents[path[-1]] >= 0:
         path.append(diagram.parents[path[-1]])
-    flipped = {parent: child for child, parent in zip(path, path[1:], strict=False)}
+    flipped = {parent: child for child, parent in pairwise(path)}
     above = [flipped.get(v, diagram.parents[v]) for v in range(diagram.order + 1)]
     order = [node] + [v for v in range(diagram.order + 1) if v != node]
     index = {v: i for i, v in enumerate(order)}

@@ -142,7 +142,10 @@ def _scaled(pixels: NDArray[np.uint8]) -> Images:
 
 
 def _checked_labels(labels: object, count: int, path: Path) -> Labels:
-    given = np.asarray(labels)
+    try:
+        given = np.asarray(labels)
+    except ValueError as error:
+        raise LandscapeError(f"{path}: the labels are not a list of integers. Unpack or copy it again.") from error
     if given.shape != (count,):
         raise LandscapeError(f"{path}: expected {count} labels, one per image; found shape {given.shape}.")
     if count == 0:

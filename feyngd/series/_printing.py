@@ -1,26 +1,16 @@
 """Series as readable text and as LaTeX."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import sympy
 
-from ..diagrams import Diagram, tensor_expression
-from ..spacetimes import Spacetime
+from ..diagrams import tensor_expression
+
+if TYPE_CHECKING:
+    from ._series import Series
 
 
-class Printable(Protocol):
-    """What printing needs of a series."""
-
-    quantity: str
-    order: int
-    basis: str
-    spacetime: Spacetime | None
-
-    def items(self) -> "Mapping[Diagram, sympy.Expr]": ...  # type: ignore[type-arg]
-
-
-def text(series: Printable) -> str:
+def text(series: "Series") -> str:
     """One line for each diagram: power of η, coefficient, diagram, tensor expression."""
     where = "" if series.spacetime is None else f", {series.spacetime}"
     rows = [
@@ -35,7 +25,7 @@ def text(series: Printable) -> str:
     return "\n".join(lines if rows else [*lines, "  0"])
 
 
-def latex(series: Printable) -> str:
+def latex(series: "Series") -> str:
     """A sum over values, those of equal value taken together."""
     by_value: dict[tuple[int, str], sympy.Expr] = {}
     for diagram, value in series.items():

@@ -18,8 +18,8 @@ def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "mom
     The expectation is over training sets of N i.i.d. points and over the order in which SGD visits them. "test_loss" is
     the expected loss on a fresh point, "train_loss" the average loss over the training set, "gap" test minus train.
 
-    The test loss is `Σ_D (#embeddings(D) / |Aut D|) (−η/B)^order value(D)` over diagrams with the root alone. For the train
-    loss the root joins each of the other parts with weight 1/N.
+    The test loss is `Σ_D (#embeddings(D) / |Aut D|) (−η/B)^order value(D)` over diagrams with the root alone. For the
+    train loss the root joins each of the other parts with weight 1/N.
 
     Args:
         quantity: "test_loss", "train_loss" or "gap".

@@ -16,8 +16,8 @@ ETA = sympy.Symbol("eta", positive=True)
 class Series(Mapping[Diagram, sympy.Expr]):
     """A power series in the learning rate η: `Σ_D series[D] · η^order(D) · value(D)`.
 
-    The coefficient of a diagram includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Iteration runs over the diagrams with
-    a non-zero coefficient, by order; indexing by any other diagram within the order gives 0.
+    The coefficient of a diagram includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Iteration runs over the diagrams
+    with a non-zero coefficient, by order; indexing by any other diagram within the order gives 0.
 
     Make one with `feyngd.expand`, or from your own coefficients.
 
@@ -123,7 +123,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
             raise ArgumentError(f"One series is in {self.basis}s, the other in {other.basis}s: use in_basis first.")
         if self.order != other.order:
             raise ArgumentError(
-                f"One series goes to order {self.order}, the other to {other.order}: use truncate({min(self.order, other.order)})."
+                f"One series goes to order {self.order}, the other to {other.order}: "
+                f"use truncate({min(self.order, other.order)})."
             )
         terms = {diagram: sympy.cancel(self[diagram] + sign * other[diagram]) for diagram in {*self, *other}}
         return Series(
@@ -164,7 +165,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         spacetime = None if self.spacetime is None else self.spacetime.subs(values)
         if spacetime is not None and spacetime != self.spacetime and spacetime.N.is_Integer:
             needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
-            if self.spacetime is not None and not self.spacetime.N.is_Integer and spacetime.N < needed:
+            if self.spacetime is not None and not self.spacetime.N.is_Integer and needed > spacetime.N:
                 raise ArgumentError(
                     f"The closed forms of this series hold for N ≥ {needed}, got N={spacetime.N}: "
                     f"expand it on Spacetime with N={spacetime.N} instead."

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import sympy
@@ -12,7 +12,7 @@ from ..errors import SpacetimeError
 from . import _sampling
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement")
-Size = int | sympy.Expr
+Size: TypeAlias = int | sympy.Expr
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Spacetime:
                 "with-replacement", every slot of every batch an independent uniform draw.
 
         Raises:
-            SpacetimeError: the sampling is unknown, a size is not a positive integer or a symbol known to be one, B does
-                not divide N, or B exceeds N.
+            SpacetimeError: the sampling is unknown, a size is not a positive integer or a symbol known to be one, B
+                does not divide N, or B exceeds N.
 
         Examples:
             >>> import feyngd as fd
@@ -67,8 +67,8 @@ class Spacetime:
         if sampling not in SAMPLINGS:
             known = ", ".join(repr(name) for name in SAMPLINGS)
             raise SpacetimeError(
-                f"Unknown sampling {sampling!r}. Known: {known}; for full batch use Spacetime.gd, for a list of batches "
-                "Spacetime.from_batches."
+                f"Unknown sampling {sampling!r}. Known: {known}; for full batch use Spacetime.gd, for a list of "
+                "batches Spacetime.from_batches."
             )
         points, batch = check_size("N", N), check_size("B", B)
         if E is not None and T is not None:
@@ -86,9 +86,7 @@ class Spacetime:
         if sampling == "with-replacement":
             return cls(points, batch, None, steps, sampling)
         if not (epochs.is_Integer or epochs.is_integer):
-            raise SpacetimeError(
-                f"T = {steps} steps are T·B/N = {epochs} epochs, not known to be whole: give E instead."
-            )
+            raise SpacetimeError(f"T={steps} is T·B/N = {epochs} epochs, not known to be whole: give E instead.")
         return cls(points, batch, epochs, steps, sampling)
 
     @classmethod

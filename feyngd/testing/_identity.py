@@ -74,7 +74,7 @@ def check_identity(
 
     Args:
         lhs, rhs: the two sides.
-        spacetime: where to compare; symbols are filled in with numbers up to `max_size`. Default: that of a series side.
+        spacetime: where to compare; symbols are filled in with numbers up to `max_size`. Default: a series side's own.
         order: the highest power of η to compare. Default: the lowest order of the series sides.
         examples: the number of random landscapes with a point and a spacetime.
         dimensions: the numbers of coordinates of θ to draw from.
@@ -98,7 +98,8 @@ def check_identity(
     for side in (lhs, rhs):
         if not isinstance(side, Series) and not callable(side) and side not in QUANTITIES:
             raise ArgumentError(
-                f"Each side is a Series, a function of Statistics or one of {', '.join(map(repr, QUANTITIES))}; got {side!r}."
+                f"Each side is a Series, a function of Statistics or one of {', '.join(map(repr, QUANTITIES))}; "
+                f"got {side!r}."
             )
     if spacetime is None:
         spacetime = next((side.spacetime for side in series if side.spacetime is not None), None)
@@ -141,8 +142,9 @@ def _grids(spacetime: Spacetime, series: list[Series], max_size: int) -> Iterato
             filled = {id(side): side.subs(values) for side in series}
         except (SpacetimeError, ArgumentError):
             continue
-        shuffles = grid.sampling == "reshuffled" and grid.E > 2
-        if not symbols or not (shuffles or (grid.sampling == "with-replacement" and grid.T * grid.B > 6)):
+        many_shuffles = grid.sampling == "reshuffled" and grid.T * grid.B > 2 * grid.N
+        many_draws = grid.sampling == "with-replacement" and grid.T * grid.B > 6
+        if not symbols or not (many_shuffles or many_draws):
             yield grid, filled
 
 
