@@ -48,11 +48,31 @@ if TYPE_CHECKING:
     from . import drawing as drawing
     from . import landscapes as landscapes
     from . import testing as testing
+    from .evaluation import Estimate as Estimate
+    from .evaluation import Values as Values
+    from .evaluation import evaluate as evaluate
+    from .landscapes import Landscape as Landscape
+    from .prediction import Comparison as Comparison
+    from .prediction import Prediction as Prediction
+    from .prediction import Simulation as Simulation
+    from .prediction import TruncationWarning as TruncationWarning
+    from .prediction import compare as compare
+    from .prediction import predict as predict
+    from .prediction import simulate as simulate
+    from .progress import Progress as Progress
+    from .progress import Tqdm as Tqdm
 
 __version__ = "0.1.0"
 
 _SUBMODULES = ("drawing", "landscapes", "testing")
-_LAZY: dict[str, str] = {}
+_LAZY = {
+    **dict.fromkeys(("Estimate", "Values", "evaluate"), "evaluation"),
+    **dict.fromkeys(("Landscape",), "landscapes"),
+    **dict.fromkeys(
+        ("Comparison", "Prediction", "Simulation", "TruncationWarning", "compare", "predict", "simulate"), "prediction"
+    ),
+    **dict.fromkeys(("Progress", "Tqdm"), "progress"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -64,7 +64,8 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
     if not checked:
         raise ArgumentError(
             f"No grid of {spacetime} with sizes up to {max_size} and at least {len(alone.parts) - 1} points "
-            f"can be listed within max_work={max_work}: nothing was checked. Raise max_size or max_work, or fill in smaller numbers."
+            f"can be listed within max_work={max_work}, so nothing was checked. Raise max_size or max_work, "
+            "or fill in smaller numbers."
         )
     return checked
 

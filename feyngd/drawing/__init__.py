@@ -1,1 +1,5 @@
 """Drawing: diagrams and spacetimes as SVG."""
+
+from ._diagram_svg import diagram_svg as diagram_svg
+from ._diagram_svg import diagrams_svg as diagrams_svg
+from ._spacetime_svg import spacetime_svg as spacetime_svg

@@ -13,7 +13,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 def example_arrays(data: Any) -> Any:
-    """Copy a pytree of array-likes into JAX arrays that share a non-empty leading axis, or say why it cannot be done."""
+    """Copy a pytree of array-likes into JAX arrays that share a non-empty leading axis, or say why that fails."""
     paths_and_leaves = jax.tree_util.tree_leaves_with_path(data)
     if not paths_and_leaves:
         raise LandscapeError(
@@ -45,7 +45,8 @@ def _as_array(leaf: Any, where: str) -> jax.Array:
         return leaf
     try:
         given = np.asarray(leaf)
-        array = jnp.array(given)  # a copy, so that later writes to the caller's array change nothing here
+        with np.errstate(over="ignore"):  # reported below
+            array = jnp.array(given)  # a copy, so that later writes to the caller's array change nothing here
     except (TypeError, ValueError) as error:
         raise LandscapeError(
             f"{where} is not a numeric array but {type(leaf).__name__}; give NumPy or JAX arrays of numbers."
@@ -121,7 +122,9 @@ def check_loss_shape(loss: Loss, params: Any, example: Any) -> None:
         raise
     except Exception as error:
         shapes = jax.tree.map(jnp.shape, example)
-        error.add_note(f"This arose in loss(params, example) on one example, without its leading axis; shapes {shapes}.")
+        error.add_note(
+            f"This arose in loss(params, example) on one example, without its leading axis; shapes {shapes}."
+        )
         raise
     check_loss_value(value)
 

@@ -40,7 +40,9 @@ def digits(limit: int | None = None) -> tuple[Images, Labels]:
     bunch = load_digits()
     total = len(bunch.target)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= total):
-        raise ArgumentError(f"limit must be an integer from 1 to {total}, the number of digits, or None; got {limit!r}.")
+        raise ArgumentError(
+            f"limit must be an integer from 1 to {total}, the number of digits, or None; got {limit!r}."
+        )
     images = np.asarray(bunch.images[:limit], dtype=np.float32) / np.float32(16)  # the file's grey levels are 0 to 16
     return images, np.asarray(bunch.target[:limit], dtype=np.int32)
 
@@ -77,14 +79,14 @@ def load_cifar10(folder: str | PathLike[str], split: str = "train") -> tuple[Ima
 def _cifar_batch(path: Path) -> tuple[Images, Labels]:
     if not path.is_file():
         raise LandscapeError(
-            f"There is no file {path}. CIFAR-10's python version has data_batch_1 … data_batch_5 and test_batch: unpack "
-            "cifar-10-python.tar.gz and give the folder it makes."
+            f"There is no file {path}. CIFAR-10's python version has data_batch_1 … data_batch_5 and test_batch: "
+            "unpack cifar-10-python.tar.gz and give the folder it makes."
         )
     batch = load_arrays(path)
     if not isinstance(batch, dict) or not {b"data", b"labels"} <= batch.keys():
         raise LandscapeError(
-            f"{path} is not a CIFAR-10 batch: expected a dictionary with the keys b'data' and b'labels'. Use the python "
-            "version of CIFAR-10 (CIFAR-100 has other keys)."
+            f"{path} is not a CIFAR-10 batch: expected a dictionary with the keys b'data' and b'labels'. Use the "
+            "python version of CIFAR-10 (CIFAR-100 has other keys)."
         )
     data = batch[b"data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * 32 * 32:
@@ -126,8 +128,8 @@ def _plain_or_gzipped(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise LandscapeError(
-        f"There is no file {folder / name}, with or without .gz. Put the four published Fashion-MNIST files in one folder "
-        "and give that folder."
+        f"There is no file {folder / name}, with or without .gz. Put the four published Fashion-MNIST files in one "
+        "folder and give that folder."
     )
 
 

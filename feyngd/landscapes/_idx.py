@@ -31,8 +31,9 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     expected = (_UINT8 << 8) | dimensions
     if magic != expected:
         raise LandscapeError(
-            f"{path} starts with the magic number 0x{magic:08x}; expected 0x{expected:08x}, an IDX file of unsigned bytes "
-            f"with {dimensions} dimension(s). Check that images and labels are not swapped and that the file is unpacked."
+            f"{path} starts with the magic number 0x{magic:08x}; expected 0x{expected:08x}, an IDX file of unsigned "
+            f"bytes with {dimensions} dimension(s). Check that images and labels are not swapped and that the file is "
+            "unpacked."
         )
     promised, found = math.prod(sizes), len(content) - header
     if promised != found:

@@ -39,7 +39,7 @@ class Landscape:
         ArgumentError: the loss is not callable, or the reading or `test_data` are not ones this version evaluates.
 
     References:
-        Tenka, section 2; "Three readings of a dataset" in the documentation.
+        Tenka, section 2.1; "Three readings of a dataset" in the documentation.
 
     Examples:
         >>> import jax.numpy as jnp

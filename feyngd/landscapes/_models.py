@@ -6,6 +6,7 @@ Nothing here is special to feyngd: any `loss(params, example)` makes a landscape
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -71,7 +72,9 @@ def tanh_mlp(input_shape: Sequence[int], classes: int, hidden: Sequence[int] = (
         ArgumentError: a size is not a positive integer, there are fewer than 2 classes or no hidden layer.
     """
     if not tuple(hidden):
-        raise ArgumentError("An MLP needs at least one hidden width; use logistic_regression for a model without.")
+        raise ArgumentError(
+            f"An MLP needs at least one hidden width; got hidden={hidden!r}. Without any, use logistic_regression."
+        )
     return _dense_network("mlp", input_shape, classes, _sizes("hidden", hidden))
 
 
@@ -106,14 +109,16 @@ def convnet(
             3-dimensional.
 
     References:
-        Tenka, the image-classification experiments.
+        Tenka, section 5, the image-classification experiments.
     """
     shape = _sizes("input_shape", input_shape)
     if len(shape) not in (2, 3):
         raise ArgumentError(f"A convnet takes images (height, width) or (height, width, colours); got shape {shape}.")
     _check_classes(classes)
     _sizes("channels, hidden, kernel, stride", (channels, hidden, kernel, stride))
-    height, width = (-(-(-(-side // stride)) // stride) for side in shape[:2])
+    height, width = (
+        -(-side // stride**2) for side in shape[:2]
+    )  # rounding up twice by the stride is once by its square
     kernels = ((kernel, kernel, shape[2] if len(shape) == 3 else 1, channels), (kernel, kernel, channels, channels))
     dense = ((height * width * channels, hidden), (hidden, classes))
     names = ("conv_0", "conv_1", "dense_0", "dense_1")
@@ -142,8 +147,8 @@ def cross_entropy(model: Model) -> Loss:
         model: the classifier.
 
     Returns:
-        `loss(params, (image, label))` with an integer label from 0 to classes − 1. A label out of range gives nan, which
-        `Landscape.validate` reports.
+        `loss(params, (image, label))` with an integer label from 0 to classes − 1. A label out of range gives nan,
+        which `Landscape.validate` reports.
     """
 
     def cross_entropy_loss(params: Any, example: Any) -> jax.Array:
@@ -166,7 +171,7 @@ def _dense_network(name: str, input_shape: Sequence[int], classes: int, hidden: 
     shape = _sizes("input_shape", input_shape)
     _check_classes(classes)
     widths = (math.prod(shape), *hidden, classes)
-    layers = {f"dense_{i}": pair for i, pair in enumerate(zip(widths[:-1], widths[1:], strict=True))}
+    layers = {f"dense_{i}": pair for i, pair in enumerate(pairwise(widths))}
 
     def init(key: jax.Array) -> dict[str, dict[str, jax.Array]]:
         return _glorot_layers(key, layers)
@@ -197,8 +202,8 @@ def _affine(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
 def _check_image(image: jax.Array, shape: tuple[int, ...]) -> None:
     if jnp.shape(image) != shape:
         raise LandscapeError(
-            f"The model was built for one image of shape {shape}; got shape {jnp.shape(image)}. Build it for that shape, "
-            "or map it over a batch with jax.vmap."
+            f"The model was built for one image of shape {shape}; got shape {jnp.shape(image)}. Build it for that "
+            "shape, or map it over a batch with jax.vmap."
         )
 
 

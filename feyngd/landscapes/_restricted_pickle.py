@@ -1,7 +1,7 @@
 """Reading pickled arrays of numbers without running anything that the pickle asks for.
 
-NumPy pickles an array as calls of a few functions. Plain-Python stand-ins answer exactly those calls, so a file can build
-containers, text, numbers and numeric arrays, and nothing else; any other name in it is refused.
+NumPy pickles an array as calls of a few functions. Plain-Python stand-ins answer exactly those calls, so a file can
+build containers, text, numbers and numeric arrays, and nothing else; any other name in it is refused.
 """
 
 import pickle
@@ -24,8 +24,8 @@ def load_arrays(path: Path) -> Any:
             return _resolve(_ArrayUnpickler(file, encoding="bytes").load())
     except _RefusedError as error:
         raise LandscapeError(
-            f"{path} is not a published data file: {error}. Only arrays of numbers are read, for a pickle that asks for "
-            "more could run any program. Get the file from its publisher again."
+            f"{path} is not a published data file: {error}. Only arrays of numbers are read, for a pickle that asks "
+            "for more could run any program. Get the file from its publisher again."
         ) from error
     except Exception as error:  # a damaged pickle can raise almost any exception
         raise LandscapeError(
@@ -77,6 +77,11 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes() -> bytes:
+    """How Python 3 writes b"" into the older pickle protocols."""
+    return b""
+
+
 def _text(value: str | bytes) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else value
 
@@ -89,6 +94,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy.core.numeric", "_frombuffer"): _array,
     ("numpy._core.numeric", "_frombuffer"): _array,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _empty_bytes,
 }
 
 

@@ -1,8 +1,8 @@
 """Toy landscapes whose series are known in closed form.
 
 Every constructor returns `(landscape, params)`: a landscape with a finite population of noise values x, each equally
-likely, so that population averages are plain finite sums, and the start point. A closed form written for x ~ N(0, 1) uses
-only some of the moments of x; each docstring says which ones the default population shares with the normal.
+likely, so that population averages are plain finite sums, and the start point. A closed form written for x ~ N(0, 1)
+uses only some of the moments of x; each docstring says which ones the default population shares with the normal.
 
 Two populations serve as defaults:
 
@@ -21,7 +21,6 @@ Examples:
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArgumentError
 from ._landscape import Landscape
+from ._toy_arguments import finite_number, noise_values, real_numbers, symmetric_matrix, vectors_with_covariance
 
 __all__ = [
     "cosh",
@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 Toy = tuple[Landscape, jax.Array]
+
+_SIGNS = np.array([-1.0, 1.0])
 
 
 def normal_population() -> NDArray[np.float64]:
@@ -65,8 +67,8 @@ def quadratic(hessian: ArrayLike, covariance: ArrayLike | None = None, *, x: Arr
 
     Args:
         hessian: H, symmetric, shape (p, p).
-        covariance: C, symmetric and positive semidefinite, shape (p, p); the identity by default. The population is then
-            the 2p vectors ±√p times the columns of C^½ in its eigenbasis: mean 0, covariance C, no third cumulant.
+        covariance: C, symmetric and positive semidefinite, shape (p, p); the identity by default. The population is
+            then the 2p vectors ±√p times the columns of C^½ in its eigenbasis: mean 0, covariance C, no third cumulant.
         x: the noise vectors themselves, shape (M, p), instead of a covariance.
 
     Returns:
@@ -79,16 +81,18 @@ def quadratic(hessian: ArrayLike, covariance: ArrayLike | None = None, *, x: Arr
     References:
         Tenka, corollary 2.
     """
-    h = _symmetric("hessian", hessian)
+    h = symmetric_matrix("hessian", hessian)
     p = len(h)
     if x is not None and covariance is not None:
         raise ArgumentError("Give either covariance or the noise vectors x, which have their own covariance; got both.")
     if x is None:
-        noise = _vectors_with_covariance(np.eye(p) if covariance is None else _symmetric("covariance", covariance))
+        noise = vectors_with_covariance(np.eye(p) if covariance is None else symmetric_matrix("covariance", covariance))
     else:
-        noise = np.asarray(x, dtype=float)
+        noise = real_numbers("x", x)
         if noise.ndim != 2 or len(noise) == 0 or not np.all(np.isfinite(noise)):
-            raise ArgumentError(f"x must be finite noise vectors, one per row, shape (M, {p}); got shape {noise.shape}.")
+            raise ArgumentError(
+                f"x must be finite noise vectors, one per row, shape (M, {p}); got shape {noise.shape}."
+            )
     if noise.shape[1] != p:
         raise ArgumentError(f"The hessian is {p}×{p}, but the noise has dimension {noise.shape[1]}; make them agree.")
 
@@ -117,14 +121,14 @@ def cosh(*, x: ArrayLike | None = None) -> Toy:
     def cosh_loss(theta: jax.Array, x: jax.Array) -> jax.Array:
         return jnp.cosh(theta) + x * theta
 
-    return Landscape(cosh_loss, _noise(x, _SIGNS)), _scalar(0.0)
+    return Landscape(cosh_loss, noise_values(x, _SIGNS)), _scalar(0.0)
 
 
 def gauss_fit(*, x: ArrayLike | None = None) -> Toy:
     """The log-variance h of a centred normal fitted to data, l_x(h) = ½(h + x² e^{−h}), from the truth h = 0.
 
-    There G = 0, H = ½, J = −½ and, for normal data, C = ½ and S = −1: the gradients are skewed. One epoch of vanilla SGD
-    (B = 1) has `E l = ½ + η²T/8 − η³[T(T−1)/16 + T/12] + O(η⁴)`; one step on normal data has `½ e^{η/2}/√(1+η)`.
+    There G = 0, H = ½, J = −½ and, for normal data, C = ½ and S = −1: the gradients are skewed. One epoch of vanilla
+    SGD (B = 1) has `E l = ½ + η²T/8 − η³[T(T−1)/16 + T/12] + O(η⁴)`; one step on normal data has `½ e^{η/2}/√(1+η)`.
 
     Args:
         x: the data, 1-dimensional; `normal_population()` by default, which shares the moments that the series uses
@@ -137,13 +141,13 @@ def gauss_fit(*, x: ArrayLike | None = None) -> Toy:
         ArgumentError: `x` is not 1-dimensional, finite and non-empty.
 
     References:
-        Tenka, section 5.3, "SDE, ODE and SGD differ".
+        Tenka, section 5.3, "Comparison to continuous time".
     """
 
     def gauss_fit_loss(h: jax.Array, x: jax.Array) -> jax.Array:
         return 0.5 * (h + x**2 * jnp.exp(-h))
 
-    return Landscape(gauss_fit_loss, _noise(x, normal_population())), _scalar(0.0)
+    return Landscape(gauss_fit_loss, noise_values(x, normal_population())), _scalar(0.0)
 
 
 def linear_screw(*, x: ArrayLike | None = None) -> Toy:
@@ -171,7 +175,7 @@ def linear_screw(*, x: ArrayLike | None = None) -> Toy:
         bowl = 0.5 * (u**2 + v**2 + (jnp.cos(z) * u + jnp.sin(z) * v) ** 2)
         return bowl + x * (jnp.cos(lag) * u + jnp.sin(lag) * v)
 
-    return Landscape(linear_screw_loss, _noise(x, _SIGNS)), jnp.zeros(3)
+    return Landscape(linear_screw_loss, noise_values(x, _SIGNS)), jnp.zeros(3)
 
 
 def mean_estimation(hessian: float = 1.0, scale: float = 1.0, *, x: ArrayLike | None = None) -> Toy:
@@ -194,12 +198,12 @@ def mean_estimation(hessian: float = 1.0, scale: float = 1.0, *, x: ArrayLike | 
     References:
         Tenka, section 5.5, "Sharp and flat minima both overfit less".
     """
-    h, s = _number("hessian", hessian, at_least=0.0), _number("scale", scale)
+    h, s = finite_number("hessian", hessian, at_least=0.0), finite_number("scale", scale)
 
     def mean_estimation_loss(theta: jax.Array, x: jax.Array) -> jax.Array:
         return 0.5 * h * theta**2 + x * s * theta
 
-    return Landscape(mean_estimation_loss, _noise(x, _SIGNS)), _scalar(0.0)
+    return Landscape(mean_estimation_loss, noise_values(x, _SIGNS)), _scalar(0.0)
 
 
 def cubic_chi(*, x: ArrayLike | None = None) -> Toy:
@@ -225,14 +229,14 @@ def cubic_chi(*, x: ArrayLike | None = None) -> Toy:
     def cubic_chi_loss(w: jax.Array, x: jax.Array) -> jax.Array:
         return w**3 - w * (x**2 - 1)
 
-    return Landscape(cubic_chi_loss, _noise(x, normal_population())), _scalar(0.0)
+    return Landscape(cubic_chi_loss, noise_values(x, normal_population())), _scalar(0.0)
 
 
 def cubic_valley(h0: float = 1.0, h1: float = 1.0, s: float = 1.0, *, x: ArrayLike | None = None) -> Toy:
     """A valley of minima that widens along itself, l_x(w, z) = ½(h0 + h1 z) w² + x s w, from (0, 0).
 
-    SGD with B = 1 moves toward the flatter side, `v_z = −η² s² h1/(4 h0)` per step, to leading order in η and after w has
-    forgotten its start.
+    SGD with B = 1 moves toward the flatter side, `v_z = −η² s² h1/(4 h0)` per step, to leading order in η and after w
+    has forgotten its start.
 
     Args:
         h0: the curvature across the valley at z = 0, positive.
@@ -249,7 +253,7 @@ def cubic_valley(h0: float = 1.0, h1: float = 1.0, s: float = 1.0, *, x: ArrayLi
     References:
         Tenka, corollary 1.
     """
-    base, slope, scale = _number("h0", h0), _number("h1", h1), _number("s", s)
+    base, slope, scale = finite_number("h0", h0), finite_number("h1", h1), finite_number("s", s)
     if base <= 0:
         raise ArgumentError(f"h0 is the curvature across the valley and must be positive; got {h0!r}.")
 
@@ -257,52 +261,8 @@ def cubic_valley(h0: float = 1.0, h1: float = 1.0, s: float = 1.0, *, x: ArrayLi
         w, z = theta[0], theta[1]
         return 0.5 * (base + slope * z) * w**2 + x * scale * w
 
-    return Landscape(cubic_valley_loss, _noise(x, _SIGNS)), jnp.zeros(2)
-
-
-_SIGNS = np.array([-1.0, 1.0])
-
-
-def _noise(x: ArrayLike | None, default: NDArray[np.float64]) -> NDArray[np.float64]:
-    if x is None:
-        return default
-    noise = np.asarray(x, dtype=float)
-    if noise.ndim != 1 or noise.size == 0 or not np.all(np.isfinite(noise)):
-        raise ArgumentError(
-            "x must be the equally likely noise values: 1-dimensional, finite and not empty; "
-            f"got shape {noise.shape}{'' if np.all(np.isfinite(noise)) else ' with entries that are not finite'}."
-        )
-    return noise
-
-
-def _number(name: str, value: Any, at_least: float = -math.inf) -> float:
-    number = float(value)
-    if not math.isfinite(number) or number < at_least:
-        bound = "" if at_least == -math.inf else f", at least {at_least:g}"
-        raise ArgumentError(f"{name} must be a finite number{bound}; got {value!r}.")
-    return number
+    return Landscape(cubic_valley_loss, noise_values(x, _SIGNS)), jnp.zeros(2)
 
 
 def _scalar(value: float) -> jax.Array:
     return jnp.asarray(value, dtype=float)
-
-
-def _symmetric(name: str, matrix: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(matrix, dtype=float)
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) == 0:
-        raise ArgumentError(f"{name} must be a square matrix, shape (p, p); got shape {array.shape}.")
-    if not np.all(np.isfinite(array)) or not np.allclose(array, array.T):
-        raise ArgumentError(f"{name} must be finite and symmetric; got {array.tolist()}. Use (A + Aᵀ)/2 to symmetrise.")
-    return 0.5 * (array + array.T)
-
-
-def _vectors_with_covariance(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The 2p vectors ±√p Lₖ with Lₖ the columns of V√w: their mean is 0 and their covariance Σ Lₖ Lₖᵀ."""
-    eigenvalues, vectors = np.linalg.eigh(covariance)
-    if eigenvalues[0] < -1e-12 * max(1.0, abs(eigenvalues[-1])):
-        raise ArgumentError(
-            f"covariance must be positive semidefinite; its smallest eigenvalue is {eigenvalues[0]:g}. "
-            "Give a covariance matrix, for instance A Aᵀ."
-        )
-    columns = np.sqrt(len(covariance)) * (vectors * np.sqrt(np.clip(eigenvalues, 0.0, None))).T
-    return np.concatenate([columns, -columns])

@@ -1,0 +1,95 @@
+"""Where the nodes of a diagram go: a tidy tree, the root rightmost, tied siblings next to each other if possible."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations, islice, permutations
+
+from ..diagrams import Diagram
+from ._curves import Point
+
+# Every order of the children is tried up to order 5; beyond, this many.
+_MOST_ORDERS = 240
+
+
+def tree_layout(diagram: Diagram, column: float, row: float) -> list[Point]:
+    """Place the nodes: a column for each depth, the root's at x = 0 and the leaves' rows spread evenly from y = 0.
+
+    Of all orders of the children the one is chosen whose outlines are short, do not cross, and pass few other nodes.
+
+    Args:
+        diagram: the diagram.
+        column: the distance between columns.
+        row: the distance between leaves.
+    """
+    tied = [sorted(part) for part in diagram.parts if len(part) > 1]
+    layouts = (_place(diagram, order, column, row) for order in _child_orders(diagram))
+    if not tied:
+        return next(layouts)
+    return min(islice(layouts, _MOST_ORDERS), key=lambda places: round(_entanglement(places, tied, row), 6))
+
+
+def _child_orders(diagram: Diagram) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """Iterate over all orders of all children, lazily: `itertools.product` would first list every permutation."""
+
+    def order(node: int) -> Iterator[tuple[tuple[int, ...], ...]]:
+        if node > diagram.order:
+            yield ()
+            return
+        for first in permutations(diagram.children[node]):
+            for rest in order(node + 1):
+                yield (first, *rest)
+
+    return order(0)
+
+
+def _place(diagram: Diagram, children: Sequence[Sequence[int]], column: float, row: float) -> list[Point]:
+    depth = [0] * (diagram.order + 1)
+    for node in range(1, diagram.order + 1):
+        depth[node] = depth[diagram.parents[node]] + 1
+    height = [0.0] * (diagram.order + 1)
+    visited, stack, leaves = [], [0], 0
+    while stack:
+        node = stack.pop()
+        visited.append(node)
+        stack.extend(reversed(children[node]))
+        if not children[node]:
+            height[node] = leaves * row
+            leaves += 1
+    for node in reversed(visited):
+        if children[node]:
+            height[node] = (height[children[node][0]] + height[children[node][-1]]) / 2
+    return [(-column * d, y) for d, y in zip(depth, height, strict=True)]
+
+
+def _entanglement(places: Sequence[Point], tied: Sequence[Sequence[int]], row: float) -> float:
+    """Return the length of straight outlines with penalties for what they cross."""
+    total = 0.0
+    links: list[tuple[int, Point, Point]] = []
+    for index, part in enumerate(tied):
+        joined, waiting = [part[0]], list(part[1:])
+        while waiting:
+            length, u, v = min((math.dist(places[a], places[b]), a, b) for a in joined for b in waiting)
+            total += length
+            links.append((index, places[u], places[v]))
+            joined.append(v)
+            waiting.remove(v)
+        strangers = [place for node, place in enumerate(places) if node not in part]
+        ours = [(a, b) for owner, a, b in links if owner == index]
+        nearness = (1 - _distance(place, a, b) / (0.7 * row) for a, b in ours for place in strangers)
+        total += 4 * row * sum(near for near in nearness if near > 0)
+    crossings = sum(i != j and _cross(a, b, c, d) for (i, a, b), (j, c, d) in combinations(links, 2))
+    return total + 3 * row * crossings
+
+
+def _distance(point: Point, a: Point, b: Point) -> float:
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    share = ((point[0] - a[0]) * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy)
+    share = min(1.0, max(0.0, share))
+    return math.dist(point, (a[0] + share * dx, a[1] + share * dy))
+
+
+def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    def side(p: Point, q: Point, r: Point) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0

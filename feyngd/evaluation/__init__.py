@@ -1,0 +1,5 @@
+"""Evaluation: the values of diagrams on a landscape, with their errors."""
+
+from ._estimate import Estimate as Estimate
+from ._estimate import Values as Values
+from ._evaluate import evaluate as evaluate

@@ -1,0 +1,99 @@
+"""Estimates: numbers that carry their error."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..diagrams import Diagram
+from ..errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error.
+
+    Attributes:
+        value: the estimate, in the unit of the loss.
+        stderr: its standard error; `None` if the value is exact up to rounding, never 0.
+        num_samples: the number of independent replicates behind it; 0 if exact.
+        kind: "exact", or "pairing" for independent random pairings of examples.
+    """
+
+    value: float
+    stderr: float | None
+    num_samples: int
+    kind: str
+
+    @classmethod
+    def from_replicates(cls, replicates: np.ndarray) -> "Estimate":
+        """Make an estimate from independent unbiased replicates, or from a single exact number of shape (1,)."""
+        if len(replicates) == 1:
+            return cls(float(replicates[0]), None, 0, "exact")
+        spread = float(np.std(replicates, ddof=1)) / len(replicates) ** 0.5
+        return cls(float(np.mean(replicates)), spread, len(replicates), "pairing")
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided Student-t confidence interval; the value twice if it is exact.
+
+        Raises:
+            ArgumentError: the confidence is not between 0 and 1.
+        """
+        if not 0 < confidence < 1:
+            raise ArgumentError(f"A confidence is between 0 and 1, such as 0.95; got {confidence!r}.")
+        if self.stderr is None:
+            return self.value, self.value
+        reach = self.stderr * float(stats.t.ppf((1 + confidence) / 2, self.num_samples - 1))
+        return self.value - reach, self.value + reach
+
+    def __str__(self) -> str:
+        return f"{self.value:.6g}" if self.stderr is None else f"{self.value:.6g} ± {self.stderr:.2g}"
+
+
+class Values(Mapping[Diagram, Estimate]):
+    """The values of diagrams at one point of a landscape, with the replicates behind them.
+
+    Replicate number r of every diagram comes from the same draw of random pairings, so any combination of values has an
+    honest standard error: that of its replicates.
+
+    Attributes:
+        basis: "moment" or "cumulant".
+    """
+
+    def __init__(self, replicates: Mapping[Diagram, np.ndarray], basis: str) -> None:
+        self._replicates = {diagram: np.asarray(rows, dtype=float) for diagram, rows in replicates.items()}
+        self.basis = basis
+
+    def __getitem__(self, diagram: Diagram) -> Estimate:
+        return Estimate.from_replicates(self._replicates[diagram])
+
+    def __iter__(self) -> Iterator[Diagram]:
+        return iter(self._replicates)
+
+    def __len__(self) -> int:
+        return len(self._replicates)
+
+    def replicates(self, diagram: Diagram) -> np.ndarray:
+        """Return the independent replicates of a value; one number if it is exact."""
+        return self._replicates[diagram]
+
+    def combine(self, weights: Mapping[Diagram, float]) -> Estimate:
+        """Return a linear combination of values, with the standard error of the combination.
+
+        Raises:
+            ArgumentError: a diagram has not been evaluated.
+        """
+        total = np.zeros(1)
+        for diagram, weight in weights.items():
+            if diagram not in self._replicates:
+                raise ArgumentError(f"The value of {diagram} is needed and was not evaluated: evaluate it too.")
+            total = total + weight * self._replicates[diagram]
+        return Estimate.from_replicates(total)
+
+    def __repr__(self) -> str:
+        return f"<Values of {len(self)} diagrams, {self.basis} basis>"
+
+    def __str__(self) -> str:
+        width = max((len(str(diagram)) for diagram in self), default=0)
+        return "\n".join(f"{str(diagram).ljust(width)}   {self[diagram]}" for diagram in self)

@@ -1,0 +1,9 @@
+"""Prediction: series times values, simulation, and the comparison of the two."""
+
+from ._compare import Comparison as Comparison
+from ._compare import compare as compare
+from ._predict import Prediction as Prediction
+from ._predict import TruncationWarning as TruncationWarning
+from ._predict import predict as predict
+from ._simulate import Simulation as Simulation
+from ._simulate import simulate as simulate

@@ -1,0 +1,124 @@
+"""Predictions against simulations."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ._predict import CONVERGED, Prediction
+from ._simulate import Simulation
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A prediction next to a simulation of the same quantity, spacetime and learning rates.
+
+    Attributes:
+        prediction: the prediction.
+        simulation: the simulation.
+    """
+
+    prediction: Prediction
+    simulation: Simulation
+
+    @property
+    def difference(self) -> np.ndarray:
+        """Prediction minus simulation at every learning rate."""
+        return self.prediction.mean - self.simulation.mean
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The combined standard error of prediction and simulation."""
+        return np.hypot(self.prediction.stderr, self.simulation.stderr)
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """How far apart the two may be: three combined standard errors plus the truncation figure."""
+        return 3 * self.stderr + self.prediction.truncation
+
+    @property
+    def agrees(self) -> np.ndarray:
+        """Whether prediction and simulation are as close as allowed at every learning rate."""
+        return np.abs(self.difference) <= self.allowed
+
+    @property
+    def passed(self) -> bool:
+        """Whether they agree wherever the series has converged."""
+        return bool(np.all(self.agrees | ~self.prediction.converged))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain lists and numbers, for JSON."""
+        return {
+            "prediction": self.prediction.to_dict(),
+            "simulation": self.simulation.to_dict(),
+            "difference": [float(x) if np.isfinite(x) else None for x in self.difference],
+            "allowed": [float(x) if np.isfinite(x) else None for x in self.allowed],
+            "agrees": self.agrees.tolist(),
+            "passed": self.passed,
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the prediction at every order and the simulation with error bars.
+
+        Returns:
+            The matplotlib axes.
+        """
+        from ._plots import plot_comparison
+
+        return plot_comparison(self, ax)
+
+    def __str__(self) -> str:
+        P, R = self.prediction, self.simulation
+        orders = [f"order {k}" for k in range(1, P.order + 1)]
+        header = ["η", *orders, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "verdict"]
+        rows = []
+        for i, rate in enumerate(P.learning_rates):
+            good = "agrees" if self.agrees[i] else "DIFFERS"
+            rows.append(
+                [
+                    f"{rate:.4g}",
+                    *(f"{P.at(rate, order=k)[0]:.5f}" for k in range(1, P.order + 1)),
+                    f"{P.stderr[i]:.1e}",
+                    f"{P.truncation[i]:.1e}",
+                    f"{R.mean[i]:.5f}",
+                    f"{R.stderr[i]:.1e}",
+                    f"{abs(self.difference[i]) / self.allowed[i]:.2f}" if self.allowed[i] else "",
+                    good if P.converged[i] else "not converged",
+                ]
+            )
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+        lines = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]
+        ]
+        return "\n".join(
+            [
+                f"{P.quantity}, {P.spacetime}; simulation of {R.runs} runs",
+                *lines,
+                f"allowed = 3 combined standard errors + truncation; converged = order-{P.order} term "
+                f"below {CONVERGED:.0%} of the order-{P.order - 1} term",
+            ]
+        )
+
+
+def compare(prediction: Prediction, simulation: Simulation) -> Comparison:
+    """Set a prediction against a simulation.
+
+    Raises:
+        ArgumentError: they differ in quantity, spacetime or learning rates.
+
+    Returns:
+        A `Comparison`, which prints as a table and plots.
+    """
+    for name in ("quantity", "spacetime"):
+        ours, theirs = getattr(prediction, name), getattr(simulation, name)
+        if ours != theirs:
+            raise ArgumentError(
+                f"The prediction has the {name} {ours}, the simulation {theirs}: compare like with like."
+            )
+    if not np.array_equal(prediction.learning_rates, simulation.learning_rates):
+        raise ArgumentError(
+            f"The prediction is at learning rates {prediction.learning_rates}, the simulation at "
+            f"{simulation.learning_rates}: use the same for both."
+        )
+    return Comparison(prediction, simulation)

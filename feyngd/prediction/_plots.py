@@ -1,0 +1,86 @@
+"""Figures of predictions and simulations, in matplotlib."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import FeynGDError
+
+if TYPE_CHECKING:
+    from ._compare import Comparison
+    from ._predict import Prediction
+
+# Okabe and Ito's colours, told apart in every common colour blindness.
+_COLOURS = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
+_LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise FeynGDError("Plots need matplotlib: pip install 'feyngd[plotting]'.") from error
+    return plt.subplots(figsize=(5.5, 4.0), layout="constrained")[1]
+
+
+def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
+    """Draw every order against the learning rate, each dashed from where it stops converging."""
+    ax = _axes(ax)
+    rates = np.linspace(0, prediction.learning_rates.max() * 1.04, 400)
+    for order in range(1, prediction.order + 1):
+        cut = prediction.truncate(order)
+        mean, stderr = cut.at(rates)
+        edge = _convergence_edge(cut)
+        inside = rates <= edge
+        colour, last = _COLOURS[order % len(_COLOURS)], order == prediction.order
+        width = 2.0 if last else 1.3
+        ax.plot(rates[inside], mean[inside], color=colour, lw=width, label=f"order {order}", zorder=3)
+        ax.plot(rates[~inside], mean[~inside], color=colour, lw=width, ls=(0, (3, 2)), zorder=3)
+        if last:
+            ax.fill_between(rates, mean - 2 * stderr, mean + 2 * stderr, color=colour, alpha=0.25, lw=0, zorder=2)
+            if edge < rates[-1]:
+                ax.axvspan(edge, rates[-1], color="#777777", alpha=0.10, lw=0, zorder=0)
+    ax.set_xlim(0, rates[-1])
+    ax.set_xlabel("learning rate η")
+    ax.set_ylabel(_LABELS[prediction.quantity])
+    ax.set_title(str(prediction.spacetime), fontsize=10)
+    return ax
+
+
+def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
+    """Draw the prediction, and the simulation with error bars of two standard errors."""
+    prediction, simulation = comparison.prediction, comparison.simulation
+    ax = plot_prediction(prediction, ax)
+    ax.errorbar(
+        simulation.learning_rates,
+        simulation.mean,
+        yerr=2 * simulation.stderr,
+        fmt="o",
+        ms=4,
+        color="black",
+        capsize=2.5,
+        lw=1.2,
+        label=f"{simulation.runs} runs of SGD",
+        zorder=4,
+    )
+    seen = [*prediction.mean[prediction.converged], *simulation.mean[np.isfinite(simulation.mean)]]
+    seen.append(prediction.coefficients.mean(axis=0)[0])
+    low, high = min(seen), max(seen)
+    pad = 0.12 * (high - low or 1.0)
+    ax.set_ylim(low - pad, high + pad)
+    edge = _convergence_edge(prediction)
+    if edge < ax.get_xlim()[1]:
+        # A blended transform keeps the note at the top of the shaded stretch whatever the scale of the losses.
+        ax.text(edge, 0.98, " not converged", transform=ax.get_xaxis_transform(), va="top", fontsize=8, color="#555555")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def _convergence_edge(prediction: "Prediction") -> float:
+    """Return the learning rate at which the last term reaches the allowed fraction of the one before it."""
+    from ._predict import CONVERGED
+
+    previous, last = np.abs(prediction.coefficients.mean(axis=0)[-2:])
+    return float("inf") if last == 0 else float(CONVERGED * previous / last)

@@ -1,0 +1,224 @@
+"""Predictions: a series times the values of its diagrams, as a function of the learning rate."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..diagrams import Diagram
+from ..errors import ArgumentError
+from ..evaluation import Values, evaluate
+from ..landscapes import Landscape
+from ..progress import Progress
+from ..series import Series, expand
+from ..spacetimes import Spacetime
+
+CONVERGED = 0.2  # the last order counts as small below this fraction of the one before it
+
+
+class TruncationWarning(UserWarning):
+    """The last order kept in a prediction is not small: the series has not converged there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The expected loss after SGD at several learning rates, from a series cut after some order.
+
+    The sampling error of the values (`stderr`) and the error of cutting the series (`truncation`) are kept apart.
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the concrete spacetime.
+        learning_rates: the learning rates, shape (R,).
+        coefficients: the coefficient of every power of η, one replicate in each row, shape (replicates, order + 1); one row
+            if all values are exact.
+    """
+
+    quantity: str
+    spacetime: Spacetime
+    learning_rates: np.ndarray
+    coefficients: np.ndarray
+
+    @property
+    def order(self) -> int:
+        """The highest power of η."""
+        return self.coefficients.shape[1] - 1
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The prediction at every learning rate, in the unit of the loss."""
+        return self.at(self.learning_rates)[0]
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of `mean` from the values' sampling; zeros mean that all values are exact."""
+        return self.at(self.learning_rates)[1]
+
+    @property
+    def terms(self) -> np.ndarray:
+        """The term of every order at every learning rate, shape (order + 1, R)."""
+        powers = np.arange(self.order + 1)
+        return self.coefficients.mean(axis=0)[:, None] * self.learning_rates[None] ** powers[:, None]
+
+    @property
+    def truncation(self) -> np.ndarray:
+        """The size of the last order kept, the figure for what the cut leaves out."""
+        return np.abs(self.terms[-1])
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the last order is below a fifth of the one before it (or zero) at every learning rate."""
+        if self.order == 0:
+            return np.zeros(len(self.learning_rates), dtype=bool)
+        last, previous = np.abs(self.terms[-1]), np.abs(self.terms[-2])
+        return (last < CONVERGED * previous) | (last == 0)
+
+    def at(self, learning_rates: Any, *, order: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard error at any learning rates, with the series cut after `order`.
+
+        Raises:
+            ArgumentError: the order is not an integer from 0 to the prediction's order.
+        """
+        cut = self.order if order is None else order
+        if not 0 <= cut <= self.order:
+            raise ArgumentError(
+                f"The prediction goes to order {self.order}, so order is 0 to {self.order}; got {order!r}."
+            )
+        powers = np.asarray(learning_rates, dtype=float)[..., None] ** np.arange(cut + 1)
+        rows = powers @ self.coefficients[:, : cut + 1].T
+        count = self.coefficients.shape[0]
+        spread = rows.std(axis=-1, ddof=1) / count**0.5 if count > 1 else np.zeros(rows.shape[:-1])
+        return rows.mean(axis=-1), spread
+
+    def truncate(self, order: int) -> "Prediction":
+        """Return the prediction of the series cut after a lower order."""
+        self.at(self.learning_rates, order=order)
+        return Prediction(self.quantity, self.spacetime, self.learning_rates, self.coefficients[:, : order + 1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction as plain lists and numbers, for JSON."""
+        return {
+            "quantity": self.quantity,
+            "spacetime": str(self.spacetime),
+            "order": self.order,
+            "learning_rates": self.learning_rates.tolist(),
+            "mean": self.mean.tolist(),
+            "stderr": self.stderr.tolist(),
+            "truncation": self.truncation.tolist(),
+            "converged": self.converged.tolist(),
+            "mean_by_order": [self.at(self.learning_rates, order=k)[0].tolist() for k in range(self.order + 1)],
+            "coefficients": self.coefficients.mean(axis=0).tolist(),
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the prediction at every order against the learning rate; dashed where it has not converged.
+
+        Returns:
+            The matplotlib axes.
+        """
+        from ._plots import plot_prediction
+
+        return plot_prediction(self, ax)
+
+    def __str__(self) -> str:
+        lines = [f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}"]
+        for rate, mean, stderr, cut, good in zip(
+            self.learning_rates, self.mean, self.stderr, self.truncation, self.converged, strict=True
+        ):
+            note = "" if good else "   not converged"
+            lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g} (sampling) ± {cut:.2g} (truncation){note}")
+        return "\n".join(lines)
+
+
+def predict(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: Sequence[float] | float,
+    *,
+    order: int = 3,
+    quantity: str = "test_loss",
+    values: Values | None = None,
+    replicates: int = 16,
+    progress: Progress | None = None,
+    key: jax.Array | None = None,
+) -> Prediction:
+    """Predict an expected loss after SGD without running it.
+
+    Args:
+        landscape: the loss and its population.
+        params: the starting point, a pytree of floating-point arrays.
+        spacetime: the concrete N, B, E, T and sampling.
+        learning_rates: one or more learning rates, positive and finite.
+        order: the highest power of η.
+        quantity: "test_loss", "train_loss" or "gap".
+        values: moment values from `evaluate` at the same point, to be used again; computed without it.
+        replicates: the number of random pairings behind every sampled value.
+        progress: shows progress; silent by default.
+        key: a JAX random key; needed when values are computed and some are sampled.
+
+    Returns:
+        A `Prediction`. Where its last order is not small it warns, and says so in every form of output.
+
+    Raises:
+        ArgumentError: a learning rate is not positive and finite, or the quantity, order or key is unfit.
+        SpacetimeError: the spacetime has symbols.
+        LandscapeError: the loss or data are unfit, or a derivative is not finite.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1.
+    """
+    rates = check_learning_rates(learning_rates)
+    if not isinstance(spacetime, Spacetime):
+        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    spacetime.require_concrete("SGD is predicted")
+    series = expand(quantity, order=order, spacetime=spacetime)
+    if values is None:
+        values = evaluate(series, landscape, params, replicates=replicates, progress=progress, key=key)
+    elif values.basis != "moment":
+        raise ArgumentError(f"predict takes values in the moment basis; these are in the {values.basis} basis.")
+    prediction = Prediction(quantity, spacetime, rates, _coefficients(series, values))
+    if order and not prediction.converged.all():
+        far = rates[~prediction.converged]
+        warnings.warn(
+            f"The term of order {order} is not below {CONVERGED:.0%} of that of order {order - 1} at learning rates "
+            f"{far.min():.3g} to {far.max():.3g}: the series has not converged there and the prediction may be far off.",
+            TruncationWarning,
+            stacklevel=2,
+        )
+    return prediction
+
+
+def _coefficients(series: Series, values: Values) -> np.ndarray:
+    by_order: list[Mapping[Diagram, float]] = [
+        {diagram: float(c) for diagram, c in series.of_order(k).items()} for k in range(series.order + 1)
+    ]
+    columns = []
+    for weights in by_order:
+        total = np.zeros(1)
+        for diagram, weight in weights.items():
+            total = total + weight * values.replicates(diagram)
+        columns.append(total)
+    rows = max(len(column) for column in columns)
+    return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
+
+
+def check_learning_rates(learning_rates: Sequence[float] | float) -> np.ndarray:
+    """Return the learning rates as an array.
+
+    Raises:
+        ArgumentError: there are none, or one is not a positive finite number.
+    """
+    try:
+        rates = np.atleast_1d(np.asarray(learning_rates, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"Learning rates are positive numbers, got {learning_rates!r}.") from error
+    if rates.ndim != 1 or not len(rates):
+        raise ArgumentError(f"Give one learning rate or a list of them, got an array of shape {rates.shape}.")
+    bad = rates[~(np.isfinite(rates) & (rates > 0))]
+    if len(bad):
+        raise ArgumentError(f"Learning rates are positive and finite, got {', '.join(f'{rate:g}' for rate in bad)}.")
+    return rates

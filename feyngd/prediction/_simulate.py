@@ -1,0 +1,162 @@
+"""Simulations: ensembles of real SGD runs, each on a training set of its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import ArgumentError
+from ..landscapes import Landscape
+from ..progress import Progress
+from ..series import QUANTITIES
+from ..spacetimes import Spacetime
+from ._predict import check_learning_rates
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """The loss after real SGD, averaged over independent runs.
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the concrete spacetime.
+        learning_rates: the learning rates, shape (R,).
+        samples: the result of every run, shape (R, runs). The runs at different learning rates share their training
+            sets and batches, so that differences between learning rates are less noisy.
+    """
+
+    quantity: str
+    spacetime: Spacetime
+    learning_rates: np.ndarray
+    samples: np.ndarray
+
+    @property
+    def runs(self) -> int:
+        """The number of runs."""
+        return self.samples.shape[1]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean over runs; not finite where a run has diverged."""
+        return self.samples.mean(axis=1)
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of the mean."""
+        return self.samples.std(axis=1, ddof=1) / self.runs**0.5
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the simulation as plain lists and numbers, for JSON; a diverged mean is `None`."""
+
+        def finite(array: np.ndarray) -> list[float | None]:
+            return [float(x) if np.isfinite(x) else None for x in array]
+
+        return {
+            "quantity": self.quantity,
+            "spacetime": str(self.spacetime),
+            "runs": self.runs,
+            "learning_rates": self.learning_rates.tolist(),
+            "mean": finite(self.mean),
+            "stderr": finite(self.stderr),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.quantity} simulated by {self.runs} runs, {self.spacetime}"]
+        for rate, mean, stderr in zip(self.learning_rates, self.mean, self.stderr, strict=True):
+            lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g}")
+        return "\n".join(lines)
+
+
+def simulate(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: Sequence[float] | float,
+    *,
+    runs: int = 2000,
+    quantity: str = "test_loss",
+    chunk_size: int = 16,
+    progress: Progress | None = None,
+    key: jax.Array,
+) -> Simulation:
+    """Run SGD many times, every run on a fresh i.i.d. training set and with fresh batches, and average.
+
+    Args:
+        landscape: the loss and the population from which training sets are drawn.
+        params: the starting point, a pytree of floating-point arrays.
+        spacetime: the concrete N, B, E, T and sampling.
+        learning_rates: one or more learning rates, positive and finite.
+        runs: the number of runs at every learning rate, at least 2.
+        quantity: "test_loss", "train_loss" or "gap".
+        chunk_size: the number of runs that are vectorised together; memory grows with it.
+        progress: shows progress; silent by default.
+        key: a JAX random key; the same key gives the same runs.
+
+    Returns:
+        A `Simulation`: mean and standard error at every learning rate.
+
+    Raises:
+        ArgumentError: a learning rate is not positive and finite, or runs, chunk size or quantity are unfit.
+        SpacetimeError: the spacetime has symbols, or explicit batches of different sizes.
+        LandscapeError: the loss, data or parameters are unfit.
+    """
+    rates = check_learning_rates(learning_rates)
+    if quantity not in QUANTITIES:
+        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+    for name, number, least in (("runs", runs, 2), ("chunk_size", chunk_size, 1)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise ArgumentError(f"{name} is an integer ≥ {least}, got {number!r}.")
+    spacetime.require_concrete("SGD is simulated")
+    landscape.validate(params)
+    training_sets, batches = _draw(landscape, spacetime, runs, key)
+    theta, loss = landscape.flatten(params)
+    measure = _make_measure(loss, quantity, min(chunk_size, runs))
+    samples = np.empty((len(rates), runs))
+    with (progress or Progress()).task(len(rates), f"{runs} runs of SGD") as task:
+        for row, rate in enumerate(rates):
+            samples[row] = np.asarray(measure(theta, rate, landscape.data, training_sets, batches), dtype=float)
+            task.advance()
+    return Simulation(quantity, spacetime, rates, samples)
+
+
+def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return training sets, examples of shape (runs, N), and batches, examples of shape (runs, T, B)."""
+    for_sets, for_batches = jax.random.split(key)
+    shape = (runs, int(spacetime.N))
+    training_sets = np.asarray(jax.random.randint(for_sets, shape, 0, landscape.num_examples))
+    rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
+    slots = spacetime.sample(rng, runs)
+    batches = training_sets[np.arange(runs)[:, None, None], slots]
+    return jnp.asarray(training_sets), jnp.asarray(batches)
+
+
+def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int) -> Callable[..., jax.Array]:
+    def mean_loss(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+        examples = jax.tree.map(lambda leaf: leaf[indices], data)
+        return jnp.mean(jax.vmap(partial(loss, theta))(examples))
+
+    def run(theta: jax.Array, rate: jax.Array, data: Any, drawn: tuple[jax.Array, jax.Array]) -> jax.Array:
+        training_set, batches = drawn
+
+        def step(theta: jax.Array, batch: jax.Array) -> tuple[jax.Array, None]:
+            return theta - rate * jax.grad(mean_loss)(theta, data, batch), None
+
+        end, _ = jax.lax.scan(step, theta, batches)
+        population = jnp.arange(jax.tree.leaves(data)[0].shape[0])
+        result = jnp.zeros(())
+        if quantity != "train_loss":
+            result += mean_loss(end, data, population)
+        if quantity != "test_loss":
+            result += (1 if quantity == "train_loss" else -1) * mean_loss(end, data, training_set)
+        return result
+
+    @jax.jit
+    def measure(theta: jax.Array, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array) -> jax.Array:
+        rate = jnp.asarray(rate, dtype=theta.dtype)
+        return jax.lax.map(partial(run, theta, rate, data), (training_sets, batches), batch_size=chunk_size)
+
+    return measure
