@@ -117,7 +117,7 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
             f"The batches are random ({spacetime}), so there is no one list of embeddings. List those of one run with "
             "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
         )
-    return list_embeddings(diagram.untie_root(), _run(spacetime))
+    return list_embeddings(diagram, _run(spacetime))
 
 
 def _run(spacetime: Spacetime) -> list[list[int]]:

@@ -24,15 +24,14 @@ def check_embedding(diagram: Diagram, embedding: Mapping[int, Cell], visited: Co
 
     Args:
         diagram: the diagram.
-        embedding: cells (datapoint, step) of the non-root nodes of `diagram.untie_root()`.
+        embedding: cells (datapoint, step) of the non-root nodes of the diagram.
         visited: the cells that SGD visits.
 
     Raises:
         ArgumentError: it is not an embedding of the diagram in these cells.
     """
     check_diagram(diagram)
-    plain = diagram.untie_root()
-    nodes = list(range(1, plain.order + 1))
+    nodes = list(range(1, diagram.order + 1))
     if not isinstance(embedding, Mapping) or set(embedding) != set(nodes):
         given = sorted(embedding, key=repr) if isinstance(embedding, Mapping) else type(embedding).__name__
         raise ArgumentError(f"An embedding of {diagram} is a dict whose keys are the nodes {nodes}, got {given}.")
@@ -42,13 +41,13 @@ def check_embedding(diagram: Diagram, embedding: Mapping[int, Cell], visited: Co
                 f"Node {node} is placed in {embedding[node]!r}, which SGD does not visit. Allowed are the cells "
                 f"(datapoint, step) of the batches: {_some(visited)}."
             )
-        parent, label = plain.parents[node], plain.labels[node]
+        parent = diagram.parents[node]
         if parent and embedding[node][1] >= embedding[parent][1]:
             raise ArgumentError(
                 f"Node {node} is placed at step {embedding[node][1]} and its parent, node {parent}, at step "
                 f"{embedding[parent][1]}: a child is strictly earlier than its parent."
             )
-        first = min(plain.parts[label])
+        first = min(diagram.parts[diagram.labels[node]] - {0})
         if embedding[node][0] != embedding[first][0]:
             raise ArgumentError(
                 f"Nodes {first} and {node} are tied but placed on datapoints {embedding[first][0]} and "
@@ -66,15 +65,13 @@ def embedding_body(diagram: Diagram, embedding: Mapping[int, Cell], steps: int, 
         steps: the number of columns; the root comes after them.
         cell: the size of a cell.
     """
-    plain = diagram.untie_root()
-    host = _host(diagram, plain)
-    parts = [plain.parts[0] | plain.parts[host], *(part for i, part in enumerate(plain.parts) if i not in (0, host))]
+    parts = list(diagram.parts)
     colours = part_colours(parts)
-    places = _places(plain, embedding, host, steps, cell)
+    places = _places(diagram, embedding, steps, cell)
     outlines = outline_curves(places, parts, clearance=(_OUTLINE / 2 + _RADIUS + 0.03) * cell, width=_OUTLINE * cell)
     body = [_svg.outline(curves, colours[part], _OUTLINE * cell, part) for part, curves in outlines.items()]
     for node in embedding:
-        shape = _svg.path([_edge(places, node, plain.parents[node], cell)])
+        shape = _svg.path([_edge(places, node, diagram.parents[node], cell)])
         body.append(element("path", class_="edge", d=shape, fill="none", stroke=INK, stroke_width=0.06 * cell))
     colour_of = {node: colours[index] for index, part in enumerate(parts) for node in part}
     radius = _RADIUS * cell * min(1.0, 3 / _crowd(embedding))
@@ -83,17 +80,7 @@ def embedding_body(diagram: Diagram, embedding: Mapping[int, Cell], steps: int, 
     return "".join(body)
 
 
-def _host(diagram: Diagram, plain: Diagram) -> int:
-    """Return the index of the part of `plain` that the root of `diagram` is tied to; 0 if none.
-
-    Untying may number the nodes anew, so the part is found by tying again.
-    """
-    if not diagram.is_root_tied:
-        return 0
-    return next(part for part in range(1, len(plain.parts)) if plain.tie(0, part) == diagram)
-
-
-def _places(plain: Diagram, embedding: Mapping[int, Cell], host: int, steps: int, cell: float) -> dict[int, Point]:
+def _places(diagram: Diagram, embedding: Mapping[int, Cell], steps: int, cell: float) -> dict[int, Point]:
     """Place the nodes: alone in the middle of the cell, several in one cell on a circle around it."""
     shared: dict[Cell, list[int]] = {}
     for node, visited in embedding.items():
@@ -105,10 +92,10 @@ def _places(plain: Diagram, embedding: Mapping[int, Cell], host: int, steps: int
             angle = 2 * math.pi * turn / len(nodes)
             places[node] = ((t + 0.5) * cell + reach * math.sin(angle), (n + 0.5) * cell - reach * math.cos(angle))
     level = 0
-    if host:
-        level = embedding[min(plain.parts[host])][0]
-    elif plain.order:
-        level = max((embedding[child] for child in plain.children[0]), key=lambda place: (place[1], -place[0]))[0]
+    if diagram.is_root_tied:
+        level = embedding[min(diagram.parts[0] - {0})][0]
+    elif diagram.order:
+        level = max((embedding[child] for child in diagram.children[0]), key=lambda place: (place[1], -place[0]))[0]
     places[0] = ((steps + 0.9) * cell, (level + 0.5) * cell)
     return dict(sorted(places.items()))
 

@@ -33,7 +33,6 @@ def spacetime_svg(
             0, 1, 2, ….
         diagram: a diagram to draw in it.
         embedding: its non-root nodes' cells (datapoint, step), as `feyngd.embeddings(diagram, spacetime)` yields them.
-            Like there, the nodes of a diagram with tied root are numbered as in `diagram.untie_root()`.
         cell: the size of a cell in pixels.
 
     Returns:

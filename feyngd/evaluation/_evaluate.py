@@ -31,9 +31,9 @@ def evaluate(
     """Evaluate diagrams on a landscape.
 
     The moment value of a diagram is the mean over one independent example for each part of the contraction of the
-    loss's derivatives along the edges. Values whose parts come apart into single averages are exact up to rounding. Where
-    the parts are interleaved, every replicate pairs the examples of different parts by independent uniformly random
-    permutations of the population, which is unbiased, and the spread of the replicates gives the standard error.
+    loss's derivatives along the edges. Values whose parts come apart into single averages are exact up to rounding.
+    Where the parts are interleaved, every replicate pairs the examples of different parts by independent uniformly
+    random permutations of the population, which is unbiased; the spread of the replicates gives the standard error.
 
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.
@@ -152,9 +152,10 @@ class _Engine:
         if not bool(jnp.all(finite)):
             row = int(jnp.argmin(finite))
             examples = ", ".join(str(int(index)) for index in rows[:, row])
+            rank = max(len(diagram.children[node]) + (node > 0) for node in range(diagram.order + 1))
             raise LandscapeError(
-                f"The value of diagram {diagram} is not finite at example {examples}: a derivative of order up to "
-                f"{max(len(diagram.children[node]) + 1 for node in range(diagram.order + 1))} is infinite, not a number "
-                "or too large there. Check that the loss is smooth at these parameters, or use 64-bit floats."
+                f"The value of diagram {diagram} is not finite at example {examples}: a derivative of the loss, of "
+                f"order up to {rank}, is infinite, not a number or too large there. Check that the loss is smooth at "
+                "these parameters, or use 64-bit floats."
             )
         return sums

@@ -1,7 +1,7 @@
 """How to evaluate a diagram: what is averaged exactly first, and what is left to pair.
 
 A subtree is *closed* if no part has nodes both in it and outside. A closed subtree whose own nodes, once its closed
-subtrees are taken out, lie in one part is a single average over the population: a vector that is computed exactly and once.
+subtrees are taken out, lie in one part is a single average over the population: a vector, computed exactly and once.
 Taking out all of these leaves a core around the root. If the core lies in one part, the value is exact too. If not,
 its parts are interleaved, and the examples of different parts have to be paired.
 

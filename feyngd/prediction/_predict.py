@@ -33,8 +33,8 @@ class Prediction:
         quantity: "test_loss", "train_loss" or "gap".
         spacetime: the concrete spacetime.
         learning_rates: the learning rates, shape (R,).
-        coefficients: the coefficient of every power of η, one replicate in each row, shape (replicates, order + 1); one row
-            if all values are exact.
+        coefficients: the coefficient of every power of η, one replicate in each row, shape (replicates, order + 1); one
+            row if all values are exact.
     """
 
     quantity: str
@@ -185,7 +185,7 @@ def predict(
         far = rates[~prediction.converged]
         warnings.warn(
             f"The term of order {order} is not below {CONVERGED:.0%} of that of order {order - 1} at learning rates "
-            f"{far.min():.3g} to {far.max():.3g}: the series has not converged there and the prediction may be far off.",
+            f"{far.min():.3g} to {far.max():.3g}: there the series has not converged and may be far off.",
             TruncationWarning,
             stacklevel=2,
         )
