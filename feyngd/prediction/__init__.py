@@ -7,3 +7,4 @@ from ._predict import TruncationWarning as TruncationWarning
 from ._predict import predict as predict
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
+from ._study import study as study

@@ -1,0 +1,153 @@
+"""A study: predictions and simulations of one network on several spacetimes, kept on disk as they are finished."""
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ..errors import ArgumentError
+from ..evaluation import Values, evaluate
+from ..landscapes import Landscape
+from ..progress import Progress
+from ..series import expand
+from ..spacetimes import Spacetime
+from ._compare import Comparison, compare
+from ._predict import TruncationWarning, check_learning_rates, predict
+from ._simulate import simulate
+
+
+def study(
+    landscape: Landscape,
+    params: Any,
+    spacetimes: Sequence[Spacetime],
+    learning_rates: Sequence[float],
+    out: str | os.PathLike[str],
+    *,
+    order: int = 3,
+    quantity: str = "test_loss",
+    runs: int = 2000,
+    replicates: int = 16,
+    report: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
+    about: dict[str, Any] | None = None,
+    key: jax.Array,
+) -> list[Comparison]:
+    """Predict and simulate SGD on several spacetimes and write `prediction.json` and `prediction.png` to a folder.
+
+    Diagram values are computed once and serve all spacetimes. The files are replaced in one move whenever something is
+    finished, so that an interrupted study leaves all finished work, in files that are complete.
+
+    Args:
+        landscape, params: the network, its population and the starting point.
+        spacetimes: concrete spacetimes, one panel each.
+        learning_rates: positive and finite.
+        out: the folder to write to; made if it is not there.
+        order, quantity, runs, replicates: as for `predict` and `simulate`.
+        report: called with the table of each finished comparison.
+        progress: shows progress; silent by default.
+        about: anything to note in the JSON file, such as the name of the model.
+        key: a JAX random key.
+
+    Returns:
+        One comparison for each spacetime.
+
+    Raises:
+        ArgumentError: `out` cannot be written to; this comes before anything is computed.
+        FeynGDError: what `predict` and `simulate` raise.
+    """
+    folder = check_writable(out)
+    rates = check_learning_rates(learning_rates)
+    series = [expand(quantity, order=order, spacetime=spacetime) for spacetime in spacetimes]
+    for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
+    panels: list[dict[str, Any]] = []
+    record = {"about": about or {}, "quantity": quantity, "order": order, "complete": False, "panels": panels}
+    wanted = sorted({diagram for one in series for diagram in one})
+    values = evaluate(wanted, landscape, params, replicates=replicates, progress=progress, key=for_values)
+    record["values"] = _values_record(values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
+        predictions = [
+            predict(landscape, params, spacetime, rates, order=order, quantity=quantity, values=values)
+            for spacetime in spacetimes
+        ]
+    panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
+    write_json(folder / "prediction.json", record)
+    done: list[Comparison] = []
+    for panel, (prediction, spacetime) in enumerate(zip(predictions, spacetimes, strict=True)):
+        simulation = simulate(
+            landscape,
+            params,
+            spacetime,
+            rates,
+            runs=runs,
+            quantity=quantity,
+            progress=progress,
+            key=for_panels[panel],
+        )
+        done.append(compare(prediction, simulation))
+        panels[panel] = done[-1].to_dict()
+        record["complete"] = len(done) == len(spacetimes)
+        write_json(folder / "prediction.json", record)
+        _write_figure(folder / "prediction.png", done)
+        report(str(done[-1]))
+    return done
+
+
+def _values_record(values: Values) -> dict[str, Any]:
+    return {str(D): {"value": values[D].value, "stderr": values[D].stderr, "kind": values[D].kind} for D in values}
+
+
+def check_writable(out: str | os.PathLike[str]) -> Path:
+    """Make a folder if need be and return it, having written to it once.
+
+    Raises:
+        ArgumentError: it cannot be made or written to.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ArgumentError(
+            f"Cannot write to {str(folder)!r} ({reason}): name a folder that can be written to."
+        ) from error
+    return folder
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write JSON to a file in one move: readers see the old file or the new one, never half of one."""
+    _replace(path, json.dumps(record, indent=1).encode())
+
+
+def _write_figure(path: Path, comparisons: Sequence[Comparison]) -> None:
+    from io import BytesIO
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6 * len(comparisons), 4.3), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)  # not pyplot: no window, no global state
+    for ax, comparison in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons, strict=True):
+        comparison.plot(ax)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    _replace(path, drawn.getvalue())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
