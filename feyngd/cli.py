@@ -173,8 +173,7 @@ def _predict(options: argparse.Namespace) -> int:
     import jax
 
     from .landscapes import digits_landscape
-    from .prediction import study
-    from .prediction._study import check_writable
+    from .prediction import check_writable, study
     from .progress import Progress, Tqdm
     from .spacetimes import Spacetime
 

@@ -7,4 +7,5 @@ from ._predict import TruncationWarning as TruncationWarning
 from ._predict import predict as predict
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
+from ._study import check_writable as check_writable
 from ._study import study as study

@@ -41,7 +41,7 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
         if last:
             ax.fill_between(rates, mean - 2 * stderr, mean + 2 * stderr, color=colour, alpha=0.25, lw=0, zorder=2)
             if edge < rates[-1]:
-                ax.axvspan(edge, rates[-1], color="#777777", alpha=0.10, lw=0, zorder=0)
+                ax.axvspan(edge, rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
     ax.set_xlim(0, rates[-1])
     ax.set_xlabel("learning rate η")
     ax.set_ylabel(_LABELS[prediction.quantity])
@@ -70,10 +70,6 @@ def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
     low, high = min(seen), max(seen)
     pad = 0.12 * (high - low or 1.0)
     ax.set_ylim(low - pad, high + pad)
-    edge = _convergence_edge(prediction)
-    if edge < ax.get_xlim()[1]:
-        # A blended transform keeps the note at the top of the shaded stretch whatever the scale of the losses.
-        ax.text(edge, 0.98, " not converged", transform=ax.get_xaxis_transform(), va="top", fontsize=8, color="#555555")
     ax.legend(frameon=False, fontsize=9)
     return ax
 

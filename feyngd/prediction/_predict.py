@@ -1,12 +1,13 @@
 """Predictions: a series times the values of its diagrams, as a function of the learning rate."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..diagrams import Diagram
 from ..errors import ArgumentError
@@ -137,7 +138,7 @@ def predict(
     landscape: Landscape,
     params: Any,
     spacetime: Spacetime,
-    learning_rates: Sequence[float] | float,
+    learning_rates: ArrayLike,
     *,
     order: int = 3,
     quantity: str = "test_loss",
@@ -206,7 +207,7 @@ def _coefficients(series: Series, values: Values) -> np.ndarray:
     return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
 
 
-def check_learning_rates(learning_rates: Sequence[float] | float) -> np.ndarray:
+def check_learning_rates(learning_rates: ArrayLike) -> np.ndarray:
     """Return the learning rates as an array.
 
     Raises:

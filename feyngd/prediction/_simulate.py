@@ -1,6 +1,6 @@
 """Simulations: ensembles of real SGD runs, each on a training set of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
 from ..landscapes import Landscape
@@ -75,7 +76,7 @@ def simulate(
     landscape: Landscape,
     params: Any,
     spacetime: Spacetime,
-    learning_rates: Sequence[float] | float,
+    learning_rates: ArrayLike,
     *,
     runs: int = 2000,
     quantity: str = "test_loss",

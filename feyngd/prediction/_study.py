@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
 from ..evaluation import Values, evaluate
@@ -25,7 +26,7 @@ def study(
     landscape: Landscape,
     params: Any,
     spacetimes: Sequence[Spacetime],
-    learning_rates: Sequence[float],
+    learning_rates: ArrayLike,
     out: str | os.PathLike[str],
     *,
     order: int = 3,
