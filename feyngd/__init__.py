@@ -21,15 +21,13 @@ C, S                  second and third cumulant of the gradient of one datapoint
 gap                   test loss minus train loss
 ====================  ==============================================================================================
 
-Everything symbolic is exact and needs no JAX; the numerical half is imported on first use.
+Everything symbolic is exact and needs no JAX. What needs SymPy or JAX is imported on first
+use, so `import feyngd` takes no time.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .counting import count_embeddings as count_embeddings
-from .counting import embeddings as embeddings
-from .counting import sanity_check as sanity_check
 from .diagrams import Diagram as Diagram
 from .diagrams import count_diagrams as count_diagrams
 from .diagrams import diagrams as diagrams
@@ -40,14 +38,14 @@ from .errors import FeynGDError as FeynGDError
 from .errors import LandscapeError as LandscapeError
 from .errors import MismatchError as MismatchError
 from .errors import SpacetimeError as SpacetimeError
-from .series import Series as Series
-from .series import expand as expand
-from .spacetimes import Spacetime as Spacetime
 
 if TYPE_CHECKING:
     from . import drawing as drawing
     from . import landscapes as landscapes
     from . import testing as testing
+    from .counting import count_embeddings as count_embeddings
+    from .counting import embeddings as embeddings
+    from .counting import sanity_check as sanity_check
     from .evaluation import Estimate as Estimate
     from .evaluation import Values as Values
     from .evaluation import evaluate as evaluate
@@ -59,29 +57,44 @@ if TYPE_CHECKING:
     from .prediction import compare as compare
     from .prediction import predict as predict
     from .prediction import simulate as simulate
+    from .prediction import study as study
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
+    from .series import Series as Series
+    from .series import expand as expand
+    from .spacetimes import Spacetime as Spacetime
 
 __version__ = "0.1.0"
 
 _SUBMODULES = ("drawing", "landscapes", "testing")
-_LAZY = {
-    **dict.fromkeys(("Estimate", "Values", "evaluate"), "evaluation"),
-    **dict.fromkeys(("Landscape",), "landscapes"),
-    **dict.fromkeys(
-        ("Comparison", "Prediction", "Simulation", "TruncationWarning", "compare", "predict", "simulate"), "prediction"
+_HOMES = {
+    "counting": ("count_embeddings", "embeddings", "sanity_check"),
+    "evaluation": ("Estimate", "Values", "evaluate"),
+    "landscapes": ("Landscape",),
+    "prediction": (
+        "Comparison",
+        "Prediction",
+        "Simulation",
+        "TruncationWarning",
+        "compare",
+        "predict",
+        "simulate",
+        "study",
     ),
-    **dict.fromkeys(("Progress", "Tqdm"), "progress"),
+    "progress": ("Progress", "Tqdm"),
+    "series": ("Series", "expand"),
+    "spacetimes": ("Spacetime",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(f".{name}", __name__)
-    if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    if name in _HOME_OF:
+        return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, *_LAZY})
+    return sorted({*globals(), *_SUBMODULES, *_HOME_OF})

@@ -72,11 +72,16 @@ class Ratio:
         below = RING.one
         for key, power in self.denominator:
             below *= _factor(key) ** power
-        used = [sizes.get(str(symbol), symbol) for symbol in RING.symbols]
-        above, below = (poly.as_expr(*used) for poly in (self.numerator, below))
-        if all(size.is_Integer or size.is_Symbol for size in used):
-            return above / below
-        return sympy.cancel(above / below)
+        names = [str(symbol) for symbol in RING.symbols]
+        result = self.numerator.as_expr(*(sizes[name] for name in names)) / below.as_expr(
+            *(sizes[name] for name in names)
+        )
+        used = [sizes[name] for name, degree in zip(names, self._degrees(below), strict=True) if degree]
+        in_lowest_terms = all(size.is_Symbol for size in used) and len(set(used)) == len(used)
+        return result if in_lowest_terms else sympy.cancel(result)
+
+    def _degrees(self, below: PolyElement) -> list[int]:
+        return [max(pair) for pair in zip(self.numerator.degrees(), below.degrees(), strict=True)]
 
 
 def _missing(common: Mapping[int, int], mine: Mapping[int, int]) -> PolyElement:

@@ -5,13 +5,15 @@ from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import cached_property
 from itertools import product
 from math import factorial
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from ..errors import DiagramError
 from . import _notation
 from ._canonical import canonical_form, children_of, restricted_growth
 from ._partitions import growth_strings
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 class Diagram:
@@ -46,7 +48,7 @@ class Diagram:
     _parents: tuple[int, ...]
     _labels: tuple[int, ...]
 
-    def __init__(self, tree: nx.DiGraph, partition: Iterable[Collection[Hashable]]) -> None:
+    def __init__(self, tree: "nx.DiGraph", partition: Iterable[Collection[Hashable]]) -> None:
         nodes = _check_arborescence(tree)
         index = {node: position for position, node in enumerate(nodes)}
         parents = [-1] + [index[next(iter(tree.predecessors(node)))] for node in nodes[1:]]
@@ -150,8 +152,10 @@ class Diagram:
         return tuple(frozenset(group) for group in groups)
 
     @cached_property
-    def tree(self) -> nx.DiGraph:
+    def tree(self) -> "nx.DiGraph":
         """The tree as a frozen networkx arborescence, edges from parent to child."""
+        import networkx as nx  # here, so that importing feyngd takes no time
+
         tree = nx.DiGraph()
         tree.add_nodes_from(range(self.order + 1))
         tree.add_edges_from((parent, node) for node, parent in enumerate(self._parents) if node)
@@ -303,8 +307,10 @@ class Diagram:
         return Diagram.from_labels, (self._parents, self._labels)
 
 
-def _check_arborescence(tree: nx.DiGraph) -> list[Hashable]:
+def _check_arborescence(tree: "nx.DiGraph") -> list[Hashable]:
     """Return the nodes of an arborescence, the root first."""
+    import networkx as nx
+
     if not isinstance(tree, nx.Graph) or not tree.is_directed():
         raise DiagramError(f"The tree is a networkx DiGraph with edges parent → child, got {type(tree).__name__}.")
     if tree.is_multigraph():
