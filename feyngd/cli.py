@@ -9,11 +9,11 @@ from typing import Any
 from . import __version__
 from .errors import ArgumentError, FeynGDError
 
-_LEARNING_RATES = (0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.03, 0.04)
+_LEARNING_RATES = (0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03)
 
 _SERIES_EXAMPLE = """example:
   $ feyngd series gap --order 1 --basis cumulant
-  gap to order η^1, cumulant basis, reshuffled, N=N, B=B, E=E
+  gap to order η^1, cumulant basis, reshuffled, N, B, E
     η^1   E/B   a[a]   tr(C)
 
   $ feyngd series test_loss --order 2 --sampling full-batch -N 10 -T T --format latex

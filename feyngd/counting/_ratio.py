@@ -72,11 +72,9 @@ class Ratio:
         below = RING.one
         for key, power in self.denominator:
             below *= _factor(key) ** power
-        names = [str(symbol) for symbol in RING.symbols]
-        result = self.numerator.as_expr(*(sizes[name] for name in names)) / below.as_expr(
-            *(sizes[name] for name in names)
-        )
-        used = [sizes[name] for name, degree in zip(names, self._degrees(below), strict=True) if degree]
+        generators = [sizes[str(symbol)] for symbol in RING.symbols]
+        result = self.numerator.as_expr(*generators) / below.as_expr(*generators)
+        used = [size for size, degree in zip(generators, self._degrees(below), strict=True) if degree]
         in_lowest_terms = all(size.is_Symbol for size in used) and len(set(used)) == len(used)
         return result if in_lowest_terms else sympy.cancel(result)
 

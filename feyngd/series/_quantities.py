@@ -42,7 +42,7 @@ def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "mom
         >>> from sympy import symbols
         >>> N, B, E = symbols("N B E", integer=True, positive=True)
         >>> print(fd.expand("gap", order=1, spacetime=fd.Spacetime.sgd(N, B, E), basis="cumulant"))
-        gap to order η^1, cumulant basis, reshuffled, N=N, B=B, E=E
+        gap to order η^1, cumulant basis, reshuffled, N, B, E
           η^1   E/B   a[a]   tr(C)
     """
     if quantity not in QUANTITIES:

@@ -216,12 +216,15 @@ class Spacetime:
             raise SpacetimeError(f"{what} only on a concrete spacetime; replace {names} with numbers by subs({{…}}).")
 
     def __str__(self) -> str:
+        def show(**sizes: sympy.Expr) -> str:
+            return ", ".join(name if str(size) == name else f"{name}={size}" for name, size in sizes.items())
+
         if self.sampling == "explicit":
-            return f"{self.T} explicit batches of N={self.N} points"
+            return f"{self.T} explicit batches of {show(N=self.N)} points"
         if self.sampling == "full-batch":
-            return f"full batch, N={self.N}, T={self.T}"
-        length = f"T={self.T}" if self.E is None else f"E={self.E}"
-        return f"{self.sampling}, N={self.N}, B={self.B}, {length}"
+            return f"full batch, {show(N=self.N, T=self.T)}"
+        length = {"T": self.T} if self.E is None else {"E": self.E}
+        return f"{self.sampling}, {show(N=self.N, B=self.B, **length)}"
 
     def _repr_svg_(self) -> str | None:
         from ..drawing import spacetime_svg
