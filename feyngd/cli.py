@@ -145,8 +145,7 @@ def _series(options: argparse.Namespace) -> int:
 
 
 def _diagrams(options: argparse.Namespace) -> int:
-    from .counting import check_basis
-    from .diagrams import count_diagrams, diagrams, tensor_expression
+    from .diagrams import check_basis, count_diagrams, diagrams, tensor_expression
     from .drawing import diagrams_svg
 
     check_basis(options.basis)

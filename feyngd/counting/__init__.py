@@ -1,7 +1,5 @@
 """Counting: the placements of a diagram in a spacetime."""
 
-from ._count import BASES as BASES
-from ._count import check_basis as check_basis
 from ._count import count_embeddings as count_embeddings
 from ._count import count_ratio as count_ratio
 from ._count import embeddings as embeddings

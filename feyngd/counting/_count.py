@@ -5,15 +5,13 @@ from fractions import Fraction
 
 import sympy
 
-from ..diagrams import Diagram
+from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError, SpacetimeError
 from ..spacetimes import Spacetime
 from . import _ratio
 from ._closed_forms import Grid, closed_form
 from ._listing import count_on_batches, list_embeddings
 from ._ratio import Ratio, constant
-
-BASES = ("moment", "cumulant")
 
 
 def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment") -> sympy.Expr:
@@ -50,13 +48,15 @@ def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "mo
         6
     """
     check_basis(basis)
+    _check_types(diagram, spacetime)
     return count_ratio(diagram, spacetime, basis=basis).as_expr(symbol_sizes(spacetime))
 
 
-def check_basis(basis: str) -> None:
-    """Raise `ArgumentError` unless the basis is known."""
-    if basis not in BASES:
-        raise ArgumentError(f"Unknown basis {basis!r}. Known: 'moment', 'cumulant'.")
+def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
+    if not isinstance(diagram, Diagram):
+        raise ArgumentError(f"A Diagram is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
+    if not isinstance(spacetime, Spacetime):
+        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
 
 
 def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
@@ -111,6 +111,7 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
         >>> list(fd.embeddings(fd.Diagram.parse("[a[b]]"), fd.Spacetime.sgd(N=2)))
         [{1: (1, 1), 2: (0, 0)}]
     """
+    _check_types(diagram, spacetime)
     spacetime.require_concrete("Embeddings are listed")
     if spacetime.is_random:
         raise SpacetimeError(

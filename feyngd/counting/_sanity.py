@@ -37,7 +37,7 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
         >>> from sympy import symbols
         >>> N, B, E = symbols("N B E", integer=True, positive=True)
         >>> fd.sanity_check(fd.Diagram.parse("[a a[b]]"), fd.Spacetime.sgd(N, B, E))
-        14
+        12
     """
     alone = diagram.untie_root()
     symbols = sorted(spacetime.symbols, key=str)

@@ -1,9 +1,10 @@
 """Diagrams: rooted trees with a partition of their nodes."""
 
 from ._burnside import count_diagrams as count_diagrams
+from ._checks import check_basis as check_basis
+from ._checks import check_order as check_order
 from ._diagram import Diagram as Diagram
 from ._enumeration import diagrams as diagrams
-from ._order import check_order as check_order
 from ._partitions import growth_strings as growth_strings
 from ._partitions import set_partitions as set_partitions
 from ._tensors import reroot as reroot

@@ -8,10 +8,10 @@ carried as generating functions of cycle types and no automorphism is ever liste
 from collections import Counter
 from fractions import Fraction
 from functools import cache
-from itertools import combinations_with_replacement, product
-from math import comb, factorial
+from itertools import product
+from math import comb
 
-from ._order import check_order
+from ._checks import check_order
 
 CycleType = tuple[tuple[int, int], ...]  # sorted (cycle length, number of such cycles)
 
@@ -48,31 +48,28 @@ def count_diagrams(order: int, *, root_tied: bool = False) -> int:
 def _cycle_index(nodes: int) -> Counter:
     """Sum over rooted trees of the average over their automorphisms of the cycle type on the nodes.
 
-    A rooted tree is a root and a multiset of smaller trees, so its cycle index is the plethystic exponential
-    `exp(Σ_k Z(k-fold) / k)` cut at this many nodes.
+    A rooted tree is a root and a forest on the other nodes.
     """
-    rest = nodes - 1
+    return _multiply(Counter({((1, 1),): Fraction(1)}), _forests(nodes - 1))
+
+
+@cache
+def _forests(nodes: int) -> Counter:
+    """The same sum over multisets of rooted trees.
+
+    Multisets are the plethystic exponential exp(Σ_k T(stretched by k) / k) of trees T. Its logarithmic derivative
+    gives `nodes · F(nodes) = Σ_j P(j) F(nodes − j)` with `P(j) = Σ_{size·k = j} size · T(size)(stretched by k)`.
+    """
+    if nodes == 0:
+        return Counter({(): Fraction(1)})
     total: Counter = Counter()
-    for multiplicities in _multisets(rest):
-        term: Counter = Counter({((1, 1),): Fraction(1)})
-        for (size, k), power in multiplicities.items():
-            stretched = Counter({_stretch(c, k): w / k for c, w in _cycle_index(size).items()})
-            for _ in range(power):
-                term = _multiply(term, stretched)
-            term = Counter({c: w / factorial(power) for c, w in term.items()})
-        total.update(term)
-    return total
-
-
-def _multisets(total: int) -> list[Counter]:
-    """Ways to write `total` as a sum of size·k, as counters of (size, k)."""
-    pairs = [(size, k) for size in range(1, total + 1) for k in range(1, total // size + 1)]
-    found = []
-    for length in range(total + 1):
-        for chosen in combinations_with_replacement(pairs, length):
-            if sum(size * k for size, k in chosen) == total:
-                found.append(Counter(chosen))
-    return found
+    for taken in range(1, nodes + 1):
+        powers: Counter = Counter()
+        for size in (d for d in range(1, taken + 1) if taken % d == 0):
+            for cycles, weight in _cycle_index(size).items():
+                powers[_stretch(cycles, taken // size)] += size * weight
+        total.update(_multiply(powers, _forests(nodes - taken)))
+    return Counter({cycles: weight / nodes for cycles, weight in total.items()})
 
 
 def _stretch(cycles: CycleType, k: int) -> CycleType:

@@ -1,5 +1,6 @@
 """The diagram: a rooted tree with a partition of its nodes."""
 
+import operator
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import cached_property
@@ -54,6 +55,8 @@ class Diagram:
         parents = [-1] + [index[next(iter(tree.predecessors(node)))] for node in nodes[1:]]
         labels: dict[Hashable, int] = {}
         for label, part in enumerate(partition):
+            if not isinstance(part, Collection) or isinstance(part, str):
+                raise DiagramError(f"The partition is an iterable of sets of nodes; {part!r} is not a set of nodes.")
             members = list(part)
             if not members:
                 raise DiagramError("A part of the partition is empty: give non-empty sets of nodes.")
@@ -88,6 +91,8 @@ class Diagram:
             Diagram('[a a]')
         """
         parents, labels = tuple(parents), tuple(labels)
+        if not all(isinstance(parent, int) for parent in parents):
+            raise DiagramError(f"Parents are −1 for the root and node numbers for the others, got {parents}.")
         if len(parents) != len(labels):
             raise DiagramError(f"Every node needs one parent and one label, got {len(parents)} and {len(labels)}.")
         if not parents or parents[0] != -1 or any(not 0 <= parent < len(parents) for parent in parents[1:]):
@@ -212,11 +217,13 @@ class Diagram:
         return self.relabel(first if label == second else label for label in self._labels)
 
     def _part_index(self, part: int | Collection[int]) -> int:
-        if isinstance(part, int):
-            if 0 <= part < len(self.parts):
-                return part
-        elif frozenset(part) in self.parts:
-            return self.parts.index(frozenset(part))
+        if isinstance(part, Collection):
+            if frozenset(part) in self.parts:
+                return self.parts.index(frozenset(part))
+        elif hasattr(part, "__index__") and not isinstance(part, bool):
+            index = operator.index(part)
+            if 0 <= index < len(self.parts):
+                return index
         allowed = [sorted(nodes) for nodes in self.parts]
         raise DiagramError(f"{part!r} is not a part of {self}: its parts are {allowed}, or their indices from 0.")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from ._canonical import canonical_form
+from ._checks import check_order
 from ._diagram import Diagram
-from ._order import check_order
 from ._partitions import growth_strings
 
 

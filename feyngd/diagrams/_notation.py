@@ -33,10 +33,13 @@ def parse(text: str) -> tuple[list[int], list[int]]:
 
 def parse_brackets(text: str) -> tuple[list[int], list[int]]:
     """Read bracket notation."""
-    tokens = re.findall(r"[A-Za-z][A-Za-z0-9_]*|\[|\]|\S", text)
+    tokens = re.findall(r"\w+|\[|\]|\S", text)
     for token in tokens:
-        if token not in "[]" and not token[0].isalpha():
-            raise DiagramError(f"Unexpected {token!r} in diagram {text!r}: parts are named by letters. {_HINT}")
+        if token not in "[]" and not re.fullmatch("[A-Za-z][0-9]*", token):
+            raise DiagramError(
+                f"Unexpected {token!r} in diagram {text!r}: a part is named by one letter, with digits if need be, and "
+                f"nodes are set apart by spaces. {_HINT}"
+            )
     parents, names = [-1], [""]
     if tokens and tokens[0] not in "[]":
         names[0] = tokens.pop(0)

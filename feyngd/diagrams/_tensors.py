@@ -9,6 +9,7 @@ matrices alone is written without indices: `GHG`, `tr(HC)`.
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ._checks import check_basis
 from ._diagram import Diagram
 
 _RANKS = "lGHJK"
@@ -44,6 +45,9 @@ def tensor_expression(diagram: Diagram, *, basis: str = "cumulant", latex: bool 
         basis: "cumulant" or "moment": what tied nodes stand for.
         latex: whether to write LaTeX (without dollar signs) or plain text.
 
+    Raises:
+        ArgumentError: the basis is unknown.
+
     Examples:
         >>> from feyngd import Diagram, tensor_expression
         >>> tensor_expression(Diagram.parse("[a a]"))
@@ -53,6 +57,7 @@ def tensor_expression(diagram: Diagram, *, basis: str = "cumulant", latex: bool 
         >>> tensor_expression(Diagram.parse("[a a]"), basis="moment")
         'E[g_i g_j] H_ij'
     """
+    check_basis(basis)
     shape = value_representative(diagram)
     names: dict[tuple[int, int], str] = {}
     for node in range(1, shape.order + 1):

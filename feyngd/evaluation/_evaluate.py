@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..counting import check_basis
-from ..diagrams import Diagram, value_representative
+from ..diagrams import Diagram, check_basis, value_representative
 from ..errors import ArgumentError, LandscapeError
 from ..landscapes import Landscape
 from ..progress import Progress

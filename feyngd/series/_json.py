@@ -4,9 +4,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import sympy
+from sympy.polys.polyerrors import BasePolynomialError
 
-from ..counting import check_basis
-from ..diagrams import Diagram
+from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 
@@ -79,7 +79,7 @@ def _load_spacetime(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Spacet
 def _dump_ratio(value: sympy.Expr, symbols: list[sympy.Symbol]) -> list[list[list[Any]]]:
     try:
         halves = [sympy.Poly(half, *symbols, domain="QQ") if symbols else half for half in sympy.fraction(value)]
-    except sympy.PolynomialError as error:
+    except BasePolynomialError as error:
         raise ArgumentError(f"The coefficient {value} is not a rational function with rational numbers.") from error
     if not symbols:
         if not value.is_Rational:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ..counting import Ratio, check_basis, constant, count_ratio, inverse_size, symbol_sizes
-from ..diagrams import Diagram, check_order, diagrams
+from ..counting import Ratio, constant, count_ratio, inverse_size, symbol_sizes
+from ..diagrams import Diagram, check_basis, check_order, diagrams
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 from ._series import Series

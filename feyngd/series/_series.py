@@ -5,7 +5,7 @@ from typing import Any
 
 import sympy
 
-from ..diagrams import Diagram, check_order, tensor_expression
+from ..diagrams import Diagram, check_basis, check_order, tensor_expression
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 from . import _json, _printing
@@ -42,13 +42,16 @@ class Series(Mapping[Diagram, sympy.Expr]):
         spacetime: Spacetime | None = None,
     ) -> None:
         check_order(order)
+        check_basis(basis)
         self.quantity, self.order, self.basis, self.spacetime = quantity, order, basis, spacetime
         for diagram in coefficients:
             if not isinstance(diagram, Diagram):
                 raise ArgumentError(f"A series maps diagrams to coefficients; {diagram!r} is not a Diagram.")
             if diagram.order > order:
                 raise ArgumentError(f"{diagram} has order {diagram.order}, above the series' order {order}: raise it.")
-        terms = {diagram: sympy.sympify(value) for diagram, value in coefficients.items()}
+        terms = {diagram: _number(value) for diagram, value in coefficients.items()}
+        # Closed forms hold for enough points only; sums of series remember which symbols are numbers of points.
+        self._point_symbols = set() if spacetime is None else set(spacetime.N.free_symbols)
         self._terms = {diagram: terms[diagram] for diagram in sorted(terms) if terms[diagram] != 0}
 
     # --- a mapping ----------------------------------------------------------------------------------------------------
@@ -106,15 +109,20 @@ class Series(Mapping[Diagram, sympy.Expr]):
     def __mul__(self, factor: Any) -> "Series":
         if isinstance(factor, Series):
             return NotImplemented
-        factor = sympy.sympify(factor)
+        factor = _number(factor)
         return self._like({diagram: sympy.cancel(value * factor) for diagram, value in self.items()})
 
     __rmul__ = __mul__
 
+    def __radd__(self, zero: int) -> "Series":
+        return self if zero == 0 else NotImplemented  # so that sum() works
+
     def __truediv__(self, factor: Any) -> "Series":
         if isinstance(factor, Series):
             return NotImplemented
-        return self * (1 / sympy.sympify(factor))
+        if factor == 0:
+            raise ArgumentError("A series cannot be divided by 0.")
+        return self * (1 / _number(factor))
 
     def _combine(self, other: "Series", sign: int) -> "Series":
         if not isinstance(other, Series):
@@ -127,17 +135,21 @@ class Series(Mapping[Diagram, sympy.Expr]):
                 f"use truncate({min(self.order, other.order)})."
             )
         terms = {diagram: sympy.cancel(self[diagram] + sign * other[diagram]) for diagram in {*self, *other}}
-        return Series(
+        combined = Series(
             terms,
             quantity=f"{self.quantity} {'+' if sign > 0 else '-'} {other.quantity}",
             order=self.order,
             basis=self.basis,
             spacetime=self.spacetime if self.spacetime == other.spacetime else None,
         )
+        combined._point_symbols = self._point_symbols | other._point_symbols
+        return combined
 
     def _like(self, terms: Mapping[Diagram, Any], **changed: Any) -> "Series":
         kept = {"quantity": self.quantity, "order": self.order, "basis": self.basis, "spacetime": self.spacetime}
-        return Series(terms, **{**kept, **changed})
+        series = Series(terms, **{**kept, **changed})
+        series._point_symbols |= self._point_symbols
+        return series
 
     def truncate(self, order: int) -> "Series":
         """Return the series to a lower order.
@@ -159,16 +171,19 @@ class Series(Mapping[Diagram, sympy.Expr]):
         Closed forms hold for N of at least the number of non-root parts; below that, expand on the concrete spacetime.
 
         Raises:
-            ArgumentError: N becomes a number below that, or a coefficient is no longer finite.
+            ArgumentError: a key is not a symbol, or only shares its name with one of the series' symbols; N becomes a
+                number below that; or a coefficient is no longer finite.
             SpacetimeError: the new sizes do not make a spacetime, as with B that does not divide N.
         """
+        self._check_symbols(values)
         spacetime = None if self.spacetime is None else self.spacetime.subs(values)
-        if spacetime is not None and spacetime != self.spacetime and spacetime.N.is_Integer:
-            needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
-            if self.spacetime is not None and not self.spacetime.N.is_Integer and needed > spacetime.N:
+        needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
+        for symbol in self._point_symbols & set(values):
+            points = sympy.sympify(values[symbol])
+            if points.is_Integer and points < needed:
                 raise ArgumentError(
-                    f"The closed forms of this series hold for N ≥ {needed}, got N={spacetime.N}: "
-                    f"expand it on Spacetime with N={spacetime.N} instead."
+                    f"The closed forms of this series hold for {symbol} ≥ {needed}, got {symbol}={points}: "
+                    f"expand it on that spacetime instead."
                 )
         terms = {}
         for diagram, value in self.items():
@@ -176,6 +191,19 @@ class Series(Mapping[Diagram, sympy.Expr]):
             if not terms[diagram].is_finite and terms[diagram].is_number:
                 raise ArgumentError(f"The coefficient {value} of {diagram} is not finite at {dict(values)}.")
         return self._like(terms, spacetime=spacetime)
+
+    def _check_symbols(self, values: Mapping[sympy.Symbol, Any]) -> None:
+        known = self.symbols | (self.spacetime.symbols if self.spacetime else set())
+        for key in values:
+            if not isinstance(key, sympy.Symbol):
+                raise ArgumentError(
+                    f"Symbols are replaced, got the key {key!r}; the series has {sorted(known, key=str)}."
+                )
+            if key not in known and key.name in {symbol.name for symbol in known}:
+                raise ArgumentError(
+                    f"The series has a symbol {key.name} with other assumptions than the one given: use its own, "
+                    "made as Symbol(…, integer=True, positive=True)."
+                )
 
     def in_basis(self, basis: str) -> "Series":
         """Return the same series in the moment or the cumulant basis.
@@ -186,8 +214,6 @@ class Series(Mapping[Diagram, sympy.Expr]):
         Raises:
             ArgumentError: the basis is unknown.
         """
-        from ..counting import check_basis
-
         check_basis(basis)
         if basis == self.basis:
             return self
@@ -251,3 +277,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
             ArgumentError: the text is not such a series.
         """
         return cls(**_json.load(text))
+
+
+def _number(value: Any) -> sympy.Expr:
+    """Return a coefficient as a SymPy expression."""
+    number = None if value is None or isinstance(value, (str, bool)) else sympy.sympify(value)
+    if not isinstance(number, sympy.Expr) or number.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
+        raise ArgumentError(f"A coefficient is a finite number or SymPy expression, got {value!r}.")
+    return number

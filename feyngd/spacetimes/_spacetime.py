@@ -1,5 +1,6 @@
 """The spacetime: which datapoints SGD sees at which step."""
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -128,7 +129,10 @@ class Spacetime:
             raise SpacetimeError(f"Explicit batches need a concrete N, got {N!r}.")
         explicit = []
         for step, batch in enumerate(batches):
-            members = [int(n) for n in batch]
+            try:
+                members = [_datapoint(n) for n in batch]
+            except TypeError as error:
+                raise SpacetimeError(f"Batch {step} is {batch!r}: a batch is a list of numbers 0 to N − 1.") from error
             if not members:
                 raise SpacetimeError(f"Batch {step} is empty: every step needs at least one datapoint.")
             if bad := [n for n in members if not 0 <= n < points]:
@@ -246,6 +250,8 @@ def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
         size = sympy.sympify(value)
     except (sympy.SympifyError, TypeError) as error:
         raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.") from error
+    if not isinstance(size, sympy.Expr):
+        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.")
     if size.is_Number:
         if not size.is_Integer or size < least:
             raise SpacetimeError(f"{name}={value} is not allowed: {name} is {allowed}.")
@@ -258,6 +264,12 @@ def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
     if missing:
         raise SpacetimeError(f"{name}={value} lacks the assumption {' and '.join(missing)}: {name} is {allowed}.")
     return size
+
+
+def _datapoint(n: Any) -> int:
+    if isinstance(n, bool):
+        raise TypeError("a truth value is no datapoint")
+    return operator.index(n)
 
 
 def _check_division(N: int, B: int) -> None:

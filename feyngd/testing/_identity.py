@@ -110,6 +110,10 @@ def check_identity(
             raise ArgumentError("Neither side is a Series, so the order to compare is unknown: give order=….")
         order = min(side.order for side in series)
     check_order(order)
+    if examples < 1 or not dimensions:
+        raise ArgumentError(
+            f"Nothing would be checked with examples={examples}, dimensions={dimensions}: give at least 1."
+        )
     grids = list(_grids(spacetime, series, max_size))
     if not grids:
         raise ArgumentError(f"No sizes up to {max_size} make {spacetime} a spacetime on which all closed forms hold.")

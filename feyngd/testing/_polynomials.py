@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import sympy
+from sympy.polys.polyerrors import BasePolynomialError
 
 from ..errors import LandscapeError
 
@@ -37,14 +38,15 @@ class PolynomialLandscape:
 
     def __init__(self, losses: Iterable[Mapping[Exponents, Any]], weights: Iterable[Any] | None = None) -> None:
         exact = tuple(
-            {tuple(powers): Fraction(value) for powers, value in loss.items() if Fraction(value)} for loss in losses
+            {_exponents(powers): _rational(value) for powers, value in loss.items() if _rational(value)}
+            for loss in losses
         )
         if not exact:
             raise LandscapeError("A landscape needs at least one loss, got none.")
         lengths = {len(powers) for loss in exact for powers in loss}
         if len(lengths) > 1:
             raise LandscapeError(f"Exponents name one power for each coordinate of θ; their lengths differ: {lengths}.")
-        given = [Fraction(1, len(exact))] * len(exact) if weights is None else [Fraction(w) for w in weights]
+        given = [Fraction(1, len(exact))] * len(exact) if weights is None else [_rational(w) for w in weights]
         if len(given) != len(exact) or sum(given) != 1 or min(given) <= 0:
             raise LandscapeError(
                 f"Weights are {len(exact)} positive probabilities that add up to 1, got {[str(w) for w in given]}."
@@ -65,7 +67,7 @@ class PolynomialLandscape:
         for expression in expressions:
             try:
                 terms = sympy.Poly(expression, *symbols, domain="QQ").terms()
-            except sympy.PolynomialError as error:
+            except BasePolynomialError as error:
                 raise LandscapeError(
                     f"{expression} is not a polynomial in {list(symbols)} with rational coefficients."
                 ) from error
@@ -92,6 +94,18 @@ class PolynomialLandscape:
         if len(point) != self.dimensions:
             raise LandscapeError(f"θ has {len(point)} coordinate(s), the landscape {self.dimensions}.")
         return point
+
+
+def _exponents(powers: Any) -> Exponents:
+    if not isinstance(powers, tuple) or not all(type(power) is int and power >= 0 for power in powers):
+        raise LandscapeError(f"Exponents are a tuple of integers ≥ 0, such as (2, 0) for θ₀²; got {powers!r}.")
+    return powers
+
+
+def _rational(value: Any) -> Fraction:
+    if isinstance(value, float):
+        raise LandscapeError(f"Coefficients are exact; write Fraction('{value}') or a string, not the float {value!r}.")
+    return Fraction(value)
 
 
 def combine(terms: Iterable[tuple[Fraction, Polynomial]]) -> dict[Exponents, Fraction]:

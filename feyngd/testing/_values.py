@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..diagrams import Diagram, set_partitions, value_representative
+from ..diagrams import Diagram, check_basis, set_partitions, value_representative
 from ..errors import ArgumentError
 from ..series import Series
 from ._polynomials import Polynomial, PolynomialLandscape, differentiate
@@ -49,7 +49,12 @@ class ExactValues:
         return sum((weight * self.moment(finer) for finer, weight in diagram.refinements()), Fraction(0))
 
     def value(self, diagram: Diagram, basis: str) -> Fraction:
-        """Return the value in a basis, "moment" or "cumulant"."""
+        """Return the value in a basis, "moment" or "cumulant".
+
+        Raises:
+            ArgumentError: the basis is unknown.
+        """
+        check_basis(basis)
         return self.cumulant(diagram) if basis == "cumulant" else self.moment(diagram)
 
     def tensor(self, *ranks: int) -> np.ndarray:

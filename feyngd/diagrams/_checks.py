@@ -1,4 +1,4 @@
-"""What an order may be."""
+"""What an order and a basis may be."""
 
 from ..errors import ArgumentError
 
@@ -9,3 +9,9 @@ def check_order(order: int) -> None:
         raise ArgumentError(f"The order counts edges, so it is an integer ≥ 0; got {order!r}.")
     if order < 0:
         raise ArgumentError(f"The order counts edges, so it is at least 0; got {order}.")
+
+
+def check_basis(basis: str) -> None:
+    """Raise `ArgumentError` unless the basis, what tied nodes stand for, is known."""
+    if basis not in ("moment", "cumulant"):
+        raise ArgumentError(f"Unknown basis {basis!r}. Known: 'moment', 'cumulant'.")

@@ -1,0 +1,175 @@
+"""Values of diagrams in JAX against the same values in rational arithmetic, and against their own error bars."""
+
+from itertools import cycle, permutations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import feyngd as fd
+from feyngd.diagrams import value_representative
+
+BLOCK = 16
+BLOCKS = 200
+UP_TO_ORDER_3 = [diagram for order in range(4) for diagram in fd.diagrams(order, root_tied=True)]
+# A pair of parts, three parts in one pairing, and two tied pairs that cross.
+PAIRED = tuple(fd.Diagram.parse(text) for text in ("a[b[a]]", "a[b[c[a]]]", "[a[b a] b]"))
+# Order 4: parts that cross, parts nested inside others, four parts in one pairing, a tied root.
+ORDER_4 = [
+    fd.Diagram.parse(text)
+    for text in ("[a[b[a[b]]]]", "[a[b[b[a]]]]", "a[b[c[d[a]]]]", "[a[b] a[b]]", "[a b[a b]]", "a[b[b] c[a]]")
+]
+
+
+def close(value, exact):
+    return abs(value - float(exact)) <= 1e-12 * max(1.0, abs(float(exact)))
+
+
+def assert_within_error(values, exact_value):
+    """Exact estimates to rounding, sampled ones within 4.5 standard errors."""
+    for diagram, estimate in values.items():
+        exact = exact_value(diagram)
+        if estimate.stderr is None:
+            assert close(estimate.value, exact), f"{diagram}: {estimate.value!r} instead of {float(exact)!r}"
+        else:
+            score = (estimate.value - float(exact)) / estimate.stderr
+            assert abs(score) < 4.5, f"{diagram}: {estimate} instead of {float(exact)}"
+
+
+def sampled(values):
+    """One diagram for each value that is sampled."""
+    return list({value_representative(d): d for d in values if values[d].stderr is not None}.values())
+
+
+def all_pairs_of_permutations(size):
+    """Permutations in an order whose consecutive pairs are all pairs; each half of it has every one equally often."""
+    each = [np.array(p) for p in permutations(range(size))]
+    shifted = [(each[i], each[(i + shift) % len(each)]) for shift in range(len(each)) for i in range(len(each))]
+    return [permutation for pair in shifted for permutation in pair]
+
+
+@pytest.fixture(scope="module")
+def all_pairings(three_examples):
+    """Every value of order ≤ 3, where all pairings of three examples stand in for random ones."""
+    schedule, calls = cycle(all_pairs_of_permutations(3)), []
+
+    def next_permutation(key, examples):
+        calls.append(key)
+        return jnp.asarray(examples)[next(schedule)]
+
+    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
+        patch.setattr(jax.random, "permutation", next_permutation)
+        values = fd.evaluate(
+            UP_TO_ORDER_3, three_examples.landscape, three_examples.params, replicates=36, key=jax.random.key(0)
+        )
+    assert len(calls) >= 36 * len(sampled(values))
+    return values
+
+
+@pytest.fixture(scope="module")
+def paired(twin):
+    with jax.enable_x64(True):
+        return fd.evaluate(
+            PAIRED, twin.landscape, twin.params, replicates=BLOCKS * BLOCK, key=jax.random.key(1), chunk_size=12
+        )
+
+
+def test_values_up_to_order_3_are_exact_over_all_pairings(three_examples, all_pairings):
+    assert len(all_pairings) == 1 + 2 + 9 + 48
+    for diagram, estimate in all_pairings.items():
+        assert close(estimate.value, three_examples.exact.moment(diagram)), f"{diagram}: {estimate.value!r}"
+
+
+def test_only_interleaved_values_are_sampled(all_pairings):
+    alone = {diagram: all_pairings.replicates(diagram) for diagram in all_pairings if not diagram.is_root_tied}
+    counts = [0] * 4
+    for diagram in sampled(fd.Values(alone, "moment")):
+        counts[diagram.order] += 1
+    assert counts == [0, 0, 1, 5]
+
+
+def test_equal_values_come_from_equal_replicates(all_pairings):
+    by_value = {}
+    for diagram in all_pairings:
+        by_value.setdefault(value_representative(diagram), []).append(diagram)
+    assert len(by_value) < len(all_pairings)
+    for first, *others in by_value.values():
+        for other in others:
+            np.testing.assert_array_equal(all_pairings.replicates(first), all_pairings.replicates(other))
+
+
+def test_cumulants_are_exact_or_within_their_error(twin):
+    third = ["[a a a]", "[a[a a]]", "[a[a] a]", "[a[b] a]", "[a[b[a]]]", "a[b a c]"]
+    diagrams = [*UP_TO_ORDER_3[:12], *map(fd.Diagram.parse, third)]
+    with jax.enable_x64(True):
+        values = fd.evaluate(
+            diagrams, twin.landscape, twin.params, basis="cumulant", replicates=100, key=jax.random.key(2)
+        )
+    assert values.basis == "cumulant"
+    assert_within_error(values, twin.exact.cumulant)
+    assert any(twin.exact.cumulant(diagram) != twin.exact.moment(diagram) for diagram in diagrams)
+
+
+def test_a_series_brings_its_basis(twin):
+    series = fd.expand("gap", order=1, spacetime=fd.Spacetime.gd(5, 2), basis="cumulant")
+    with jax.enable_x64(True):
+        values = fd.evaluate(series, twin.landscape, twin.params)
+    assert (values.basis, set(values)) == ("cumulant", set(series))
+    assert_within_error(values, twin.exact.cumulant)
+
+
+def test_order_4_with_crossing_and_nested_parts(twin):
+    with jax.enable_x64(True):
+        values = fd.evaluate(ORDER_4, twin.landscape, twin.params, replicates=300, key=jax.random.key(4))
+    assert {diagram.order for diagram in values} == {4}
+    assert len(sampled(values)) >= 5
+    assert_within_error(values, twin.exact.moment)
+
+
+def test_pairing_is_unbiased(twin, paired):
+    assert len(sampled(paired)) == len(PAIRED)
+    assert_within_error(paired, twin.exact.moment)
+
+
+def test_standard_scores_are_standard(twin, paired):
+    for diagram in PAIRED:
+        estimates = [fd.Estimate.from_replicates(rows) for rows in paired.replicates(diagram).reshape(40, -1)]
+        scores = [(estimate.value - float(twin.exact.moment(diagram))) / estimate.stderr for estimate in estimates]
+        assert abs(np.mean(scores)) < 4.5 / 40**0.5
+        assert 0.6 < np.std(scores) < 1.5
+
+
+def test_intervals_cover_the_exact_value(twin, paired):
+    """Sixteen replicates and a Student-t interval, two hundred times over: how often is the truth inside?"""
+    for diagram in PAIRED:
+        exact = float(twin.exact.moment(diagram))
+        intervals = [
+            fd.Estimate.from_replicates(rows).interval(0.95) for rows in paired.replicates(diagram).reshape(-1, BLOCK)
+        ]
+        assert len(intervals) == BLOCKS
+        assert 0.91 <= np.mean([low <= exact <= high for low, high in intervals]) <= 0.985, f"{diagram}"
+
+
+def test_a_combination_of_correlated_values_has_an_honest_error(twin):
+    """The difference of two values that share their pairings: correct coverage, which errors in quadrature miss."""
+    first, second = fd.Diagram.parse("a[b[a]]"), fd.Diagram.parse("a[b[a] b]")
+    with jax.enable_x64(True):
+        values = fd.evaluate(
+            [first, second], twin.landscape, twin.params, replicates=BLOCKS * BLOCK, key=jax.random.key(6)
+        )
+    assert len(sampled(values)) == 2
+    rows = np.stack([values.replicates(first), values.replicates(second)])
+    correlation = np.corrcoef(rows)[0, 1]
+    assert abs(correlation) > 0.3
+    weights = {first: 1 / rows[0].std(), second: -np.sign(correlation) / rows[1].std()}
+    exact = sum(weight * float(twin.exact.moment(diagram)) for diagram, weight in weights.items())
+    inside, quadrature = [], []
+    for start in range(0, BLOCKS * BLOCK, BLOCK):
+        part = fd.Values({d: values.replicates(d)[start : start + BLOCK] for d in weights}, "moment")
+        low, high = part.combine(weights).interval()
+        inside.append(low <= exact <= high)
+        quadrature.append(np.hypot(*(weight * part[d].stderr for d, weight in weights.items())) / (high - low))
+    assert 0.91 <= np.mean(inside) <= 0.985
+    reach = 2 * 2.1314  # both sides of a 95 % Student-t interval with 15 degrees of freedom
+    assert np.mean(quadrature) * reach > 1.1, "adding the errors in quadrature would have been too wide"

@@ -1,0 +1,223 @@
+"""Simulated SGD against the enumeration of every training set and every order of batches."""
+
+import json
+from itertools import permutations, product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+
+import feyngd as fd
+
+KEY = jax.random.key(12)
+QUANTITIES = ("test_loss", "train_loss", "gap")
+SPACETIMES = {
+    "fixed": fd.Spacetime.sgd(4, 2, 2, sampling="fixed"),
+    "reshuffled": fd.Spacetime.sgd(3, 1, 2, sampling="reshuffled"),
+    "reshuffled in batches": fd.Spacetime.sgd(4, 2, 1, sampling="reshuffled"),
+    "with-replacement": fd.Spacetime.sgd(3, 2, T=2, sampling="with-replacement"),
+    "full-batch": fd.Spacetime.gd(3, 3),
+    "explicit": fd.Spacetime.from_batches([[0, 1], [2, 2], [0, 2]], N=3),
+}
+POPULATION = np.array([-1.0, 0.5, 2.0])
+START, RATE = 0.6, 0.3
+
+
+def loss(theta, x):
+    return (theta - x) ** 2 / 2 + x * theta**3 / 6 + theta**4 / 24
+
+
+def gradient(theta, x):
+    return theta - x + x * theta**2 / 2 + theta**3 / 6
+
+
+def batches_of(spacetime):
+    """Every equally likely sequence of batches, written out from the definition of the scheme; shape (K, T, B)."""
+    N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
+    if spacetime.sampling == "explicit":
+        listed = [spacetime.explicit]
+    elif spacetime.sampling == "full-batch":
+        listed = [list(range(N)) * T]
+    elif spacetime.sampling == "fixed":
+        listed = [list(range(N)) * (T * B // N)]
+    elif spacetime.sampling == "reshuffled":
+        listed = [sum(orders, ()) for orders in product(permutations(range(N)), repeat=T * B // N)]
+    else:
+        listed = list(product(range(N), repeat=T * B))
+    return np.array(listed).reshape(-1, T, B)
+
+
+def every_run(spacetime, quantity):
+    """The outcomes of SGD on all training sets of the population, times all sequences of batches."""
+    training_sets = np.array(list(product(POPULATION, repeat=int(spacetime.N))))
+    batches = batches_of(spacetime)
+    theta = np.full((len(training_sets), len(batches)), START)
+    for t in range(int(spacetime.T)):
+        examples = training_sets[:, batches[:, t]]
+        theta = theta - RATE * gradient(theta[..., None], examples).mean(axis=-1)
+    test = loss(theta[..., None], POPULATION).mean(axis=-1)
+    train = loss(theta[..., None], training_sets[:, None]).mean(axis=-1)
+    return {"test_loss": test, "train_loss": train, "gap": test - train}[quantity].ravel()
+
+
+@pytest.fixture(scope="module")
+def landscape():
+    return fd.Landscape(loss, POPULATION)
+
+
+@pytest.mark.parametrize("spacetime", SPACETIMES.values(), ids=SPACETIMES.keys())
+def test_mean_and_spread_are_those_of_all_runs(spacetime, landscape):
+    for quantity in QUANTITIES:
+        outcomes = every_run(spacetime, quantity)
+        simulation = fd.simulate(
+            landscape, START, spacetime, RATE, runs=4000, quantity=quantity, chunk_size=500, key=KEY
+        )
+        assert abs(simulation.mean[0] - outcomes.mean()) < 4.5 * simulation.stderr[0], quantity
+        assert simulation.samples.std() == pytest.approx(outcomes.std(), rel=0.1)
+        assert simulation.samples.min() >= outcomes.min() - 1e-5
+        assert simulation.samples.max() <= outcomes.max() + 1e-5
+
+
+def test_every_outcome_is_one_of_the_enumerated(landscape):
+    spacetime = SPACETIMES["reshuffled"]
+    simulation = fd.simulate(landscape, START, spacetime, RATE, runs=500, key=KEY)
+    distances = np.abs(simulation.samples[0][:, None] - np.unique(every_run(spacetime, "test_loss")))
+    assert distances.min(axis=1).max() < 1e-5
+
+
+def test_standard_errors_cover_the_mean(landscape):
+    spacetime = SPACETIMES["with-replacement"]
+    truth = every_run(spacetime, "test_loss").mean()
+    many = fd.simulate(landscape, START, spacetime, RATE, runs=400 * 50, chunk_size=1000, key=KEY)
+    inside = []
+    for samples in many.samples.reshape(400, 1, 50):
+        part = fd.Simulation("test_loss", spacetime, many.learning_rates, samples)
+        inside.append(abs(part.mean[0] - truth) <= 2.0096 * part.stderr[0])  # Student-t, 49 degrees of freedom
+    assert 0.91 <= np.mean(inside) <= 0.985
+
+
+# --- how it runs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 64])
+def test_chunks_do_not_matter(chunk_size, landscape):
+    spacetime, rates = SPACETIMES["reshuffled"], [0.05, 0.3]
+    whole = fd.simulate(landscape, START, spacetime, rates, runs=10, quantity="gap", chunk_size=10, key=KEY)
+    chunked = fd.simulate(landscape, START, spacetime, rates, runs=10, quantity="gap", chunk_size=chunk_size, key=KEY)
+    np.testing.assert_allclose(chunked.samples, whole.samples, atol=1e-6)
+    assert np.ptp(whole.samples, axis=1).min() > 1e-3
+
+
+def test_more_than_32768_rows_at_once():
+    """jaxlib 0.10.2 summed this wrongly: 24 runs of 1,797 images, all in one chunk."""
+    landscape, params = fd.landscapes.digits_landscape("logistic", key=jax.random.key(0))
+    assert landscape.num_examples * 24 > 32768
+    results = [
+        fd.simulate(landscape, params, fd.Spacetime.sgd(4, 2), 0.1, runs=24, chunk_size=chunk_size, key=KEY).samples
+        for chunk_size in (24, 1)
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def test_the_key_decides_the_bits(landscape):
+    spacetime = SPACETIMES["reshuffled"]
+    first, again, other = (
+        fd.simulate(landscape, START, spacetime, RATE, runs=20, key=key) for key in (KEY, KEY, jax.random.key(13))
+    )
+    np.testing.assert_array_equal(first.samples, again.samples)
+    assert not np.array_equal(first.samples, other.samples)
+
+
+def test_learning_rates_share_their_runs(landscape):
+    spacetime = SPACETIMES["reshuffled"]
+    several = fd.simulate(landscape, START, spacetime, [0.3, 0.01, 0.3], runs=20, key=KEY)
+    assert several.samples.shape == (3, 20)
+    np.testing.assert_array_equal(several.samples[0], several.samples[2])
+    alone = fd.simulate(landscape, START, spacetime, 0.01, runs=20, key=KEY)
+    np.testing.assert_array_equal(several.samples[1], alone.samples[0])
+
+
+def test_no_steps_leave_the_start():
+    landscape = fd.Landscape(loss, POPULATION)
+    simulation = fd.simulate(landscape, START, fd.Spacetime.gd(2, 0), RATE, runs=3, key=KEY)
+    np.testing.assert_allclose(simulation.samples, loss(START, POPULATION).mean(), rtol=1e-6)
+
+
+def test_nested_parameters_and_data():
+    def nested(params, example):
+        return (params["slope"] * example[0] + params["bias"][0] - example[1]) ** 2
+
+    def flat(theta, example):
+        return (theta[0] * example[0] + theta[1] - example[1]) ** 2
+
+    data = (np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, -1.0]))
+    spacetime = SPACETIMES["reshuffled"]
+    params = {"slope": np.array(0.3, np.float32), "bias": np.array([0.1], np.float32)}
+    ours = fd.simulate(fd.Landscape(nested, data), params, spacetime, 0.1, runs=8, key=KEY)
+    theirs = fd.simulate(fd.Landscape(flat, data), jnp.array([0.3, 0.1]), spacetime, 0.1, runs=8, key=KEY)
+    np.testing.assert_allclose(ours.samples, theirs.samples, rtol=1e-5)
+
+
+def test_summary():
+    simulation = fd.Simulation("gap", SPACETIMES["fixed"], np.array([0.1]), np.array([[1.0, 2.0, 6.0]]))
+    assert simulation.runs == 3
+    np.testing.assert_allclose(simulation.mean, [3.0])
+    np.testing.assert_allclose(simulation.stderr, [(14 / 2 / 3) ** 0.5])
+    assert "η = 0.1" in str(simulation)
+    assert "3 ± 1.5" in str(simulation)
+    saved = json.loads(json.dumps(simulation.to_dict(), allow_nan=False))
+    assert (saved["quantity"], saved["runs"], saved["mean"]) == ("gap", 3, [3.0])
+
+
+# --- what it refuses ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rates", [0, -0.1, [0.1, 0.0], float("nan"), [0.1, float("inf")], [], [[0.1]], "fast", None])
+def test_bad_learning_rates(rates, landscape):
+    with pytest.raises(fd.ArgumentError, match=r"[Ll]earning rate"):
+        fd.simulate(landscape, START, SPACETIMES["fixed"], rates, key=KEY)
+
+
+@pytest.mark.parametrize("runs", [1, 0, -5, 10.0, True, None])
+def test_bad_runs(runs, landscape):
+    with pytest.raises(fd.ArgumentError, match="runs is an integer ≥ 2"):
+        fd.simulate(landscape, START, SPACETIMES["fixed"], RATE, runs=runs, key=KEY)
+
+
+@pytest.mark.parametrize("chunk_size", [0, -1, 2.5, None, True])
+def test_bad_chunk_size(chunk_size, landscape):
+    with pytest.raises(fd.ArgumentError, match="chunk_size is an integer ≥ 1"):
+        fd.simulate(landscape, START, SPACETIMES["fixed"], RATE, chunk_size=chunk_size, key=KEY)
+
+
+def test_unknown_quantity(landscape):
+    with pytest.raises(fd.ArgumentError, match="accuracy"):
+        fd.simulate(landscape, START, SPACETIMES["fixed"], RATE, quantity="accuracy", key=KEY)
+
+
+def test_symbols_in_the_spacetime(landscape):
+    N = sympy.Symbol("N", integer=True, positive=True)
+    with pytest.raises(fd.SpacetimeError, match="N"):
+        fd.simulate(landscape, START, fd.Spacetime.sgd(N), RATE, key=KEY)
+
+
+def test_not_a_spacetime(landscape):
+    with pytest.raises(fd.ArgumentError, match="Spacetime"):
+        fd.simulate(landscape, START, 10, RATE, key=KEY)
+
+
+def test_explicit_batches_of_different_sizes(landscape):
+    with pytest.raises(fd.SpacetimeError, match="sizes"):
+        fd.simulate(landscape, START, fd.Spacetime.from_batches([[0], [0, 1]], N=2), RATE, key=KEY)
+
+
+def test_no_key(landscape):
+    with pytest.raises(TypeError, match="key"):
+        fd.simulate(landscape, START, SPACETIMES["fixed"], RATE)
+
+
+def test_a_start_that_is_not_finite(landscape):
+    with pytest.raises(fd.LandscapeError, match="finite"):
+        fd.simulate(landscape, float("inf"), SPACETIMES["fixed"], RATE, key=KEY)
