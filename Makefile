@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 OUT ?= demo
 WORKERS ?= 2
 
-.PHONY: demo test check docs benchmarks clean
+.PHONY: demo test check docs pictures benchmarks clean
 
 demo: $(STAMP)
 	$(BIN)/feyngd predict --out $(OUT)
@@ -18,6 +18,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+pictures: $(STAMP)
+	$(BIN)/python docs/pictures.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

@@ -1,6 +1,7 @@
 """The command line: `feyngd series`, `feyngd diagrams`, `feyngd predict`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,6 +151,11 @@ def _diagrams(options: argparse.Namespace) -> int:
 
     check_basis(options.basis)
     found = diagrams(options.order, root_tied=options.root_tied)
+    if options.svg:
+        try:
+            Path(options.svg).write_text(diagrams_svg(found), encoding="utf-8")
+        except OSError as error:
+            raise ArgumentError(f"Cannot write {options.svg!r} ({error.strerror}): name another file.") from error
     rows = [
         (str(D), D.edge_notation(), f"|Aut| = {D.automorphisms}", tensor_expression(D, basis=options.basis))
         for D in found
@@ -160,11 +166,6 @@ def _diagrams(options: argparse.Namespace) -> int:
         print("   ".join([*cells, row[3]]))
     counted = count_diagrams(options.order, root_tied=options.root_tied)
     print(f"{len(found)} diagrams of order {options.order}; the independent count is {counted}")
-    if options.svg:
-        try:
-            Path(options.svg).write_text(diagrams_svg(found), encoding="utf-8")
-        except OSError as error:
-            raise ArgumentError(f"Cannot write {options.svg!r} ({error.strerror}): name another file.") from error
     return 0
 
 
@@ -204,3 +205,17 @@ def _predict(options: argparse.Namespace) -> int:
         print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
         return 1
     return 0
+
+
+def console() -> None:
+    """Run the `feyngd` command and leave."""
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status == 130:
+        os._exit(status)  # XLA's threads may still be at work, and an ordinary exit can crash under them
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    console()

@@ -200,7 +200,8 @@ class Diagram:
         """Return the diagram with parts p and q merged into one.
 
         Args:
-            p, q: two different parts, as members of `parts` or as indices into it.
+            p: a part, as a member of `parts` or an index into it.
+            q: another part.
 
         Raises:
             DiagramError: an argument is not a part, or both are the same.

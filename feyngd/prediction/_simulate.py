@@ -17,6 +17,8 @@ from ..series import QUANTITIES
 from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
 
+_BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
+
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
@@ -117,10 +119,15 @@ def simulate(
     theta, loss = landscape.flatten(params)
     measure = _make_measure(loss, quantity, min(chunk_size, runs))
     samples = np.empty((len(rates), runs))
-    with (progress or Progress()).task(len(rates), f"{runs} runs of SGD") as task:
+    size = min(runs, _BLOCK)
+    with (progress or Progress()).task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
-            samples[row] = np.asarray(measure(theta, rate, landscape.data, training_sets, batches), dtype=float)
-            task.advance()
+            for first in range(0, runs, size):
+                block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
+                done = measure(theta, rate, landscape.data, training_sets[block], batches[block])
+                real = min(size, runs - first)
+                samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
+                task.advance(real)
     return Simulation(quantity, spacetime, rates, samples)
 
 

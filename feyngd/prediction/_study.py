@@ -44,11 +44,15 @@ def study(
     finished, so that an interrupted study leaves all finished work, in files that are complete.
 
     Args:
-        landscape, params: the network, its population and the starting point.
+        landscape: the loss and its population.
+        params: the starting point, a pytree of floating-point arrays.
         spacetimes: concrete spacetimes, one panel each.
         learning_rates: positive and finite.
         out: the folder to write to; made if it is not there.
-        order, quantity, runs, replicates: as for `predict` and `simulate`.
+        order: the highest power of η.
+        quantity: "test_loss", "train_loss" or "gap".
+        runs: the number of simulated runs at every learning rate.
+        replicates: the number of random pairings behind every sampled value.
         report: called with the table of each finished comparison.
         progress: shows progress; silent by default.
         about: anything to note in the JSON file, such as the name of the model.

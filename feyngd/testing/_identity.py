@@ -73,7 +73,8 @@ def check_identity(
     coefficients.
 
     Args:
-        lhs, rhs: the two sides.
+        lhs: the left side.
+        rhs: the right side.
         spacetime: where to compare; symbols are filled in with numbers up to `max_size`. Default: a series side's own.
         order: the highest power of η to compare. Default: the lowest order of the series sides.
         examples: the number of random landscapes with a point and a spacetime.

@@ -89,7 +89,8 @@ def diagrams(*, min_order: int = 0, max_order: int = 4, root_tied: bool = True) 
     """Draw diagrams of bounded order, those of each order equally likely.
 
     Args:
-        min_order, max_order: the range of orders.
+        min_order: the lowest order.
+        max_order: the highest order.
         root_tied: whether diagrams with a tied root are drawn as well.
     """
     from hypothesis import strategies as st

@@ -25,14 +25,18 @@ THETA = np.array([0.3, -0.6])
 # --- how it runs --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunk_size", [1, 3, 64])
-def test_chunks_do_not_matter(chunk_size):
-    diagrams = [TIED, CHAIN, CROSSED, fd.Diagram.parse("[a a a]")]
+@pytest.fixture(scope="module")
+def whole():
+    """Values with all seven examples in one chunk."""
     with jax.enable_x64(True):
-        landscape = make_landscape()
-        whole = fd.evaluate(diagrams, landscape, THETA, replicates=3, chunk_size=7, key=KEY)
-        chunked = fd.evaluate(diagrams, landscape, THETA, replicates=3, chunk_size=chunk_size, key=KEY)
-    for diagram in diagrams:
+        return fd.evaluate([TIED, CHAIN, CROSSED], make_landscape(), THETA, replicates=3, chunk_size=7, key=KEY)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 64])
+def test_chunks_do_not_matter(chunk_size, whole):
+    with jax.enable_x64(True):
+        chunked = fd.evaluate(whole, make_landscape(), THETA, replicates=3, chunk_size=chunk_size, key=KEY)
+    for diagram in whole:
         np.testing.assert_allclose(chunked.replicates(diagram), whole.replicates(diagram), rtol=1e-12)
 
 
@@ -121,15 +125,13 @@ def test_parameters_that_are_not_finite():
         fd.evaluate(TIED, make_landscape(), np.array([0.3, np.nan]))
 
 
-@pytest.mark.parametrize("chunk_size", [1, 2, 64])
-@pytest.mark.parametrize("where", [0, 3, 4])
+@pytest.mark.parametrize(("where", "chunk_size"), [(0, 64), (3, 1), (4, 2)])
 def test_a_second_derivative_that_is_infinite_at_one_example(where, chunk_size):
     """Loss and gradient of (θ − x)^{3/2} are finite at θ = x; its curvature is not."""
     examples = np.array([-1.0, -2.0, -3.0, -4.0, -5.0])
     examples[where] = 0.5
     landscape = fd.Landscape(lambda theta, x: (theta - x) ** 1.5, examples)
     landscape.validate(0.5)
-    assert fd.evaluate(fd.Diagram.parse("[a]"), landscape, 0.5)[fd.Diagram.parse("[a]")].value > 0
     with pytest.raises(fd.LandscapeError, match=rf"diagram \[a\[a\]\] is not finite at example {where}:"):
         fd.evaluate(fd.Diagram.parse("[a[a]]"), landscape, 0.5, chunk_size=chunk_size)
 

@@ -43,9 +43,14 @@ def test_tqdm_prints_complete_bars_to_the_file_given(capfd):
 def test_a_failure_closes_the_bar():
     stream = io.StringIO()
     bar = fd.Tqdm(file=stream, mininterval=0)
-    with pytest.raises(RuntimeError, match="interrupted"), bar.task(4, "four steps") as task:
-        task.advance(3)
-        raise RuntimeError("interrupted")
+
+    def interrupted():
+        with bar.task(4, "four steps") as task:
+            task.advance(3)
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        interrupted()
     assert "3/4" in stream.getvalue()
     assert stream.getvalue().endswith("\n")
 

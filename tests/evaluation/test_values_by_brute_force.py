@@ -7,15 +7,15 @@ import pytest
 
 import feyngd as fd
 
-TIED = ("a[a]", "a[b[a]]", "a[a a a]", "a[b[a] b]", "a[a[b] b]", "a[b[c[a]]]")
+TIED = ("a[a]", "a[b[a]]", "a[a[b] b]", "a[b[c[a]]]")
 DIAGRAMS = [diagram for order in range(4) for diagram in fd.diagrams(order)] + [fd.Diagram.parse(t) for t in TIED]
 
 
 def network_loss(params, example):
-    """A tanh network with two inputs and two hidden units, nine parameters, and a logistic loss."""
+    """A tanh network with two inputs and two hidden units, seven parameters, and a squared error."""
     image, label = example
-    hidden = jnp.tanh(params["hidden"]["weight"] @ image + params["hidden"]["bias"])
-    return jax.nn.softplus(-label * (params["out"]["weight"] @ hidden + params["out"]["bias"]))
+    hidden = jnp.tanh(params["hidden"]["weight"] @ image)
+    return (params["out"]["weight"] @ hidden + params["out"]["bias"] - label) ** 2
 
 
 def data():
@@ -25,17 +25,17 @@ def data():
 
 def start():
     return {
-        "hidden": {"weight": np.array([[0.7, -0.4], [0.2, 1.1]]), "bias": np.array([0.1, -0.3])},
+        "hidden": {"weight": np.array([[0.7, -0.4], [0.2, 1.1]])},
         "out": {"weight": np.array([0.9, -1.3]), "bias": np.array(0.2)},
     }
 
 
 @pytest.fixture(scope="module")
 def tensors():
-    """Derivatives of order k at every example, arrays of shape (5, 9, …, 9), by nested forward differentiation."""
+    """Derivatives of order k at every example, arrays of shape (5, 7, …, 7), by nested forward differentiation."""
     with jax.enable_x64(True):
         theta, unravel = jax.flatten_util.ravel_pytree(start())
-        assert theta.shape == (9,)
+        assert theta.shape == (7,)
 
         def losses(vector):
             return jax.vmap(lambda example: network_loss(unravel(vector), example))(jax.tree.map(jnp.asarray, data()))
@@ -51,7 +51,7 @@ def tensors():
 def values():
     with jax.enable_x64(True):
         landscape = fd.Landscape(network_loss, data())
-        return fd.evaluate(DIAGRAMS, landscape, start(), replicates=100, key=jax.random.key(7))
+        return fd.evaluate(DIAGRAMS, landscape, start(), replicates=50, key=jax.random.key(7))
 
 
 def brute_force(diagram, tensors):
@@ -88,7 +88,7 @@ def test_nested_and_flat_parameters_give_the_same_values():
         theta, unravel = jax.flatten_util.ravel_pytree(start())
         flat = fd.Landscape(lambda vector, example: network_loss(unravel(vector), example), data())
         nested = fd.Landscape(network_loss, data())
-        diagrams = [fd.Diagram.parse(text) for text in ("[a]", "[a a]", "a[b[a]]")]
+        diagrams = [fd.Diagram.parse(text) for text in ("[a]", "a[b[a]]")]
         ours = fd.evaluate(diagrams, nested, start(), replicates=4, key=jax.random.key(0))
         theirs = fd.evaluate(diagrams, flat, theta, replicates=4, key=jax.random.key(0))
     for diagram in diagrams:
@@ -97,7 +97,7 @@ def test_nested_and_flat_parameters_give_the_same_values():
 
 def test_float32_is_close_to_float64(values):
     landscape = fd.Landscape(network_loss, data())
-    diagrams = [fd.Diagram.parse(text) for text in ("[]", "[a]", "[a[a]]", "[a[b]]")]
+    diagrams = [fd.Diagram.parse(text) for text in ("[]", "[a]", "[a[b]]")]
     single = fd.evaluate(diagrams, landscape, start())
     for diagram in diagrams:
         assert single[diagram].value == pytest.approx(values[diagram].value, rel=1e-5)

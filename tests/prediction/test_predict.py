@@ -29,16 +29,18 @@ TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.prediction.TruncationWarn
 
 
 @TOO_LARGE
-@pytest.mark.parametrize(("N", "T", "hessian", "scale"), [(5, 1, 2.0, 0.5), (4, 3, 0.7, 1.5)])
+@pytest.mark.parametrize(("N", "T", "hessian", "scale"), [(5, 2, 2.0, 0.5), (4, 3, 0.7, 1.5)])
 def test_gap_of_mean_estimation(N, T, hessian, scale):
     with jax.enable_x64(True):
         landscape, start = toys.mean_estimation(hessian, scale)
         rates = np.array([0.05, 0.2])
-        prediction = fd.predict(landscape, start, fd.Spacetime.gd(N, T), rates, quantity="gap", replicates=400, key=KEY)
-    # (S²/NH)(1 − (1 − ηH)^T), a polynomial of degree T ≤ 3
+        prediction = fd.predict(
+            landscape, start, fd.Spacetime.gd(N, T), rates, order=T, quantity="gap", replicates=50, key=KEY
+        )
+    # (S²/NH)(1 − (1 − ηH)^T), a polynomial of degree T
     closed = scale**2 / (N * hessian) * (1 - (1 - rates * hessian) ** T)
     assert np.all(np.abs(prediction.mean - closed) <= 4.5 * prediction.stderr + 1e-14)
-    assert np.all(prediction.stderr < 0.005 * closed)
+    assert np.all(prediction.stderr < 0.01 * closed)
 
 
 @TOO_LARGE
@@ -59,23 +61,25 @@ def test_test_loss_of_a_quadratic_in_several_dimensions():
     hessian, covariance = np.diag([0.5, 1.0, 2.0]), np.diag([1.0, 0.25, 2.0])
     with jax.enable_x64(True):
         landscape, start = toys.quadratic(hessian, covariance)
-        prediction = fd.predict(landscape, start, fd.Spacetime.gd(7, 1), [0.1, 0.3], replicates=400, key=KEY)
+        prediction = fd.predict(landscape, start, fd.Spacetime.gd(7, 1), [0.1, 0.3], order=2, replicates=400, key=KEY)
     closed = 0.5 / 7 * sum(c * h for c, h in zip(np.diag(covariance), np.diag(hessian), strict=True))
     expected = closed * prediction.learning_rates**2
     assert np.all(np.abs(prediction.mean - expected) <= 4.5 * prediction.stderr + 1e-12)
 
 
 @TOO_LARGE
-@pytest.mark.parametrize("T", [1, 5])
-def test_test_loss_of_gauss_fit(T):
+def test_test_loss_of_gauss_fit():
+    diagrams = [diagram for order in range(4) for diagram in fd.diagrams(order)]
     with jax.enable_x64(True):
         landscape, start = toys.gauss_fit()
-        prediction = fd.predict(landscape, start, fd.Spacetime.sgd(T), [0.02, 0.1], replicates=400, key=KEY)
-    eta = prediction.learning_rates
-    # ½ + η²T/8 − η³[T(T−1)/16 + T/12]
-    expected = 0.5 + eta**2 * T / 8 - eta**3 * (T * (T - 1) / 16 + T / 12)
-    assert np.all(np.abs(prediction.mean - expected) <= 4.5 * prediction.stderr + 1e-12)
-    np.testing.assert_allclose(prediction.mean, expected, rtol=0.02)
+        values = fd.evaluate(diagrams, landscape, start, replicates=400, key=KEY)
+    for T in (1, 2, 5):
+        prediction = fd.predict(landscape, start, fd.Spacetime.sgd(T), [0.02, 0.1], values=values)
+        eta = prediction.learning_rates
+        # ½ + η²T/8 − η³[T(T−1)/16 + T/12]
+        expected = 0.5 + eta**2 * T / 8 - eta**3 * (T * (T - 1) / 16 + T / 12)
+        assert np.all(np.abs(prediction.mean - expected) <= 4.5 * prediction.stderr + 1e-12)
+        np.testing.assert_allclose(prediction.mean, expected, rtol=0.002)
 
 
 @TOO_LARGE

@@ -1,0 +1,133 @@
+"""The command line: what it prints, what it refuses, and what it leaves on disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import feyngd as fd
+from feyngd import cli
+
+
+def output_of(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    assert cli.main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def error_of(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_series_prints_what_expand_gives(capsys) -> None:
+    out = output_of(capsys, "series", "train_loss", "--order", "3", "-N", "6", "-B", "2", "-E", "2")
+    assert out.strip() == str(fd.expand("train_loss", order=3, spacetime=fd.Spacetime.sgd(6, 2, 2)))
+
+
+def test_series_formats(capsys) -> None:
+    assert output_of(capsys, "series", "--order", "1", "--format", "latex").strip().startswith(r"l - \frac{E N}{B}")
+    assert output_of(capsys, "series", "--order", "1", "--format", "sympy").strip() == "l - E*GG*N*eta/B"
+    text = output_of(capsys, "series", "gap", "--sampling", "full-batch", "-N", "n", "-T", "5", "--format", "json")
+    assert fd.Series.from_json(text).spacetime.T == 5
+
+
+def test_help_examples_are_real(capsys) -> None:
+    """Every `$ feyngd series` or `diagrams` in the help with output shown prints that output."""
+    for command in ("series", "diagrams"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        lines = capsys.readouterr().out.split("example:\n")[1].splitlines()
+        arguments = lines[0].strip().removeprefix("$ feyngd ").split()
+        shown = [line.removeprefix("  ") for line in lines[1 : lines.index("") if "" in lines else None]]
+        assert output_of(capsys, *arguments).splitlines() == shown
+
+
+def test_diagrams_lists_counts_and_draws(capsys, tmp_path: Path) -> None:
+    out = output_of(capsys, "diagrams", "3", "--root-tied", "--svg", str(tmp_path / "all.svg"))
+    assert len(out.splitlines()) == 49
+    assert out.splitlines()[-1] == "48 diagrams of order 3; the independent count is 48"
+    assert (tmp_path / "all.svg").read_text().count("<title>") >= 48
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("series", "loss"), "'test_loss', 'train_loss', 'gap'"),
+        (("series", "--order", "-1"), "at least 0"),
+        (("series", "--basis", "moments"), "'moment', 'cumulant'"),
+        (("series", "-N", "7", "-B", "2"), "Use B=1 or 7"),
+        (("series", "-N", "2", "-B", "4"), "larger than N=2"),
+        (("series", "-N", "1.5"), "neither a whole number nor a name"),
+        (("series", "--sampling", "random"), "'reshuffled', 'fixed', 'with-replacement'"),
+        (("series", "--sampling", "full-batch", "-B", "2"), "Full batch has B = N"),
+        (("diagrams", "-1"), "at least 0"),
+        (("diagrams", "2", "--svg", "no/such/folder/x.svg"), "Cannot write"),
+        (("predict", "--model", "transformer", "--out", "{out}"), "convnet"),
+        (("predict", "--learning-rates", "0", "--out", "{out}"), "positive and finite"),
+        (("predict", "--learning-rates", "nan", "--out", "{out}"), "positive and finite"),
+        (("predict", "-N", "n", "--out", "{out}"), "only on a concrete spacetime"),
+        (("predict", "--runs", "1", "--out", "{out}"), "runs is an integer ≥ 2"),
+        (("predict", "--quantity", "accuracy", "--out", "{out}"), "'test_loss', 'train_loss', 'gap'"),
+        (("predict", "--limit", "0", "--out", "{out}"), "limit"),
+    ],
+)
+def test_bad_input_is_refused_with_a_reason(capsys, tmp_path: Path, arguments, says) -> None:
+    assert says in error_of(capsys, *(argument.format(out=tmp_path / "out") for argument in arguments))
+
+
+def test_unwritable_out_is_refused_before_computing(capsys, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    def never(*_, **__):
+        raise AssertionError("computation started")
+
+    monkeypatch.setattr("feyngd.landscapes.digits_landscape", never)
+    assert "Cannot write to" in error_of(capsys, "predict", "--out", str(tmp_path / "file"))
+
+
+def test_predict_writes_table_figure_and_numbers(capsys, tmp_path: Path) -> None:
+    out = output_of(
+        capsys,
+        *("predict", "--model", "logistic", "--limit", "60", "--runs", "200", "--replicates", "4", "--quiet"),
+        *("-N", "4", "-B", "2", "-E", "2", "--learning-rates", "0.01", "0.02", "--out", str(tmp_path)),
+    )
+    assert "reshuffled, N=4, B=2, E=2; simulation of 200 runs" in out
+    assert (tmp_path / "prediction.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((tmp_path / "prediction.json").read_text())
+    assert record["complete"]
+    (panel,) = record["panels"]
+    assert panel["passed"]
+    assert panel["prediction"]["learning_rates"] == [0.01, 0.02]
+    assert len(panel["prediction"]["mean_by_order"]) == 4
+    assert panel["simulation"]["runs"] == 200
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["prediction.json", "prediction.png"]
+
+
+def test_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
+    """Interrupt the first simulation: the predictions of both panels are on disk, in a complete file."""
+    command = [sys.executable, "-m", "feyngd.cli", "predict", "--model", "logistic", "--limit", "60", "--quiet"]
+    process = subprocess.Popen(
+        [*command, "--replicates", "2", "--runs", "4000000", "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "prediction.json").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 130, errors
+    assert f"what was finished is in {tmp_path}" in errors
+    record = json.loads((tmp_path / "prediction.json").read_text())
+    assert not record["complete"]
+    assert [panel["simulation"] for panel in record["panels"]] == [None, None]
+    assert len(record["values"]) == 22
+    assert [path.name for path in tmp_path.iterdir()] == ["prediction.json"]
