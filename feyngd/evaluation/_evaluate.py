@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._arguments import check_integer
 from ..diagrams import Diagram, check_basis, value_representative
 from ..errors import ArgumentError, LandscapeError
 from ..landscapes import Landscape
@@ -55,9 +56,8 @@ def evaluate(
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the random pairing is the project's own.
     """
     diagrams, basis = _requested(what, basis)
-    for name, number, least in (("replicates", replicates, 2), ("chunk_size", chunk_size, 1)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ArgumentError(f"{name} is an integer ≥ {least}, got {number!r}.")
+    check_integer("replicates", replicates, least=2)
+    check_integer("chunk_size", chunk_size, least=1)
     needed = {diagram: _moments(diagram, basis) for diagram in diagrams}
     shapes = sorted({shape for terms in needed.values() for shape, _ in terms})
     plans = {shape: plan_value(shape) for shape in shapes}

@@ -1,5 +1,6 @@
 """Figures of predictions and simulations, in matplotlib."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,18 @@ _COLOURS = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
 _LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
 
 
+def require_matplotlib() -> None:
+    """Raise `FeynGDError` unless matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        raise FeynGDError("Figures need matplotlib: pip install 'feyngd[plotting]'.")
+
+
 def _axes(ax: Any) -> Any:
     if ax is not None:
         return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise FeynGDError("Plots need matplotlib: pip install 'feyngd[plotting]'.") from error
+    require_matplotlib()
+    import matplotlib.pyplot as plt
+
     return plt.subplots(figsize=(5.5, 4.0), layout="constrained")[1]
 
 

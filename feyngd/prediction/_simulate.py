@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..landscapes import Landscape
 from ..progress import Progress
@@ -104,18 +105,18 @@ def simulate(
 
     Raises:
         ArgumentError: a learning rate is not positive and finite, or runs, chunk size or quantity are unfit.
-        SpacetimeError: the spacetime has symbols, or explicit batches of different sizes.
+        SpacetimeError: the spacetime has symbols.
         LandscapeError: the loss, data or parameters are unfit.
     """
     rates = check_learning_rates(learning_rates)
     if quantity not in QUANTITIES:
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
-    for name, number, least in (("runs", runs, 2), ("chunk_size", chunk_size, 1)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ArgumentError(f"{name} is an integer ≥ {least}, got {number!r}.")
+    check_integer("runs", runs, least=2)
+    check_integer("chunk_size", chunk_size, least=1)
     spacetime.require_concrete("SGD is simulated")
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
+    shares = _shares(spacetime)
     theta, loss = landscape.flatten(params)
     measure = _make_measure(loss, quantity, min(chunk_size, runs))
     samples = np.empty((len(rates), runs))
@@ -124,7 +125,7 @@ def simulate(
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
-                done = measure(theta, rate, landscape.data, training_sets[block], batches[block])
+                done = measure(theta, rate, landscape.data, training_sets[block], batches[block], shares)
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
@@ -137,23 +138,44 @@ def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array)
     shape = (runs, int(spacetime.N))
     training_sets = np.asarray(jax.random.randint(for_sets, shape, 0, landscape.num_examples))
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
-    slots = spacetime.sample(rng, runs)
+    slots = _padded(spacetime, runs) if spacetime.explicit is not None else spacetime.sample(rng, runs)
     batches = training_sets[np.arange(runs)[:, None, None], slots]
     return jnp.asarray(training_sets), jnp.asarray(batches)
 
 
-def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int) -> Callable[..., jax.Array]:
-    def mean_loss(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
-        examples = jax.tree.map(lambda leaf: leaf[indices], data)
-        return jnp.mean(jax.vmap(partial(loss, theta))(examples))
+def _padded(spacetime: Spacetime, runs: int) -> np.ndarray:
+    """Return explicit batches as an array of shape (runs, T, B), smaller ones filled up with their first point."""
+    batches = [[*batch, *batch[:1] * (int(spacetime.B) - len(batch))] for batch in spacetime.explicit or ()]
+    array = np.array(batches, dtype=int).reshape(len(batches), int(spacetime.B))
+    return np.broadcast_to(array, (runs, *array.shape))
 
-    def run(theta: jax.Array, rate: jax.Array, data: Any, drawn: tuple[jax.Array, jax.Array]) -> jax.Array:
+
+def _shares(spacetime: Spacetime) -> np.ndarray:
+    """Return the share of every slot in its step's mean, shape (T, B): 1/B, and 0 for slots that only fill up."""
+    sizes = [len(batch) for batch in spacetime.explicit or ()] or [int(spacetime.B)] * int(spacetime.T)
+    slots = np.arange(int(spacetime.B))
+    return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
+
+
+def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int) -> Callable[..., jax.Array]:
+    def losses(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+        examples = jax.tree.map(lambda leaf: leaf[indices], data)
+        return jax.vmap(partial(loss, theta))(examples)
+
+    def mean_loss(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+        return jnp.mean(losses(theta, data, indices))
+
+    def run(
+        theta: jax.Array, rate: jax.Array, data: Any, shares: jax.Array, drawn: tuple[jax.Array, jax.Array]
+    ) -> jax.Array:
         training_set, batches = drawn
 
-        def step(theta: jax.Array, batch: jax.Array) -> tuple[jax.Array, None]:
-            return theta - rate * jax.grad(mean_loss)(theta, data, batch), None
+        def step(theta: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            batch, share = slot
+            gradient = jax.grad(lambda theta: jnp.dot(share, losses(theta, data, batch)))(theta)
+            return theta - rate * gradient, None
 
-        end, _ = jax.lax.scan(step, theta, batches)
+        end, _ = jax.lax.scan(step, theta, (batches, shares))
         population = jnp.arange(jax.tree.leaves(data)[0].shape[0])
         result = jnp.zeros(())
         if quantity != "train_loss":
@@ -163,8 +185,10 @@ def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int
         return result
 
     @jax.jit
-    def measure(theta: jax.Array, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array) -> jax.Array:
-        rate = jnp.asarray(rate, dtype=theta.dtype)
-        return jax.lax.map(partial(run, theta, rate, data), (training_sets, batches), batch_size=chunk_size)
+    def measure(
+        theta: jax.Array, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any
+    ) -> jax.Array:
+        rate, shares = jnp.asarray(rate, dtype=theta.dtype), jnp.asarray(shares, dtype=theta.dtype)
+        return jax.lax.map(partial(run, theta, rate, data, shares), (training_sets, batches), batch_size=chunk_size)
 
     return measure

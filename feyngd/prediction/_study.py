@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from numpy.typing import ArrayLike
 
+from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..evaluation import Values, evaluate
 from ..landscapes import Landscape
@@ -18,6 +19,7 @@ from ..progress import Progress
 from ..series import expand
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
+from ._plots import require_matplotlib
 from ._predict import TruncationWarning, check_learning_rates, predict
 from ._simulate import simulate
 
@@ -63,10 +65,14 @@ def study(
 
     Raises:
         ArgumentError: `out` cannot be written to; this comes before anything is computed.
-        FeynGDError: what `predict` and `simulate` raise.
+        FeynGDError: matplotlib is missing, likewise; or what `predict` and `simulate` raise.
     """
     folder = check_writable(out)
+    require_matplotlib()
     rates = check_learning_rates(learning_rates)
+    check_integer("runs", runs, least=2)
+    for spacetime in spacetimes:
+        spacetime.require_concrete("SGD is predicted and simulated")
     series = [expand(quantity, order=order, spacetime=spacetime) for spacetime in spacetimes]
     for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
     panels: list[dict[str, Any]] = []
