@@ -65,6 +65,7 @@ def evaluate(
     if paired and key is None:
         raise ArgumentError(f"The value of {paired[0]} pairs examples at random: give key=jax.random.key(seed).")
     landscape.validate(params)
+    asked = {shape: diagram for diagram in reversed(diagrams) for shape, _ in needed[diagram]}
     engine = _Engine(landscape, params, min(chunk_size, landscape.num_examples))
     moments: dict[Diagram, np.ndarray] = {}
     sweeps = sum(replicates if plan.num_parts > 1 else 1 for _, plan in plans.values())
@@ -74,7 +75,7 @@ def evaluate(
             count = replicates if plan.num_parts > 1 else 1
             rows = []
             for replicate in range(count):
-                rows.append(engine.mean(rooted, plan, _pairing_key(key, replicate, count)))
+                rows.append(engine.mean(rooted, plan, _pairing_key(key, replicate, count), asked[shape]))
                 task.advance()
             moments[shape] = np.array(rows)
     combined = {
@@ -124,14 +125,17 @@ class _Engine:
         self._vectors: dict[Diagram, jax.Array] = {}
         self._sweeps: dict[tuple[Diagram, bool], Any] = {}
 
-    def mean(self, rooted: Diagram, plan: Plan, key: jax.Array | None) -> float:
-        """Return the mean over rows of a scalar plan; rows are the population, or one random pairing of it."""
-        sums = self._run(rooted, plan, self._rows(plan.num_parts, key), is_vector=False)
+    def mean(self, rooted: Diagram, plan: Plan, key: jax.Array | None, asked: Diagram) -> float:
+        """Return the mean over rows of a scalar plan; rows are the population, or one random pairing of it.
+
+        `asked` is the diagram whose value is being computed, for error messages.
+        """
+        sums = self._run(rooted, plan, self._rows(plan.num_parts, key), asked, is_vector=False)
         return float(np.sum(np.asarray(sums, dtype=np.float64))) / self._landscape.num_examples
 
-    def _vector(self, diagram: Diagram) -> jax.Array:
+    def _vector(self, diagram: Diagram, asked: Diagram) -> jax.Array:
         if diagram not in self._vectors:
-            sums = self._run(diagram, plan_rooted(diagram), self._rows(1, None), is_vector=True)
+            sums = self._run(diagram, plan_rooted(diagram), self._rows(1, None), asked, is_vector=True)
             self._vectors[diagram] = jnp.sum(sums, axis=0) / self._landscape.num_examples
         return self._vectors[diagram]
 
@@ -143,18 +147,23 @@ class _Engine:
         keys = jax.random.split(key, parts - 1)
         return jnp.stack([identity, *(jax.random.permutation(k, identity) for k in keys)])
 
-    def _run(self, diagram: Diagram, plan: Plan, rows: jax.Array, *, is_vector: bool) -> jax.Array:
-        vectors = [self._vector(inner) for node in plan.core for inner in plan.vectors[node]]
+    def _run(self, diagram: Diagram, plan: Plan, rows: jax.Array, asked: Diagram, *, is_vector: bool) -> jax.Array:
+        vectors = [self._vector(inner, asked) for node in plan.core for inner in plan.vectors[node]]
         if (diagram, is_vector) not in self._sweeps:
             self._sweeps[diagram, is_vector] = make_sweep(self._loss, plan, is_vector=is_vector, chunk_size=self._chunk)
         sums, finite = self._sweeps[diagram, is_vector](self._theta, vectors, self._landscape.data, rows)
         if not bool(jnp.all(finite)):
             row = int(jnp.argmin(finite))
             examples = ", ".join(str(int(index)) for index in rows[:, row])
-            rank = max(len(diagram.children[node]) + (node > 0) for node in range(diagram.order + 1))
+            rank = max(len(asked.children[node]) + (node > 0) for node in range(asked.order + 1))
             raise LandscapeError(
-                f"The value of diagram {diagram} is not finite at example {examples}: a derivative of the loss, of "
-                f"order up to {rank}, is infinite, not a number or too large there. Check that the loss is smooth at "
-                "these parameters, or use 64-bit floats."
+                f"The value of diagram {asked} is not finite at example {examples}: a derivative of the loss, of order "
+                f"up to {rank}, is infinite, not a number or too large there. Check that the loss is smooth at these "
+                "parameters, or use 64-bit floats."
+            )
+        if not bool(jnp.all(jnp.isfinite(jnp.sum(sums, axis=0)))):
+            raise LandscapeError(
+                f"The value of diagram {asked} is not finite: it is at every example, but the sum over examples is too "
+                f"large for {sums.dtype}. Use 64-bit floats, or scale the loss."
             )
         return sums

@@ -84,7 +84,7 @@ class Prediction:
             ArgumentError: the order is not an integer from 0 to the prediction's order.
         """
         cut = self.order if order is None else order
-        if not 0 <= cut <= self.order:
+        if isinstance(cut, bool) or not isinstance(cut, int) or not 0 <= cut <= self.order:
             raise ArgumentError(
                 f"The prediction goes to order {self.order}, so order is 0 to {self.order}; got {order!r}."
             )
@@ -177,6 +177,10 @@ def predict(
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is predicted")
     series = expand(quantity, order=order, spacetime=spacetime)
+    if values is not None and (missing := [diagram for diagram in series if diagram not in values]):
+        raise ArgumentError(
+            f"The value of {missing[0]} is needed and was not evaluated: evaluate the series {series!r}."
+        )
     if values is None:
         values = evaluate(series, landscape, params, replicates=replicates, progress=progress, key=key)
     elif values.basis != "moment":

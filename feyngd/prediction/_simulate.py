@@ -46,12 +46,14 @@ class Simulation:
     @property
     def mean(self) -> np.ndarray:
         """The mean over runs; not finite where a run has diverged."""
-        return self.samples.mean(axis=1)
+        with np.errstate(invalid="ignore"):
+            return self.samples.mean(axis=1)
 
     @property
     def stderr(self) -> np.ndarray:
-        """The standard error of the mean."""
-        return self.samples.std(axis=1, ddof=1) / self.runs**0.5
+        """The standard error of the mean; not finite where a run has diverged."""
+        with np.errstate(invalid="ignore"):
+            return self.samples.std(axis=1, ddof=1) / self.runs**0.5
 
     def to_dict(self) -> dict[str, Any]:
         """Return the simulation as plain lists and numbers, for JSON; a diverged mean is `None`."""
@@ -113,6 +115,8 @@ def simulate(
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
     check_integer("runs", runs, least=2)
     check_integer("chunk_size", chunk_size, least=1)
+    if not isinstance(spacetime, Spacetime):
+        raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is simulated")
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)

@@ -21,6 +21,7 @@ SPACETIMES = {
     "with-replacement": fd.Spacetime.sgd(3, 2, T=2, sampling="with-replacement"),
     "full-batch": fd.Spacetime.gd(3, 4),
     "explicit": fd.Spacetime.from_batches([[0, 1], [2, 2], [0, 2]], N=3),
+    "uneven": fd.Spacetime.from_batches([[0], [2, 1, 2], [0, 2]], N=3),
 }
 TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.prediction.TruncationWarning")
 

@@ -20,6 +20,7 @@ SPACETIMES = {
     "with-replacement": fd.Spacetime.sgd(3, 2, T=2, sampling="with-replacement"),
     "full-batch": fd.Spacetime.gd(3, 3),
     "explicit": fd.Spacetime.from_batches([[0, 1], [2, 2], [0, 2]], N=3),
+    "uneven": fd.Spacetime.from_batches([[0], [2, 1, 2], [0, 2]], N=3),
 }
 POPULATION = np.array([-1.0, 0.5, 2.0])
 START, RATE = 0.6, 0.3
@@ -34,29 +35,28 @@ def gradient(theta, x):
 
 
 def batches_of(spacetime):
-    """Every equally likely sequence of batches, written out from the definition of the scheme; shape (K, T, B)."""
+    """Every equally likely run, written out from the definition of the scheme; for each step an array (runs, B)."""
     N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
     if spacetime.sampling == "explicit":
-        listed = [spacetime.explicit]
-    elif spacetime.sampling == "full-batch":
-        listed = [list(range(N)) * T]
+        return [np.array([batch]) for batch in spacetime.explicit]
+    if spacetime.sampling == "full-batch":
+        runs = [list(range(N)) * T]
     elif spacetime.sampling == "fixed":
-        listed = [list(range(N)) * (T * B // N)]
+        runs = [list(range(N)) * (T * B // N)]
     elif spacetime.sampling == "reshuffled":
-        listed = [sum(orders, ()) for orders in product(permutations(range(N)), repeat=T * B // N)]
+        runs = [sum(orders, ()) for orders in product(permutations(range(N)), repeat=T * B // N)]
     else:
-        listed = list(product(range(N), repeat=T * B))
-    return np.array(listed).reshape(-1, T, B)
+        runs = list(product(range(N), repeat=T * B))
+    return np.split(np.array(runs), T, axis=1)
 
 
 def every_run(spacetime, quantity):
     """The outcomes of SGD on all training sets of the population, times all sequences of batches."""
     training_sets = np.array(list(product(POPULATION, repeat=int(spacetime.N))))
     batches = batches_of(spacetime)
-    theta = np.full((len(training_sets), len(batches)), START)
-    for t in range(int(spacetime.T)):
-        examples = training_sets[:, batches[:, t]]
-        theta = theta - RATE * gradient(theta[..., None], examples).mean(axis=-1)
+    theta = np.full((len(training_sets), len(batches[0])), START)
+    for batch in batches:
+        theta = theta - RATE * gradient(theta[..., None], training_sets[:, batch]).mean(axis=-1)
     test = loss(theta[..., None], POPULATION).mean(axis=-1)
     train = loss(theta[..., None], training_sets[:, None]).mean(axis=-1)
     return {"test_loss": test, "train_loss": train, "gap": test - train}[quantity].ravel()
@@ -207,11 +207,6 @@ def test_symbols_in_the_spacetime(landscape):
 def test_not_a_spacetime(landscape):
     with pytest.raises(fd.ArgumentError, match="Spacetime"):
         fd.simulate(landscape, START, 10, RATE, key=KEY)
-
-
-def test_explicit_batches_of_different_sizes(landscape):
-    with pytest.raises(fd.SpacetimeError, match="sizes"):
-        fd.simulate(landscape, START, fd.Spacetime.from_batches([[0], [0, 1]], N=2), RATE, key=KEY)
 
 
 def test_no_key(landscape):
