@@ -12,6 +12,7 @@ from ..diagrams import Diagram, check_basis, value_representative
 from ..errors import ArgumentError, LandscapeError
 from ..landscapes import Landscape
 from ..progress import Progress
+from ._checks import check_key, check_landscape
 from ._estimate import Values
 from ._plan import Plan, plan_rooted, plan_value
 from ._sweep import make_sweep
@@ -56,14 +57,15 @@ def evaluate(
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the random pairing is the project's own.
     """
     diagrams, basis = _requested(what, basis)
-    check_integer("replicates", replicates, least=2)
-    check_integer("chunk_size", chunk_size, least=1)
+    replicates = check_integer("replicates", replicates, least=2)
+    chunk_size = check_integer("chunk_size", chunk_size, least=1)
+    check_landscape(landscape)
     needed = {diagram: _moments(diagram, basis) for diagram in diagrams}
     shapes = sorted({shape for terms in needed.values() for shape, _ in terms})
     plans = {shape: plan_value(shape) for shape in shapes}
     paired = [shape for shape in shapes if plans[shape][1].num_parts > 1]
-    if paired and key is None:
-        raise ArgumentError(f"The value of {paired[0]} pairs examples at random: give key=jax.random.key(seed).")
+    if paired:
+        check_key(key, f"The value of {paired[0]} pairs examples at random")
     landscape.validate(params)
     asked = {shape: diagram for diagram in reversed(diagrams) for shape, _ in needed[diagram]}
     engine = _Engine(landscape, params, min(chunk_size, landscape.num_examples))

@@ -95,8 +95,8 @@ class Comparison:
             [
                 f"{P.quantity}, {P.spacetime}; simulation of {R.runs} runs",
                 *lines,
-                f"allowed = 3 combined standard errors + truncation; converged = order-{P.order} term "
-                f"below {CONVERGED:.0%} of the order-{P.order - 1} term",
+                f"allowed = 3 combined standard errors + truncation; converged = term of order {P.order} "
+                f"below {CONVERGED:.0%} of the one before",
             ]
         )
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
+from ..evaluation import check_key, check_landscape
 from ..landscapes import Landscape
 from ..progress import Progress
 from ..series import QUANTITIES
@@ -113,8 +114,10 @@ def simulate(
     rates = check_learning_rates(learning_rates)
     if quantity not in QUANTITIES:
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
-    check_integer("runs", runs, least=2)
-    check_integer("chunk_size", chunk_size, least=1)
+    runs = check_integer("runs", runs, least=2)
+    chunk_size = check_integer("chunk_size", chunk_size, least=1)
+    check_landscape(landscape)
+    check_key(key, "Training sets and batches are drawn at random")
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is simulated")

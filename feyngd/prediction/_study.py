@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..evaluation import Values, evaluate
+from ..evaluation import Values, check_key, evaluate
 from ..landscapes import Landscape
 from ..progress import Progress
 from ..series import expand
@@ -71,6 +71,7 @@ def study(
     require_matplotlib()
     rates = check_learning_rates(learning_rates)
     check_integer("runs", runs, least=2)
+    check_key(key, "Training sets, batches and pairings are drawn at random")
     for spacetime in spacetimes:
         spacetime.require_concrete("SGD is predicted and simulated")
     series = [expand(quantity, order=order, spacetime=spacetime) for spacetime in spacetimes]

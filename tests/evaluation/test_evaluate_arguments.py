@@ -200,3 +200,14 @@ def test_values_print_every_diagram():
     values = fd.Values({TIED: np.array([2.0]), CROSSED: np.array([1.0, 5.0])}, "moment")
     assert str(values) == "[a[a]]    2\na[b[a]]   3 ± 2"
     assert repr(values) == "<Values of 2 diagrams, moment basis>"
+
+
+@pytest.mark.parametrize("key", [5, "0", np.zeros(3)])
+def test_a_key_that_is_none_is_refused(key):
+    with pytest.raises(fd.ArgumentError, match=r"key=jax\.random\.key"):
+        fd.evaluate(CROSSED, make_landscape(), THETA, key=key)
+
+
+def test_not_a_landscape_is_refused():
+    with pytest.raises(fd.ArgumentError, match="Landscape"):
+        fd.evaluate(TIED, lambda theta, x: theta * x, 0.0)
