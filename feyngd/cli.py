@@ -196,7 +196,7 @@ def _predict(options: argparse.Namespace) -> int:
         runs=options.runs,
         replicates=options.replicates,
         report=lambda table: print(f"\n{table}", flush=True),
-        progress=Progress() if options.quiet else Tqdm(),
+        progress=Progress() if options.quiet else Tqdm(disable=None),  # no bars into a file or a pipe
         about={"version": __version__, "model": options.model, "data": "digits", "seed": options.seed},
         key=for_study,
     )
