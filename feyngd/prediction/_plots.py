@@ -71,12 +71,16 @@ def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
         label=f"{simulation.runs} runs of SGD",
         zorder=4,
     )
-    seen = [*prediction.mean[prediction.converged], *simulation.mean[np.isfinite(simulation.mean)]]
+    finite = np.isfinite(simulation.mean)
+    seen = list(prediction.mean[prediction.converged])
+    for sign in (-2, 2):
+        seen += list(simulation.mean[finite] + sign * simulation.stderr[finite])
     seen.append(prediction.coefficients.mean(axis=0)[0])
     low, high = min(seen), max(seen)
-    pad = 0.12 * (high - low or 1.0)
+    pad = 0.05 * (high - low or 1.0)
     ax.set_ylim(low - pad, high + pad)
-    ax.legend(frameon=False, fontsize=9)
+    # Below the axes, where it covers no point whatever the losses do.
+    ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.13), columnspacing=1.2)
     return ax
 
 
