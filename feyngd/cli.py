@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,15 +40,35 @@ _PREDICT_EXAMPLE = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 for success, 1 if simulation contradicts prediction, 2 for bad
     input, 130 if interrupted."""
-    options = _parser().parse_args(arguments)
+    return _run(_parser().parse_args(arguments))
+
+
+def console() -> None:
+    """Run the `feyngd` command and leave."""
+    options = _parser().parse_args()
+
+    def leave(*_: Any) -> None:
+        # At once: JAX can swallow a KeyboardInterrupt, and an ordinary exit can crash under XLA's threads.
+        os.write(2, f"{_interrupted(options)}\n".encode())
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, leave)
+    sys.exit(_run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return int(options.run(options))
     except FeynGDError as error:
         print(f"feyngd: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"feyngd: interrupted{getattr(options, 'on_interrupt', '')}", file=sys.stderr)
+        print(_interrupted(options), file=sys.stderr)
         return 130
+
+
+def _interrupted(options: argparse.Namespace) -> str:
+    return f"feyngd: interrupted{getattr(options, 'on_interrupt', '')}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,16 +226,6 @@ def _predict(options: argparse.Namespace) -> int:
         print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
         return 1
     return 0
-
-
-def console() -> None:
-    """Run the `feyngd` command and leave."""
-    status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if status == 130:
-        os._exit(status)  # XLA's threads may still be at work, and an ordinary exit can crash under them
-    sys.exit(status)
 
 
 if __name__ == "__main__":

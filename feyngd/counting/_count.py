@@ -29,8 +29,9 @@ def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "mo
         basis: "moment" or "cumulant".
 
     Returns:
-        An exact integer or rational number on a concrete spacetime — 0 if there are fewer points than parts — and
-        an exact rational function of its symbols on a symbolic one, valid for N ≥ the number of non-root parts.
+        An exact integer or rational number on a concrete spacetime — in the moment basis 0 if there are fewer points
+        than non-root parts — and an exact rational function of its symbols on a symbolic one, valid for N ≥ the number
+        of non-root parts.
 
     Raises:
         ArgumentError: the basis is unknown.

@@ -38,7 +38,7 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
     for order in range(1, prediction.order + 1):
         cut = prediction.truncate(order)
         mean, stderr = cut.at(rates)
-        edge = _convergence_edge(cut)
+        edge = cut.convergence_edge
         inside = rates <= edge
         colour, last = _COLOURS[order % len(_COLOURS)], order == prediction.order
         width = 2.0 if last else 1.3
@@ -82,11 +82,3 @@ def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
     # Below the axes, where it covers no point whatever the losses do.
     ax.legend(frameon=False, fontsize=8, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.13), columnspacing=1.2)
     return ax
-
-
-def _convergence_edge(prediction: "Prediction") -> float:
-    """Return the learning rate at which the last term reaches the allowed fraction of the one before it."""
-    from ._predict import CONVERGED
-
-    previous, last = np.abs(prediction.coefficients.mean(axis=0)[-2:])
-    return float("inf") if last == 0 else float(CONVERGED * previous / last)

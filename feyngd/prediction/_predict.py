@@ -66,16 +66,31 @@ class Prediction:
 
     @property
     def truncation(self) -> np.ndarray:
-        """The size of the last order kept, the figure for what the cut leaves out."""
-        return np.abs(self.terms[-1])
+        """The size of the last order whose coefficient is not zero, the figure for what the cut leaves out."""
+        return np.abs(self.terms[self._last_orders()[-1]])
+
+    @property
+    def convergence_edge(self) -> float:
+        """The learning rate up to which the last order is below a fifth of the one before it.
+
+        A coefficient of zero says nothing about the next ones. Then the last two that are not zero, k orders apart,
+        decide, by a ratio of a fifth to the power k. The edge is 0 if fewer than two coefficients are not zero.
+        """
+        orders = self._last_orders()
+        if len(orders) < 2:
+            return 0.0
+        before, last = (abs(self.coefficients.mean(axis=0)[order]) for order in orders)
+        return float(CONVERGED * (before / last) ** (1 / (orders[1] - orders[0])))
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether the last order is below a fifth of the one before it (or zero) at every learning rate."""
-        if self.order == 0:
-            return np.zeros(len(self.learning_rates), dtype=bool)
-        last, previous = np.abs(self.terms[-1]), np.abs(self.terms[-2])
-        return (last < CONVERGED * previous) | (last == 0)
+        """Whether each learning rate is below `convergence_edge`."""
+        return self.learning_rates < self.convergence_edge
+
+    def _last_orders(self) -> list[int]:
+        """Return the last two orders whose coefficients are not zero up to rounding, or fewer; order 0 if none."""
+        sizes = np.abs(self.coefficients.mean(axis=0))
+        return [int(order) for order in np.flatnonzero(sizes > 1e-13 * sizes.max())][-2:] or [0]
 
     def at(self, learning_rates: Any, *, order: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard error at any learning rates, with the series cut after `order`.
@@ -189,7 +204,7 @@ def predict(
     if order and not prediction.converged.all():
         far = rates[~prediction.converged]
         warnings.warn(
-            f"The term of order {order} is not below {CONVERGED:.0%} of that of order {order - 1} at learning rates "
+            f"The term of order {order} is not well below the one before it ({CONVERGED:.0%}) at learning rates "
             f"{far.min():.3g} to {far.max():.3g}: there the series has not converged and may be far off.",
             TruncationWarning,
             stacklevel=2,

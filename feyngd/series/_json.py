@@ -80,7 +80,9 @@ def _dump_ratio(value: sympy.Expr, symbols: list[sympy.Symbol]) -> list[list[lis
     try:
         halves = [sympy.Poly(half, *symbols, domain="QQ") if symbols else half for half in sympy.fraction(value)]
     except BasePolynomialError as error:
-        raise ArgumentError(f"The coefficient {value} is not a rational function with rational numbers.") from error
+        raise ArgumentError(
+            f"{value} is not a rational function with rational numbers, so it cannot be written."
+        ) from error
     if not symbols:
         if not value.is_Rational:
             raise ArgumentError(f"The coefficient {value} is not a rational number.")

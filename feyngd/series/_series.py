@@ -50,8 +50,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
             if diagram.order > order:
                 raise ArgumentError(f"{diagram} has order {diagram.order}, above the series' order {order}: raise it.")
         terms = {diagram: _number(value) for diagram, value in coefficients.items()}
-        # Closed forms hold for enough points only; sums of series remember which symbols are numbers of points.
-        self._point_symbols = set() if spacetime is None else set(spacetime.N.free_symbols)
+        # Closed forms hold for enough points only; sums of series remember all their numbers of points.
+        self._points = set() if spacetime is None else {spacetime.N}
         self._terms = {diagram: terms[diagram] for diagram in sorted(terms) if terms[diagram] != 0}
 
     # --- a mapping ----------------------------------------------------------------------------------------------------
@@ -142,13 +142,13 @@ class Series(Mapping[Diagram, sympy.Expr]):
             basis=self.basis,
             spacetime=self.spacetime if self.spacetime == other.spacetime else None,
         )
-        combined._point_symbols = self._point_symbols | other._point_symbols
+        combined._points = self._points | other._points
         return combined
 
     def _like(self, terms: Mapping[Diagram, Any], **changed: Any) -> "Series":
         kept = {"quantity": self.quantity, "order": self.order, "basis": self.basis, "spacetime": self.spacetime}
         series = Series(terms, **{**kept, **changed})
-        series._point_symbols |= self._point_symbols
+        series._points = series._points or self._points
         return series
 
     def truncate(self, order: int) -> "Series":
@@ -166,7 +166,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
             raise ArgumentError(f"The series stops at order {self.order}, got {order}: expand it further first.")
 
     def subs(self, values: Mapping[sympy.Symbol, Any]) -> "Series":
-        """Replace symbols such as N or B by numbers or expressions.
+        """Replace symbols such as N or B by numbers or expressions, all at once.
 
         Closed forms hold for N of at least the number of non-root parts; below that, expand on the concrete spacetime.
 
@@ -178,19 +178,21 @@ class Series(Mapping[Diagram, sympy.Expr]):
         self._check_symbols(values)
         spacetime = None if self.spacetime is None else self.spacetime.subs(values)
         needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
-        for symbol in self._point_symbols & set(values):
-            points = sympy.sympify(values[symbol])
-            if points.is_Integer and points < needed:
+        replaced = {points: points.subs(values, simultaneous=True) for points in self._points}
+        for points, number in replaced.items():
+            if not points.is_Integer and number.is_Integer and number < needed:
                 raise ArgumentError(
-                    f"The closed forms of this series hold for {symbol} ≥ {needed}, got {symbol}={points}: "
-                    f"expand it on that spacetime instead."
+                    f"The closed forms of this series hold for {points} ≥ {needed}, got {points}={number}: "
+                    "expand it on that spacetime instead."
                 )
         terms = {}
         for diagram, value in self.items():
-            terms[diagram] = value.subs(values)
+            terms[diagram] = value.subs(values, simultaneous=True)
             if not terms[diagram].is_finite and terms[diagram].is_number:
                 raise ArgumentError(f"The coefficient {value} of {diagram} is not finite at {dict(values)}.")
-        return self._like(terms, spacetime=spacetime)
+        series = self._like(terms, spacetime=spacetime)
+        series._points = set(replaced.values())
+        return series
 
     def _check_symbols(self, values: Mapping[sympy.Symbol, Any]) -> None:
         known = self.symbols | (self.spacetime.symbols if self.spacetime else set())

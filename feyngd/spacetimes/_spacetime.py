@@ -149,7 +149,13 @@ class Spacetime:
     @property
     def is_random(self) -> bool:
         """Whether the embedding count depends on the luck of the draw and stands for its expectation."""
-        return self.sampling == "with-replacement" or (self.sampling == "reshuffled" and self.E != 1)
+        return self._has_choice and (self.sampling == "with-replacement" or self.E != 1)
+
+    @property
+    def _has_choice(self) -> bool:
+        if self.N == 1 or self.T == 0:
+            return False
+        return self.sampling == "with-replacement" or (self.sampling == "reshuffled" and self.B != self.N)
 
     @property
     def symbols(self) -> set[sympy.Symbol]:
@@ -157,19 +163,19 @@ class Spacetime:
         return self.N.free_symbols | self.B.free_symbols | self.T.free_symbols | (self.E or self.T).free_symbols
 
     def subs(self, values: Mapping[sympy.Symbol, Size]) -> "Spacetime":
-        """Return the spacetime with symbols replaced, checked as if it had been made anew.
+        """Return the spacetime with symbols replaced, all at once, checked as if it had been made anew.
 
         Raises:
             SpacetimeError: the new sizes do not make a spacetime.
         """
         if self.sampling == "explicit":
             return self
-        N, B, T = (size.subs(values) for size in (self.N, self.B, self.T))
+        N, B, T = (size.subs(values, simultaneous=True) for size in (self.N, self.B, self.T))
         if self.sampling == "full-batch":
             return Spacetime.gd(N, T)
         if self.E is None:
             return Spacetime.sgd(N, B, T=T, sampling=self.sampling)
-        return Spacetime.sgd(N, B, self.E.subs(values), sampling=self.sampling)
+        return Spacetime.sgd(N, B, self.E.subs(values, simultaneous=True), sampling=self.sampling)
 
     def batches(self, rng: np.random.Generator | None = None) -> list[list[int]]:
         """Draw one concrete run: the datapoints of every step.
@@ -197,9 +203,9 @@ class Spacetime:
             array = np.array(self.explicit, dtype=int).reshape(int(self.T), int(self.B))
             return np.broadcast_to(array, (runs, *array.shape))
         if rng is None:
-            if self.sampling in ("reshuffled", "with-replacement"):
+            if self._has_choice:
                 raise SpacetimeError(f"{self.sampling} batches are random: give rng=numpy.random.default_rng(seed).")
-            rng = np.random.default_rng(0)  # fixed order and full batch draw nothing from it
+            rng = np.random.default_rng(0)  # there is only one outcome
         return _sampling.sample_runs(self.sampling, int(self.N), int(self.B), int(self.T), rng, runs)
 
     def outcomes(self) -> Iterator[tuple[Fraction, tuple[tuple[int, ...], ...]]]:
@@ -263,7 +269,7 @@ def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
     ]
     if missing:
         raise SpacetimeError(f"{name}={value} lacks the assumption {' and '.join(missing)}: {name} is {allowed}.")
-    return size
+    return sympy.cancel(size)  # equal sizes look equal
 
 
 def _datapoint(n: Any) -> int:

@@ -188,9 +188,24 @@ def test_terms_truncation_and_convergence():
     np.testing.assert_allclose(prediction.stderr, [1e-4, 36e-4, 1e-2])  # (5 − 3)/2 · η²
 
 
-def test_a_vanishing_last_term_counts_as_converged():
-    assert made([[1.0, 2.0, 0.0]], [0.1]).converged.tolist() == [True]
-    assert made([[1.0, 0.0, 2.0]], [0.1]).converged.tolist() == [False]
+def test_a_vanishing_last_term_claims_nothing():
+    """The last two coefficients that are not zero decide, with a fifth for every order between them."""
+    one_apart = made([[1.0, 2.0, 0.0]], [0.05, 0.2])
+    assert one_apart.converged.tolist() == [True, False]
+    assert one_apart.truncation.tolist() == [0.1, 0.4]
+    two_apart = made([[1.0, 0.0, 2.0]], [0.14, 0.15])  # edge at 0.2 / √2
+    assert two_apart.converged.tolist() == [True, False]
+    assert not made([[1.0, 0.0, 0.0]], [0.01]).converged.any()
+
+
+def test_even_series_far_out_is_not_called_converged():
+    """cosh 3 = 10.07, and the series to order 3 gives 1 + 9/2: its third term is zero by symmetry."""
+    landscape, start = toys.cosh()
+    with pytest.warns(fd.TruncationWarning):
+        prediction = fd.predict(landscape, start, fd.Spacetime.sgd(1), 3.0, key=KEY)
+    assert prediction.mean[0] == pytest.approx(5.5)
+    assert prediction.truncation[0] == pytest.approx(4.5)
+    assert not prediction.converged[0]
 
 
 def test_truncation_warning_names_the_rates(exact_values):

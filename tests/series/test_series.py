@@ -141,6 +141,28 @@ def test_numbers_filled_in_equal_a_concrete_expansion(name):
         assert partly == fd.expand(quantity, order=3, spacetime=symbolic.subs({B: 1}))
 
 
+def test_subs_replaces_all_at_once():
+    swapped = fd.expand("gap", order=2, spacetime=fd.Spacetime.sgd(N, B, E)).subs({N: E, E: N})
+    assert swapped == fd.expand("gap", order=2, spacetime=fd.Spacetime.sgd(E, B, N))
+    assert swapped.spacetime == fd.Spacetime.sgd(E, B, N)
+
+
+def test_subs_judges_the_number_of_points_not_its_symbols():
+    m = sympy.Symbol("m", integer=True, positive=True)
+    series = fd.expand("gap", order=2, spacetime=fd.Spacetime.sgd(m * B, B, E))
+    concrete = fd.expand("gap", order=2, spacetime=fd.Spacetime.sgd(8, 1, 1))
+    assert series.subs({m: 8, B: 1, E: 1}) == concrete
+    assert series.subs({B: 1}).subs({m: 8, E: 1}) == concrete
+    with pytest.raises(fd.ArgumentError, match="hold for"):
+        (series - 2 * series).subs({m: 1, B: 1})
+
+
+def test_json_keeps_a_spacetime_with_factored_sizes():
+    k = sympy.Symbol("k", integer=True, positive=True)
+    series = fd.expand("gap", order=1, spacetime=fd.Spacetime.sgd(k * (k + 1), k))
+    assert fd.Series.from_json(series.to_json()).spacetime == series.spacetime
+
+
 def test_subs_refuses_where_closed_forms_end(series):
     with pytest.raises(fd.ArgumentError, match=r"hold for N ≥ 2, got N=1"):
         series.subs({N: 1, B: 1})

@@ -252,3 +252,19 @@ def test_randomness_and_text():
     assert str(Spacetime.sgd(4, T=3, sampling="with-replacement")) == "with-replacement, N=4, B=1, T=3"
     assert str(Spacetime.gd(4, 2)) == "full batch, N=4, T=2"
     assert str(Spacetime.from_batches([[0], [1]], N=2)) == "2 explicit batches of N=2 points"
+
+
+@pytest.mark.parametrize(
+    "spacetime",
+    [
+        Spacetime.sgd(4, 4, 3),
+        Spacetime.sgd(3, 1, 0),
+        Spacetime.sgd(1, 1, 5),
+        Spacetime.sgd(1, 2, T=3, sampling="with-replacement"),
+    ],
+)
+def test_draws_without_a_choice_are_not_random(spacetime):
+    assert not spacetime.is_random
+    assert len({batches for _, batches in spacetime.outcomes()}) == 1
+    diagram = fd.Diagram.parse("[a[b]]")
+    assert len(list(fd.embeddings(diagram, spacetime))) == fd.count_embeddings(diagram, spacetime)
