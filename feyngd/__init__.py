@@ -86,6 +86,9 @@ _HOMES = {
     "spacetimes": ("Spacetime",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_EAGER = tuple(name for name, value in globals().items() if getattr(value, "__module__", "").startswith("feyngd."))
+
+__all__ = sorted({*_EAGER, *_HOME_OF, *_SUBMODULES})
 
 
 def __getattr__(name: str) -> Any:
@@ -97,4 +100,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, *_HOME_OF})
+    return [*__all__, "__version__"]

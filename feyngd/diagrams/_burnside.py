@@ -34,7 +34,7 @@ def count_diagrams(order: int, *, root_tied: bool = False) -> int:
         >>> fd.count_diagrams(3)
         17
     """
-    check_order(order)
+    order = check_order(order)
     total = Fraction(0)
     for cycles, weight in _cycle_index(order + 1).items():
         counts = dict(cycles)

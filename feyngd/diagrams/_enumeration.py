@@ -29,7 +29,7 @@ def diagrams(order: int, *, root_tied: bool = False) -> list[Diagram]:
         >>> [str(D) for D in fd.diagrams(2)]
         ['[a a]', '[a b]', '[a[a]]', '[a[b]]']
     """
-    check_order(order)
+    order = check_order(order)
     return [*_with_root_alone(order), *(_with_root_tied(order) if root_tied else ())]
 
 

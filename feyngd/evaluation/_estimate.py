@@ -66,7 +66,7 @@ class Values(Mapping[Diagram, Estimate]):
         self.basis = basis
 
     def __getitem__(self, diagram: Diagram) -> Estimate:
-        return Estimate.from_replicates(self._replicates[diagram])
+        return Estimate.from_replicates(self.replicates(diagram))
 
     def __iter__(self) -> Iterator[Diagram]:
         return iter(self._replicates)
@@ -76,6 +76,8 @@ class Values(Mapping[Diagram, Estimate]):
 
     def replicates(self, diagram: Diagram) -> np.ndarray:
         """Return the independent replicates of a value; one number if it is exact."""
+        if diagram not in self._replicates:
+            raise KeyError(f"{diagram!r} has not been evaluated; values are indexed by the diagrams given to evaluate.")
         return self._replicates[diagram]
 
     def combine(self, weights: Mapping[Diagram, float]) -> Estimate:

@@ -96,10 +96,13 @@ def _requested(what: Any, basis: str | None) -> tuple[list[Diagram], str]:
         return list(what), what.basis
     basis = "moment" if basis is None else basis
     check_basis(basis)
-    diagrams = [what] if isinstance(what, Diagram) else list(what) if isinstance(what, Iterable) else [what]
+    single = isinstance(what, (Diagram, str)) or not isinstance(what, Iterable)
+    diagrams = [what] if single else list(what)
     for diagram in diagrams:
         if not isinstance(diagram, Diagram):
-            raise ArgumentError(f"Give a Series, a Diagram or an iterable of Diagrams; got {diagram!r}.")
+            raise ArgumentError(
+                f"Give a Series, a Diagram such as Diagram.parse('[a a]') or an iterable of Diagrams; got {diagram!r}."
+            )
     return diagrams, basis
 
 

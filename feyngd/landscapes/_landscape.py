@@ -115,7 +115,23 @@ class Landscape:
             LandscapeError: the loss of one example is not a real scalar.
             ArgumentError: `chunk_size` is not a positive integer.
         """
-        return jnp.mean(self._losses(params, self.data, chunk_size=self._chunk(chunk_size)))
+        return jnp.mean(self.losses(params, chunk_size))
+
+    def losses(self, params: Any, chunk_size: int = 256) -> jax.Array:
+        """The loss of every example.
+
+        Args:
+            params: the parameters θ, a pytree of floating-point arrays.
+            chunk_size: how many examples are evaluated together.
+
+        Returns:
+            An array of shape (M,), in the unit of the loss; differentiable in `params`.
+
+        Raises:
+            LandscapeError: the loss of one example is not a real scalar.
+            ArgumentError: `chunk_size` is not a positive integer.
+        """
+        return self._losses(params, self.data, chunk_size=self._chunk(chunk_size))
 
     def validate(self, params: Any, chunk_size: int = 64) -> None:
         """Check that loss and gradient are finite real numbers at these parameters, on every example.

@@ -10,7 +10,7 @@ from ._predict import CONVERGED, Prediction
 from ._simulate import Simulation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """A prediction next to a simulation of the same quantity, spacetime and learning rates.
 
@@ -68,13 +68,20 @@ class Comparison:
 
         return plot_comparison(self, ax)
 
+    def __repr__(self) -> str:
+        return f"<Comparison of {self.prediction!r} and {self.simulation!r}>"
+
     def __str__(self) -> str:
         P, R = self.prediction, self.simulation
         orders = [f"order {k}" for k in range(1, P.order + 1)]
         header = ["η", *orders, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "verdict"]
         rows = []
         for i, rate in enumerate(P.learning_rates):
-            good = "agrees" if self.agrees[i] else "DIFFERS"
+            verdict = "agrees" if self.agrees[i] else "DIFFERS"
+            if not P.converged[i]:
+                verdict = "not converged"
+            if not np.isfinite(R.mean[i]):
+                verdict += ", SGD diverged"
             rows.append(
                 [
                     f"{rate:.4g}",
@@ -84,7 +91,7 @@ class Comparison:
                     f"{R.mean[i]:.5f}",
                     f"{R.stderr[i]:.1e}",
                     f"{abs(self.difference[i]) / self.allowed[i]:.2f}" if self.allowed[i] else "",
-                    good if P.converged[i] else "not converged",
+                    verdict,
                 ]
             )
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
@@ -110,6 +117,8 @@ def compare(prediction: Prediction, simulation: Simulation) -> Comparison:
     Returns:
         A `Comparison`, which prints as a table and plots.
     """
+    if not isinstance(prediction, Prediction) or not isinstance(simulation, Simulation):
+        raise ArgumentError(f"compare takes a Prediction and a Simulation; got {prediction!r} and {simulation!r}.")
     for name in ("quantity", "spacetime"):
         ours, theirs = getattr(prediction, name), getattr(simulation, name)
         if ours != theirs:

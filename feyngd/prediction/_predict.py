@@ -24,7 +24,7 @@ class TruncationWarning(UserWarning):
     """The last order kept in a prediction is not small: the series has not converged there."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """The expected loss after SGD at several learning rates, from a series cut after some order.
 
@@ -67,16 +67,17 @@ class Prediction:
     @property
     def truncation(self) -> np.ndarray:
         """The size of the last order whose coefficient is not zero, the figure for what the cut leaves out."""
-        return np.abs(self.terms[self._last_orders()[-1]])
+        return np.abs(self.terms[(self._nonzero_orders() or [0])[-1]])
 
     @property
     def convergence_edge(self) -> float:
         """The learning rate up to which the last order is below a fifth of the one before it.
 
         A coefficient of zero says nothing about the next ones. Then the last two that are not zero, k orders apart,
-        decide, by a ratio of a fifth to the power k. The edge is 0 if fewer than two coefficients are not zero.
+        decide, by a ratio of a fifth to the power k. Order 0 is no measure, as a constant added to the loss changes it:
+        with fewer than two orders from 1 on, convergence cannot be judged and the edge is 0.
         """
-        orders = self._last_orders()
+        orders = self._nonzero_orders()[-2:]
         if len(orders) < 2:
             return 0.0
         before, last = (abs(self.coefficients.mean(axis=0)[order]) for order in orders)
@@ -87,10 +88,10 @@ class Prediction:
         """Whether each learning rate is below `convergence_edge`."""
         return self.learning_rates < self.convergence_edge
 
-    def _last_orders(self) -> list[int]:
-        """Return the last two orders whose coefficients are not zero up to rounding, or fewer; order 0 if none."""
+    def _nonzero_orders(self) -> list[int]:
+        """Return the orders from 1 on whose coefficients are not zero up to rounding."""
         sizes = np.abs(self.coefficients.mean(axis=0))
-        return [int(order) for order in np.flatnonzero(sizes > 1e-13 * sizes.max())][-2:] or [0]
+        return [order for order in range(1, len(sizes)) if sizes[order] > 1e-13 * sizes.max()]
 
     def at(self, learning_rates: Any, *, order: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard error at any learning rates, with the series cut after `order`.
@@ -138,6 +139,11 @@ class Prediction:
         from ._plots import plot_prediction
 
         return plot_prediction(self, ax)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Prediction of {self.quantity} to order {self.order}, {self.spacetime}, {len(self.learning_rates)} rates>"
+        )
 
     def __str__(self) -> str:
         lines = [f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}"]
@@ -201,13 +207,16 @@ def predict(
     elif values.basis != "moment":
         raise ArgumentError(f"predict takes values in the moment basis; these are in the {values.basis} basis.")
     prediction = Prediction(quantity, spacetime, rates, _coefficients(series, values))
-    if order and not prediction.converged.all():
+    if not prediction.converged.all():
         far = rates[~prediction.converged]
+        where = f"{far.min():.3g}" if len(far) == 1 else f"{far.min():.3g} to {far.max():.3g}"
+        why = (
+            f"The term of order {order} is not well below the one before it ({CONVERGED:.0%})"
+            if prediction.convergence_edge
+            else f"A prediction to order {order} with fewer than two terms from order 1 on does not show convergence"
+        )
         warnings.warn(
-            f"The term of order {order} is not well below the one before it ({CONVERGED:.0%}) at learning rates "
-            f"{far.min():.3g} to {far.max():.3g}: there the series has not converged and may be far off.",
-            TruncationWarning,
-            stacklevel=2,
+            f"{why} at learning rate(s) {where}: there the prediction may be far off.", TruncationWarning, stacklevel=2
         )
     return prediction
 

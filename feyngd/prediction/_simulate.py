@@ -22,7 +22,7 @@ from ._predict import check_learning_rates
 _BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Simulation:
     """The loss after real SGD, averaged over independent runs.
 
@@ -31,7 +31,9 @@ class Simulation:
         spacetime: the concrete spacetime.
         learning_rates: the learning rates, shape (R,).
         samples: the result of every run, shape (R, runs). The runs at different learning rates share their training
-            sets and batches, so that differences between learning rates are less noisy.
+            sets and batches, so that differences between learning rates are less noisy. From the train loss, and so
+            in the gap, the luck of the training set at the start is taken off: its loss there less the population's,
+            which is zero on average.
     """
 
     quantity: str
@@ -71,10 +73,16 @@ class Simulation:
             "stderr": finite(self.stderr),
         }
 
+    def __repr__(self) -> str:
+        rates = len(self.learning_rates)
+        return f"<Simulation of {self.quantity}, {self.runs} runs at {rates} rates, {self.spacetime}>"
+
     def __str__(self) -> str:
         lines = [f"{self.quantity} simulated by {self.runs} runs, {self.spacetime}"]
-        for rate, mean, stderr in zip(self.learning_rates, self.mean, self.stderr, strict=True):
-            lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g}")
+        lost = np.sum(~np.isfinite(self.samples), axis=1)
+        for rate, mean, stderr, diverged in zip(self.learning_rates, self.mean, self.stderr, lost, strict=True):
+            note = f"   {diverged} of {self.runs} runs diverged" if diverged else ""
+            lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g}{note}")
         return "\n".join(lines)
 
 
@@ -126,13 +134,14 @@ def simulate(
     shares = _shares(spacetime)
     theta, loss = landscape.flatten(params)
     measure = _make_measure(loss, quantity, min(chunk_size, runs))
+    luck = _luck(landscape, params)
     samples = np.empty((len(rates), runs))
     size = min(runs, _BLOCK)
     with (progress or Progress()).task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
-                done = measure(theta, rate, landscape.data, training_sets[block], batches[block], shares)
+                done = measure(theta, rate, landscape.data, training_sets[block], batches[block], shares, luck)
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
@@ -148,6 +157,12 @@ def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array)
     slots = _padded(spacetime, runs) if spacetime.explicit is not None else spacetime.sample(rng, runs)
     batches = training_sets[np.arange(runs)[:, None, None], slots]
     return jnp.asarray(training_sets), jnp.asarray(batches)
+
+
+def _luck(landscape: Landscape, params: Any) -> np.ndarray:
+    """Return every example's loss at the start less the population's mean, shape (M,)."""
+    losses = np.asarray(landscape.losses(params), dtype=float)
+    return losses - losses.mean()
 
 
 def _padded(spacetime: Spacetime, runs: int) -> np.ndarray:
@@ -173,7 +188,12 @@ def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int
         return jnp.mean(losses(theta, data, indices))
 
     def run(
-        theta: jax.Array, rate: jax.Array, data: Any, shares: jax.Array, drawn: tuple[jax.Array, jax.Array]
+        theta: jax.Array,
+        rate: jax.Array,
+        data: Any,
+        shares: jax.Array,
+        luck: jax.Array,
+        drawn: tuple[jax.Array, jax.Array],
     ) -> jax.Array:
         training_set, batches = drawn
 
@@ -188,14 +208,17 @@ def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int
         if quantity != "train_loss":
             result += mean_loss(end, data, population)
         if quantity != "test_loss":
-            result += (1 if quantity == "train_loss" else -1) * mean_loss(end, data, training_set)
+            train_loss = mean_loss(end, data, training_set) - jnp.mean(luck[training_set])
+            result += train_loss if quantity == "train_loss" else -train_loss
         return result
 
     @jax.jit
     def measure(
-        theta: jax.Array, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any
+        theta: jax.Array, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any, luck: Any
     ) -> jax.Array:
-        rate, shares = jnp.asarray(rate, dtype=theta.dtype), jnp.asarray(shares, dtype=theta.dtype)
-        return jax.lax.map(partial(run, theta, rate, data, shares), (training_sets, batches), batch_size=chunk_size)
+        rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
+        return jax.lax.map(
+            partial(run, theta, rate, data, shares, luck), (training_sets, batches), batch_size=chunk_size
+        )
 
     return measure

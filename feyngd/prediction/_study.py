@@ -27,7 +27,7 @@ from ._simulate import simulate
 def study(
     landscape: Landscape,
     params: Any,
-    spacetimes: Sequence[Spacetime],
+    spacetimes: Sequence[Spacetime] | Spacetime,
     learning_rates: ArrayLike,
     out: str | os.PathLike[str],
     *,
@@ -48,7 +48,7 @@ def study(
     Args:
         landscape: the loss and its population.
         params: the starting point, a pytree of floating-point arrays.
-        spacetimes: concrete spacetimes, one panel each.
+        spacetimes: concrete spacetimes, or one; one panel each.
         learning_rates: positive and finite.
         out: the folder to write to; made if it is not there.
         order: the highest power of η.
@@ -72,6 +72,7 @@ def study(
     rates = check_learning_rates(learning_rates)
     check_integer("runs", runs, least=2)
     check_key(key, "Training sets, batches and pairings are drawn at random")
+    spacetimes = [spacetimes] if isinstance(spacetimes, Spacetime) else list(spacetimes)
     for spacetime in spacetimes:
         spacetime.require_concrete("SGD is predicted and simulated")
     series = [expand(quantity, order=order, spacetime=spacetime) for spacetime in spacetimes]

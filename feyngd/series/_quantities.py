@@ -48,7 +48,7 @@ def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "mom
     if quantity not in QUANTITIES:
         known = ", ".join(repr(name) for name in QUANTITIES)
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {known}.")
-    check_order(order)
+    order = check_order(order)
     check_basis(basis)
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")

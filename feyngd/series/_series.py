@@ -41,7 +41,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         basis: str = "moment",
         spacetime: Spacetime | None = None,
     ) -> None:
-        check_order(order)
+        order = check_order(order)
         check_basis(basis)
         self.quantity, self.order, self.basis, self.spacetime = quantity, order, basis, spacetime
         for diagram in coefficients:

@@ -16,7 +16,7 @@ SAMPLINGS = ("reshuffled", "fixed", "with-replacement")
 Size: TypeAlias = int | sympy.Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spacetime:
     """The cells (datapoint n, step t) that SGD visits, and how the batches are drawn.
 
@@ -224,6 +224,14 @@ class Spacetime:
         if not self.is_concrete:
             names = ", ".join(sorted(str(symbol) for symbol in self.symbols))
             raise SpacetimeError(f"{what} only on a concrete spacetime; replace {names} with numbers by subs({{…}}).")
+
+    def __repr__(self) -> str:
+        if self.explicit is not None:
+            return f"<Spacetime of {self}>"
+        if self.sampling == "full-batch":
+            return f"Spacetime.gd(N={self.N}, T={self.T})"
+        length = f"T={self.T}" if self.E is None else f"E={self.E}"
+        return f"Spacetime.sgd(N={self.N}, B={self.B}, {length}, sampling={self.sampling!r})"
 
     def __str__(self) -> str:
         def show(**sizes: sympy.Expr) -> str:

@@ -110,7 +110,7 @@ def check_identity(
         if not series:
             raise ArgumentError("Neither side is a Series, so the order to compare is unknown: give order=….")
         order = min(side.order for side in series)
-    check_order(order)
+    order = check_order(order)
     if examples < 1 or not dimensions:
         raise ArgumentError(
             f"Nothing would be checked with examples={examples}, dimensions={dimensions}: give at least 1."

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import permutations, product
+from math import factorial
 from typing import Any
 
 from ..errors import ArgumentError
@@ -16,6 +17,8 @@ from ._polynomials import Polynomial, PolynomialLandscape, combine, differentiat
 
 Kinds = tuple[int, ...]  # the kinds of datapoints in a batch or a training set, sorted
 PowerSeries = list[Fraction]
+
+_MAX_WORK = 5_000_000
 
 
 def exact_series(
@@ -36,7 +39,7 @@ def exact_series(
         The coefficients of η⁰ … η^order.
 
     Raises:
-        ArgumentError: the quantity is unknown or the order is not an integer ≥ 0.
+        ArgumentError: the quantity is unknown, the order is not an integer ≥ 0, or there is too much to enumerate.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: θ has the wrong number of coordinates.
 
@@ -51,6 +54,7 @@ def exact_series(
     if isinstance(order, bool) or not isinstance(order, int) or order < 0:
         raise ArgumentError(f"The order is an integer ≥ 0, got {order!r}.")
     spacetime.require_concrete("SGD can be enumerated")
+    _check_work(len(landscape.losses), spacetime)
     start = tuple([coordinate] + [Fraction(0)] * order for coordinate in landscape.check_point(theta))
     runner = _Runner(landscape, start, order)
     total = [Fraction(0)] * (order + 1)
@@ -60,6 +64,23 @@ def exact_series(
         for power, value in enumerate(_at(measured, end, order)):
             total[power] += probability * value
     return tuple(total)
+
+
+def _check_work(kinds: int, spacetime: Spacetime) -> None:
+    """Raise `ArgumentError` if enumeration would take minutes."""
+    N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
+    listed = runs = 1
+    if spacetime.sampling == "reshuffled":
+        listed, epochs = factorial(N), T * B // N
+        runs = (factorial(N) // factorial(B) ** (N // B)) ** epochs
+    elif spacetime.sampling == "with-replacement":
+        listed, runs = N**B, N ** (B * T)
+    work = kinds**N * (listed + min(runs, kinds ** (B * T)))
+    if work > _MAX_WORK:
+        raise ArgumentError(
+            f"Enumerating {kinds} kinds of datapoints on {spacetime} takes about {work:.1e} runs, the limit is "
+            f"{_MAX_WORK:.0e}: use fewer points or steps, such as N ≤ 4."
+        )
 
 
 def _measure(quantity: str, landscape: PolynomialLandscape, training_set: Kinds) -> Polynomial:

@@ -31,6 +31,9 @@ class ExactValues:
         self._moments: dict[Diagram, Fraction] = {}
         self._derivative = lru_cache(maxsize=None)(self._compute_derivative)
 
+    def __repr__(self) -> str:
+        return f"<ExactValues at θ = ({', '.join(map(str, self.theta))}) of {len(self.landscape.losses)} losses>"
+
     def moment(self, diagram: Diagram) -> Fraction:
         """Return the moment value: the mean over one independent datapoint for each part of the contraction."""
         shape = value_representative(diagram)

@@ -190,12 +190,16 @@ def test_terms_truncation_and_convergence():
 
 def test_a_vanishing_last_term_claims_nothing():
     """The last two coefficients that are not zero decide, with a fifth for every order between them."""
-    one_apart = made([[1.0, 2.0, 0.0]], [0.05, 0.2])
+    one_apart = made([[7.0, 1.0, 2.0, 0.0]], [0.05, 0.2])
     assert one_apart.converged.tolist() == [True, False]
-    assert one_apart.truncation.tolist() == [0.1, 0.4]
-    two_apart = made([[1.0, 0.0, 2.0]], [0.14, 0.15])  # edge at 0.2 / √2
+    assert one_apart.truncation == pytest.approx([0.005, 0.08])
+    two_apart = made([[7.0, 1.0, 0.0, 2.0]], [0.14, 0.15])  # edge at 0.2 / √2
     assert two_apart.converged.tolist() == [True, False]
-    assert not made([[1.0, 0.0, 0.0]], [0.01]).converged.any()
+
+
+@pytest.mark.parametrize("coefficients", [[9.0], [9.0, 1.0], [9.0, 0.0, 1.0], [9.0, 1.0, 0.0]])
+def test_one_term_cannot_show_convergence(coefficients):
+    assert not made([coefficients], [1e-6]).converged.any()
 
 
 def test_even_series_far_out_is_not_called_converged():

@@ -203,3 +203,13 @@ def test_oracle_names_what_it_cannot_do():
         exact_series("gap", landscape, [0], Spacetime.gd(sympy.Symbol("N", integer=True, positive=True), 1), 1)
     with pytest.raises(fd.LandscapeError, match=r"θ has 2 coordinate\(s\), the landscape 1"):
         exact_series("gap", landscape, [0, 1], here, 1)
+
+
+@pytest.mark.parametrize(
+    "spacetime",
+    [fd.Spacetime.sgd(30), fd.Spacetime.gd(30, 1), fd.Spacetime.sgd(3, 2, T=30, sampling="with-replacement")],
+)
+def test_too_much_to_enumerate_is_refused_at_once(spacetime):
+    landscape = fd.testing.PolynomialLandscape([{(2,): 1}, {(1,): 1}])
+    with pytest.raises(fd.ArgumentError, match=r"the limit is .* use fewer points or steps"):
+        fd.testing.exact_series("gap", landscape, [1], spacetime, order=1)
