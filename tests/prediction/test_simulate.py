@@ -228,4 +228,5 @@ def test_luck_of_the_training_set_does_not_blur_the_gap():
     landscape = fd.Landscape(lambda theta, x: 0.5 * (theta - x) ** 2, np.array([-1.0, 2.0, 5.0]))
     simulation = fd.simulate(landscape, 0.0, fd.Spacetime.sgd(4), [1e-3, 1e-2], runs=400, quantity="gap", key=KEY)
     assert simulation.stderr[1] / simulation.stderr[0] == pytest.approx(10, rel=0.2)
-    assert simulation.mean[0] > 10 * simulation.stderr[0]
+    assert abs(simulation.mean[0] - 0.006) < 4.5 * simulation.stderr[0]  # η T tr(C) / N, with C = 6
+    assert simulation.stderr[0] < 0.006 / 5
