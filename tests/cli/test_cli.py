@@ -119,11 +119,14 @@ def test_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )
-    deadline = time.monotonic() + 240
-    while not (tmp_path / "prediction.json").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=240)
+    try:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "prediction.json").exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert f"what was finished is in {tmp_path}" in errors
     record = json.loads((tmp_path / "prediction.json").read_text())
