@@ -9,6 +9,8 @@ import pytest
 
 import feyngd as fd
 
+pytestmark = pytest.mark.filterwarnings("ignore::feyngd.TruncationWarning")  # order 1 is enough for a bar
+
 
 def landscape():
     return fd.Landscape(lambda theta, x: 0.5 * (theta - x) ** 2 + theta**3, np.array([-1.0, 0.0, 2.0]))
