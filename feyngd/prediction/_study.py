@@ -20,7 +20,7 @@ from ..series import expand
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
 from ._plots import require_matplotlib
-from ._predict import TruncationWarning, check_learning_rates, predict
+from ._predict import Prediction, TruncationWarning, check_learning_rates, predict
 from ._simulate import simulate
 
 
@@ -82,12 +82,7 @@ def study(
     wanted = sorted({diagram for one in series for diagram in one})
     values = evaluate(wanted, landscape, params, replicates=replicates, progress=progress, key=for_values)
     record["values"] = _values_record(values)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
-        predictions = [
-            predict(landscape, params, spacetime, rates, order=order, quantity=quantity, values=values)
-            for spacetime in spacetimes
-        ]
+    predictions = _predictions(landscape, params, spacetimes, rates, order, quantity, values)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
     write_json(folder / "prediction.json", record)
     done: list[Comparison] = []
@@ -109,6 +104,23 @@ def study(
         _write_figure(folder / "prediction.png", done)
         report(str(done[-1]))
     return done
+
+
+def _predictions(
+    landscape: Landscape,
+    params: Any,
+    spacetimes: Sequence[Spacetime],
+    rates: ArrayLike,
+    order: int,
+    quantity: str,
+    values: Values,
+) -> list[Prediction]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
+        return [
+            predict(landscape, params, spacetime, rates, order=order, quantity=quantity, values=values)
+            for spacetime in spacetimes
+        ]
 
 
 def _values_record(values: Values) -> dict[str, Any]:
