@@ -47,8 +47,11 @@ if TYPE_CHECKING:
     from .counting import embeddings as embeddings
     from .counting import sanity_check as sanity_check
     from .evaluation import Estimate as Estimate
+    from .evaluation import Plan as Plan
+    from .evaluation import PrecisionWarning as PrecisionWarning
     from .evaluation import Values as Values
     from .evaluation import evaluate as evaluate
+    from .evaluation import plan as plan
     from .landscapes import Landscape as Landscape
     from .prediction import Comparison as Comparison
     from .prediction import Prediction as Prediction
@@ -69,7 +72,7 @@ __version__ = "0.1.0"
 _SUBMODULES = ("drawing", "landscapes", "testing")
 _HOMES = {
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
-    "evaluation": ("Estimate", "Values", "evaluate"),
+    "evaluation": ("Estimate", "Plan", "PrecisionWarning", "Values", "evaluate", "plan"),
     "landscapes": ("Landscape",),
     "prediction": (
         "Comparison",

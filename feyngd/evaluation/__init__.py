@@ -5,3 +5,6 @@ from ._checks import check_landscape as check_landscape
 from ._estimate import Estimate as Estimate
 from ._estimate import Values as Values
 from ._evaluate import evaluate as evaluate
+from ._evaluate import plan as plan
+from ._plan import Plan as Plan
+from ._sampling import PrecisionWarning as PrecisionWarning

@@ -18,21 +18,26 @@ class Estimate:
         value: the estimate, in the unit of the loss.
         stderr: its standard error; `None` if the value is exact up to rounding, never 0.
         num_samples: the number of independent replicates behind it; 0 if exact.
-        kind: "exact", or "pairing" for independent random pairings of examples.
+        kind: "exact" for plain averages; "double sum" for an exact sum over all combinations of examples; "pairing" for
+            independent random pairings of examples; "deflation" for an exact low-rank part with the rest paired.
+        dtype_error: what floating-point arithmetic adds, measured; `None` if it was not measured.
     """
 
     value: float
     stderr: float | None
     num_samples: int
     kind: str
+    dtype_error: float | None = None
 
     @classmethod
-    def from_replicates(cls, replicates: np.ndarray) -> "Estimate":
+    def from_replicates(
+        cls, replicates: np.ndarray, kind: str | None = None, dtype_error: float | None = None
+    ) -> "Estimate":
         """Make an estimate from independent unbiased replicates, or from a single exact number of shape (1,)."""
         if len(replicates) == 1:
-            return cls(float(replicates[0]), None, 0, "exact")
+            return cls(float(replicates[0]), None, 0, kind or "exact", dtype_error)
         spread = float(np.std(replicates, ddof=1)) / len(replicates) ** 0.5
-        return cls(float(np.mean(replicates)), spread, len(replicates), "pairing")
+        return cls(float(np.mean(replicates)), spread, len(replicates), kind or "pairing", dtype_error)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the two-sided Student-t confidence interval; the value twice if it is exact.
@@ -59,14 +64,26 @@ class Values(Mapping[Diagram, Estimate]):
 
     Attributes:
         basis: "moment" or "cumulant".
+        root: in the conditional reading, where untied roots are measured: on "test" or on "train" data.
     """
 
-    def __init__(self, replicates: Mapping[Diagram, np.ndarray], basis: str) -> None:
+    def __init__(
+        self,
+        replicates: Mapping[Diagram, np.ndarray],
+        basis: str,
+        *,
+        kinds: Mapping[Diagram, str] | None = None,
+        rounding: Mapping[Diagram, np.ndarray] | None = None,
+        root: str = "test",
+    ) -> None:
         self._replicates = {diagram: np.asarray(rows, dtype=float) for diagram, rows in replicates.items()}
-        self.basis = basis
+        self._kinds, self._rounding = dict(kinds or {}), dict(rounding or {})
+        self.basis, self.root = basis, root
 
     def __getitem__(self, diagram: Diagram) -> Estimate:
-        return Estimate.from_replicates(self.replicates(diagram))
+        return Estimate.from_replicates(
+            self.replicates(diagram), self._kinds.get(diagram), self._dtype_error({diagram: 1.0})
+        )
 
     def __iter__(self) -> Iterator[Diagram]:
         return iter(self._replicates)
@@ -80,6 +97,13 @@ class Values(Mapping[Diagram, Estimate]):
             raise KeyError(f"{diagram!r} has not been evaluated; values are indexed by the diagrams given to evaluate.")
         return self._replicates[diagram]
 
+    def rounding(self, diagram: Diagram) -> np.ndarray | None:
+        """Return what floating-point arithmetic did to the value on a few samples of the data; `None` if not measured.
+
+        The entries belong to the same samples for every diagram, so that rounding in combinations can be told.
+        """
+        return self._rounding.get(diagram)
+
     def combine(self, weights: Mapping[Diagram, float]) -> Estimate:
         """Return a linear combination of values, with the standard error of the combination.
 
@@ -91,7 +115,13 @@ class Values(Mapping[Diagram, Estimate]):
             if diagram not in self._replicates:
                 raise ArgumentError(f"The value of {diagram} is needed and was not evaluated: evaluate it too.")
             total = total + weight * self._replicates[diagram]
-        return Estimate.from_replicates(total)
+        return Estimate.from_replicates(total, dtype_error=self._dtype_error(weights))
+
+    def _dtype_error(self, weights: Mapping[Diagram, float]) -> float | None:
+        if not weights or any(diagram not in self._rounding for diagram in weights):
+            return None
+        total = sum(weight * self._rounding[diagram] for diagram, weight in weights.items())
+        return float(np.sqrt(np.mean(np.square(total))))
 
     def __repr__(self) -> str:
         return f"<Values of {len(self)} diagrams, {self.basis} basis>"

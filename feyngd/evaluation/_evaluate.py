@@ -1,21 +1,26 @@
 """The values of diagrams on a landscape."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from .._arguments import check_integer
-from ..diagrams import Diagram, check_basis, value_representative
-from ..errors import ArgumentError, LandscapeError
+from ..diagrams import Diagram, check_basis
+from ..errors import ArgumentError
 from ..landscapes import Landscape
 from ..progress import Progress
 from ._checks import check_key, check_landscape
+from ._costs import CONVOLUTIONAL, CostModel
+from ._engine import Engine, NotFiniteError, cost_model
 from ._estimate import Values
-from ._plan import Plan, plan_rooted, plan_value
-from ._sweep import make_sweep
+from ._plan import Plan, make_plan
+from ._precision import is_double, measure_rounding
+from ._readings import terms_of_value
+from ._sampling import ESTIMATORS, Effort, estimate_numbers, sampled_number
+
+ROOTS = ("test", "train")
 
 
 def evaluate(
@@ -24,76 +29,159 @@ def evaluate(
     params: Any,
     *,
     basis: str | None = None,
+    root: str | None = None,
+    estimator: str = "auto",
     replicates: int = 16,
-    chunk_size: int = 64,
+    rtol: float | None = None,
+    budget: float | timedelta | None = None,
+    chunk_size: int | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    check_dtype: bool | None = None,
+    plan_only: bool = False,
     progress: Progress | None = None,
     key: jax.Array | None = None,
-) -> Values:
+) -> Any:
     """Evaluate diagrams on a landscape.
 
     The moment value of a diagram is the mean over one independent example for each part of the contraction of the
-    loss's derivatives along the edges. Values whose parts come apart into single averages are exact up to rounding.
-    Where the parts are interleaved, every replicate pairs the examples of different parts by independent uniformly
-    random permutations of the population, which is unbiased; the spread of the replicates gives the standard error.
+    loss's derivatives along the edges; the cumulant value has joint cumulants over each part instead, made from centred
+    derivatives. Values whose parts come apart into single averages are exact up to rounding. Where parts are
+    interleaved, the estimator decides:
+
+    - "pairing": every replicate pairs the examples of different parts by independent uniformly random permutations,
+      which is unbiased; the spread of the replicates gives the standard error.
+    - "deflation": the leading directions of the gradients are contracted exactly, cross terms included, and only the
+      rest is paired. For trained points, where few directions carry most of the noise.
+    - "double-sum": the exact sum over all combinations of examples; for small data.
+    - "auto": the double sum where it costs no more than the pairings, else pairings, else deflation where a pilot of
+      half the replicates measured a large error and deflation a smaller one.
 
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.
-        landscape: the loss and its population of M examples.
+        landscape: the loss and its data of M examples, whose reading is honoured.
         params: the point, a pytree of floating-point arrays.
         basis: "moment" or "cumulant". A series brings its own; for diagrams the default is "moment".
-        replicates: the number of random pairings, at least 2.
-        chunk_size: the number of examples that are differentiated together; memory grows with it.
+        root: in the conditional reading, whether untied roots are measured on "test" or on "train" data; a series of
+            the train loss brings "train", otherwise the default is "test".
+        estimator: how interleaved parts are averaged: "auto", "pairing", "deflation" or "double-sum".
+        replicates: the number of random pairings, at least 2; the least number if `rtol` or `budget` decides.
+        rtol: go on until every standard error is below this fraction of its value, but not beyond `budget`, or 256
+            pairings without one; warns if that did not suffice.
+        budget: how much to spend at most, in gradients of the mean loss (by the plan's estimate), or a `timedelta`.
+        chunk_size: the number of examples that are differentiated together; chosen by the size of the parameters.
+        mesh: devices to share the examples among, a `jax.sharding.Mesh`; any number of examples will do.
+        check_dtype: whether to measure what rounding does, by repeating a sample in double precision; the default is
+            to do so unless the parameters are in double precision.
+        plan_only: return the `Plan` and compute nothing.
         progress: shows progress; silent by default.
-        key: a JAX random key; needed when a value has interleaved parts.
+        key: a JAX random key; needed when a value is sampled.
 
     Returns:
-        A mapping from diagrams to `Estimate`, in the unit of the loss.
+        `Values`, a mapping from diagrams to `Estimate`, in the unit of the loss.
 
     Raises:
-        ArgumentError: the basis is unknown or not the series' own, there are too few replicates, or a key is needed.
+        ArgumentError: the basis is unknown or not the series' own, another option is unfit, or a key is needed.
         LandscapeError: the loss or data are unfit, or a derivative is not finite; names the diagram and the example.
 
     References:
-        Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the random pairing is the project's own.
+        Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the estimators are the project's own.
     """
-    diagrams, basis = _requested(what, basis)
-    replicates = check_integer("replicates", replicates, least=2)
-    chunk_size = check_integer("chunk_size", chunk_size, least=1)
+    diagrams, basis, root = _requested(what, basis, root)
+    if estimator not in ESTIMATORS:
+        raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, ESTIMATORS))}.")
+    effort = Effort.checked(replicates, rtol, budget)
+    chunk_size = None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1)
     check_landscape(landscape)
-    needed = {diagram: _moments(diagram, basis) for diagram in diagrams}
-    shapes = sorted({shape for terms in needed.values() for shape, _ in terms})
-    plans = {shape: plan_value(shape) for shape in shapes}
-    paired = [shape for shape in shapes if plans[shape][1].num_parts > 1]
-    if paired:
-        check_key(key, f"The value of {paired[0]} pairs examples at random")
+    if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
+        raise ArgumentError(
+            "In the conditional reading test and train loss are measured on different data: the gap is no one series; "
+            "evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
+        )
+    model = cost_model(landscape, params)
+    plan = _make_plan(diagrams, basis, landscape.reading, root, landscape.num_examples, model)
+    if plan_only:
+        return plan
+    sizes = landscape.num_examples, landscape.num_test_examples
+    sampled = sampled_number(plan, sizes, estimator, effort.replicates)
+    if sampled is not None:
+        check_key(key, f"The value of {plan.asked_for(sampled)} pairs examples at random")
     landscape.validate(params)
-    asked = {shape: diagram for diagram in reversed(diagrams) for shape, _ in needed[diagram]}
-    engine = _Engine(landscape, params, min(chunk_size, landscape.num_examples))
-    moments: dict[Diagram, np.ndarray] = {}
-    sweeps = sum(replicates if plan.num_parts > 1 else 1 for _, plan in plans.values())
-    with (progress or Progress()).task(sweeps, "values of diagrams") as task:
-        for shape in shapes:
-            rooted, plan = plans[shape]
-            count = replicates if plan.num_parts > 1 else 1
-            rows = []
-            for replicate in range(count):
-                rows.append(engine.mean(rooted, plan, _pairing_key(key, replicate, count), asked[shape]))
-                task.advance()
-            moments[shape] = np.array(rows)
-    combined = {
-        diagram: np.asarray(sum(weight * moments[shape] for shape, weight in terms))
-        for diagram, terms in needed.items()
+    engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
+    check_dtype = not is_double(params) if check_dtype is None else check_dtype
+    try:
+        numbers, kinds = estimate_numbers(engine, plan, estimator, effort, progress or Progress(), key)
+        rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else {}
+    except NotFiniteError as error:
+        raise error.explain(plan.asked_for(error.item)) from None
+    return Values(plan.combine(numbers), basis, kinds=plan.kinds(kinds), rounding=rounding, root=root)
+
+
+def plan(
+    what: Any,
+    *,
+    basis: str | None = None,
+    root: str | None = None,
+    reading: str = "population",
+    num_examples: int = 10**6,
+) -> Plan:
+    """Plan an evaluation: which values are exact and which are paired, what is averaged first, and what it will cost.
+
+    Args:
+        what: a `Series`, a diagram or an iterable of diagrams.
+        basis: "moment" or "cumulant".
+        root: in the conditional reading, whether untied roots are measured on "test" or "train" data.
+        reading: "population", "unbiased" or "conditional".
+        num_examples: M; matters to the weights of the unbiased and the conditional reading.
+
+    Returns:
+        A `Plan`, which prints.
+
+    Raises:
+        ArgumentError: an argument is unfit.
+        LandscapeError: there are fewer examples than parts.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> print(fd.plan(fd.diagrams(2)))
+        4 diagrams, 3 distinct values: 2 exact, 1 paired (moment basis, population reading)
+        averaged first (1): ⟨g_x⟩
+        expected cost: 2 gradients, and 2 for every pairing
+          [a a]    paired   h_x[g_y, g_y]
+          [a b]    exact   ⟨g_x⟩∘⟨h_x[⟨g_x⟩]⟩
+          [a[a]]   exact   g_x·h_x[⟨g_x⟩]
+    """
+    from ..landscapes import READINGS
+
+    diagrams, basis, root = _requested(what, basis, root)
+    if reading not in READINGS:
+        raise ArgumentError(f"Unknown reading {reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
+    return _make_plan(diagrams, basis, reading, root, check_integer("num_examples", num_examples, least=1))
+
+
+def _make_plan(
+    diagrams: list[Diagram],
+    basis: str,
+    reading: str,
+    root: str,
+    num_examples: int,
+    model: CostModel = CONVOLUTIONAL,
+) -> Plan:
+    values = {
+        diagram: terms_of_value(diagram, basis=basis, reading=reading, root=root, num_examples=num_examples)
+        for diagram in diagrams
     }
-    return Values(combined, basis)
+    return make_plan(values, basis, reading, model)
 
 
-def _requested(what: Any, basis: str | None) -> tuple[list[Diagram], str]:
+def _requested(what: Any, basis: str | None, root: str | None) -> tuple[list[Diagram], str, str]:
     from ..series import Series
 
+    if root not in (None, *ROOTS):
+        raise ArgumentError(f"Untied roots are measured on 'test' or 'train' data, got root={root!r}.")
     if isinstance(what, Series):
         if basis not in (None, what.basis):
             raise ArgumentError(f"The series is in {what.basis}s, but basis={basis!r}: use series.in_basis({basis!r}).")
-        return list(what), what.basis
+        return list(what), what.basis, root or ("train" if what.quantity == "train_loss" else "test")
     basis = "moment" if basis is None else basis
     check_basis(basis)
     single = isinstance(what, (Diagram, str)) or not isinstance(what, Iterable)
@@ -103,72 +191,4 @@ def _requested(what: Any, basis: str | None) -> tuple[list[Diagram], str]:
             raise ArgumentError(
                 f"Give a Series, a Diagram such as Diagram.parse('[a a]') or an iterable of Diagrams; got {diagram!r}."
             )
-    return diagrams, basis
-
-
-def _moments(diagram: Diagram, basis: str) -> list[tuple[Diagram, int]]:
-    """Return the moment values that make a value, each by its representative, with their weights."""
-    if basis == "moment":
-        return [(value_representative(diagram), 1)]
-    weights: dict[Diagram, int] = {}
-    for finer, weight in diagram.refinements():
-        shape = value_representative(finer)
-        weights[shape] = weights.get(shape, 0) + weight
-    return [(shape, weight) for shape, weight in weights.items() if weight]
-
-
-def _pairing_key(key: jax.Array | None, replicate: int, count: int) -> jax.Array | None:
-    return None if key is None or count == 1 else jax.random.fold_in(key, replicate)
-
-
-class _Engine:
-    """Runs sweeps at one point, keeping compiled sweeps and averaged vectors."""
-
-    def __init__(self, landscape: Landscape, params: Any, chunk_size: int) -> None:
-        self._landscape, self._chunk = landscape, chunk_size
-        self._theta, self._loss = landscape.flatten(params)
-        self._vectors: dict[Diagram, jax.Array] = {}
-        self._sweeps: dict[tuple[Diagram, bool], Any] = {}
-
-    def mean(self, rooted: Diagram, plan: Plan, key: jax.Array | None, asked: Diagram) -> float:
-        """Return the mean over rows of a scalar plan; rows are the population, or one random pairing of it.
-
-        `asked` is the diagram whose value is being computed, for error messages.
-        """
-        sums = self._run(rooted, plan, self._rows(plan.num_parts, key), asked, is_vector=False)
-        return float(np.sum(np.asarray(sums, dtype=np.float64))) / self._landscape.num_examples
-
-    def _vector(self, diagram: Diagram, asked: Diagram) -> jax.Array:
-        if diagram not in self._vectors:
-            sums = self._run(diagram, plan_rooted(diagram), self._rows(1, None), asked, is_vector=True)
-            self._vectors[diagram] = jnp.sum(sums, axis=0) / self._landscape.num_examples
-        return self._vectors[diagram]
-
-    def _rows(self, parts: int, key: jax.Array | None) -> jax.Array:
-        identity = jnp.arange(self._landscape.num_examples)
-        if parts == 1 or key is None:
-            return identity[None]
-        # Pairs are uniform over the population's square already if one part stays in place.
-        keys = jax.random.split(key, parts - 1)
-        return jnp.stack([identity, *(jax.random.permutation(k, identity) for k in keys)])
-
-    def _run(self, diagram: Diagram, plan: Plan, rows: jax.Array, asked: Diagram, *, is_vector: bool) -> jax.Array:
-        vectors = [self._vector(inner, asked) for node in plan.core for inner in plan.vectors[node]]
-        if (diagram, is_vector) not in self._sweeps:
-            self._sweeps[diagram, is_vector] = make_sweep(self._loss, plan, is_vector=is_vector, chunk_size=self._chunk)
-        sums, finite = self._sweeps[diagram, is_vector](self._theta, vectors, self._landscape.data, rows)
-        if not bool(jnp.all(finite)):
-            row = int(jnp.argmin(finite))
-            examples = ", ".join(str(int(index)) for index in rows[:, row])
-            rank = max(len(asked.children[node]) + (node > 0) for node in range(asked.order + 1))
-            raise LandscapeError(
-                f"The value of diagram {asked} is not finite at example {examples}: a derivative of the loss, of order "
-                f"up to {rank}, is infinite, not a number or too large there. Check that the loss is smooth at these "
-                "parameters, or use 64-bit floats."
-            )
-        if not bool(jnp.all(jnp.isfinite(jnp.sum(sums, axis=0)))):
-            raise LandscapeError(
-                f"The value of diagram {asked} is not finite: it is at every example, but the sum over examples is too "
-                f"large for {sums.dtype}. Use 64-bit floats, or scale the loss."
-            )
-        return sums
+    return diagrams, basis, root or "test"

@@ -1,81 +1,194 @@
-"""One sweep over rows of examples: the contraction of a plan at every row, in chunks, averaged."""
+"""One sweep over rows of examples: everything a program asks for, summed over the rows in chunks.
 
-from collections.abc import Callable, Sequence
-from functools import partial
+Memory does not grow with the number of rows. Sums over chunks are compensated: a second array carries what rounding
+takes away, so that single precision accumulates like double. On a mesh every device sums its share of the rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ._plan import Plan
+from ._convolutions import with_matrix_products
+from ._expressions import TEST, Given, Mean, Number, Vector
+from ._program import Loss, Row, components, shared_vector
 
-FlatLoss = Callable[[jax.Array, Any], jax.Array]
 
+@dataclass(frozen=True)
+class Program:
+    """What a sweep computes.
 
-def make_sweep(loss: FlatLoss, plan: Plan, *, is_vector: bool, chunk_size: int) -> Callable[..., tuple]:
-    """Compile the sweep of a plan.
-
-    Args:
-        loss: loss(theta, example) → scalar, theta a vector of p numbers.
-        plan: what to contract.
-        is_vector: whether the plan is open at its root (its mean is a vector of shape (p,)) or closed (a scalar).
-        chunk_size: how many rows are contracted together.
-
-    Returns:
-        A function of theta, the list of averaged vectors (in the order of `plan.core` and `plan.vectors`), the data and
-        the rows, an integer array of shape (num_parts, M) of example numbers. It returns the sums over each chunk,
-        stacked, and for every row whether its contraction is finite.
+    Attributes:
+        shared: vectors to average whose directions are the same for every example: derivatives of the summed loss.
+        means: other vectors to average, each depending on one example.
+        numbers: the numbers to average.
+        outers: pairs of vectors u, v of one example, to average (Q_a·u) v for stacked vectors Q, the last constant.
+        constants: the means and given vectors they are made from.
+        positions: the positions of a row.
     """
 
-    def contract(theta: jax.Array, vectors: Sequence[jax.Array], examples: list[Any]) -> jax.Array:
-        given = dict(zip(plan.core, _grouped(plan, vectors), strict=True))
-
-        def message(node: int) -> jax.Array:
-            directions = [*given[node], *(message(child) for child in plan.children[node])]
-            local = partial(_swap, loss, examples[plan.part_of[node]])
-            if node == plan.core[0] and not is_vector:
-                return _derivative(local, directions)(theta)
-            return _derivative(jax.grad(local), directions)(theta)
-
-        return message(plan.core[0])
-
-    @jax.jit
-    def sweep(theta: jax.Array, vectors: Sequence[jax.Array], data: Any, rows: jax.Array) -> tuple:
-        total = rows.shape[1]
-        chunks = -(-total // chunk_size)
-        padded = jnp.pad(rows, ((0, 0), (0, chunks * chunk_size - total)))
-        real = jnp.arange(chunks * chunk_size) < total
-
-        def one_chunk(carry: None, chunk: tuple[jax.Array, jax.Array]) -> tuple[None, tuple]:
-            indices, mask = chunk
-            examples = [jax.tree.map(lambda leaf, i=index: leaf[i], data) for index in indices]
-            results = jax.vmap(lambda *row: contract(theta, vectors, list(row)))(*examples)
-            axes = tuple(range(1, results.ndim))
-            kept = jnp.where(mask.reshape(-1, *(1 for _ in axes)), results, 0)
-            return carry, (jnp.sum(kept, axis=0), jnp.all(jnp.isfinite(results), axis=axes))
-
-        indices = jnp.moveaxis(padded.reshape(len(rows), chunks, chunk_size), 1, 0)
-        _, (sums, finite) = jax.lax.scan(one_chunk, None, (indices, real.reshape(chunks, chunk_size)))
-        return sums, finite.reshape(-1)[:total]
-
-    return sweep
+    shared: tuple[Mean, ...]
+    means: tuple[Mean, ...]
+    numbers: tuple[Number, ...]
+    outers: tuple[tuple[Vector, Vector], ...]
+    constants: tuple[Mean | Given, ...]
+    positions: tuple[int, ...]
 
 
-def _swap(loss: FlatLoss, example: Any, theta: jax.Array) -> jax.Array:
-    return loss(theta, example)
+@lru_cache(maxsize=64)
+def compile_sweep(
+    loss: Loss, program: Program, chunk_size: int, mesh: jax.sharding.Mesh | None
+) -> Callable[..., tuple]:
+    """Compile a sweep.
+
+    Returns:
+        A function of the parameters, the constants in order, the data and test data, the number of chunks to do, the
+        rows (position → indices of shape (R,)) and the mask of shape (R,) that tells real rows from padding. R is a
+        multiple of the chunk size times the number of devices. It returns the sums of means and numbers, and what
+        rounding took from the sums.
+    """
+
+    axes = () if mesh is None else mesh.axis_names
+
+    def chunk_sums(params: Any, known: dict, data: Any, test_data: Any, chunk: tuple) -> tuple:
+        indices, real = chunk
+        examples = {
+            position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
+            for position, index in indices.items()
+        }
+        fast = _fast_here(loss, params, next(iter(examples.values())))
+        shared = [shared_vector(fast, params, known, mean.of, _at(examples, mean), real) for mean in program.shared]
+
+        def one_row(examples: dict[int, Any]) -> tuple:
+            row = Row(fast, params, known, examples)
+            vectors = [row.vector(mean.of) for mean in program.means]
+            pairs = [
+                (components(known[program.constants[-1]], row.vector(u)), row.vector(v)) for u, v in program.outers
+            ]
+            return vectors, [row.number(number) for number in program.numbers], pairs
+
+        if not program.means and not program.numbers and not program.outers:
+            return shared, [], [], []
+        vectors, numbers, pairs = jax.vmap(one_row)(examples)
+        means, numbers = jax.tree.map(partial(_masked_sum, real), (vectors, numbers))
+        return shared, means, numbers, [_outer_sum(real, *pair) for pair in pairs]
+
+    def sweep(
+        params: Any,
+        constants: list,
+        data: Any,
+        test_data: Any,
+        num_chunks: Any,
+        rows: dict[int, jax.Array],
+        mask: jax.Array,
+    ) -> tuple:
+        known = dict(zip(program.constants, constants, strict=True))
+        one_chunk = partial(chunk_sums, params, known, data, test_data)
+        chunks = jax.tree.map(lambda array: array.reshape(-1, chunk_size), (rows, mask))
+        shapes = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
+        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+        def step(index: jax.Array, carry: tuple) -> tuple:
+            return _add(carry, one_chunk(jax.tree.map(lambda array: array[index], chunks)))
+
+        sums = jax.lax.fori_loop(0, num_chunks, step, (zeros, zeros))
+        return jax.lax.psum(sums, axes) if axes else sums
+
+    if mesh is None:
+        return jax.jit(sweep)
+    everywhere, split = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(axes)
+    specs = (*[everywhere] * 5, split, split)
+    return jax.jit(jax.shard_map(sweep, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False))
 
 
-def _derivative(function: Callable, directions: list[jax.Array]) -> Callable:
-    """Differentiate along each direction in turn, forward mode; over `jax.grad` this is forward over reverse."""
-    for direction in directions:
-        function = partial(_along, function, direction)
-    return function
+def run_sweep(
+    loss: Loss,
+    program: Program,
+    params: Any,
+    constants: list,
+    data: Any,
+    test_data: Any,
+    rows: Mapping[int, np.ndarray],
+    *,
+    chunk_size: int,
+    room: int,
+    mesh: jax.sharding.Mesh | None = None,
+) -> tuple[dict[Mean, Any], np.ndarray, list]:
+    """Run a sweep: return the sums of the means, pytrees, of the numbers, doubles, and of the outers, stacked pytrees.
+
+    The rows are put into arrays with room for `room` rows, so that sweeps over fewer rows run the same program.
+    """
+    count = len(next(iter(rows.values())))
+    devices = 1 if mesh is None else mesh.size
+    # Every device gets the same number of chunks, full ones first, and skips those that hold nothing.
+    num_chunks = -(-count // (chunk_size * devices))
+    size = max(num_chunks, -(-room // (chunk_size * devices))) * chunk_size
+
+    def share_out(array: np.ndarray) -> np.ndarray:
+        used = np.pad(array, (0, num_chunks * chunk_size * devices - count)).reshape(devices, -1)
+        return np.pad(used, ((0, 0), (0, size - used.shape[1]))).reshape(-1)
+
+    padded = {position: share_out(index.astype(np.int32)) for position, index in rows.items()}
+    sweep = compile_sweep(loss, program, chunk_size, mesh)
+    arguments = (
+        params,
+        constants,
+        data,
+        test_data,
+        np.int32(num_chunks),
+        padded,
+        share_out(np.ones(count, dtype=bool)),
+    )
+    total, lost = sweep(*(arguments if mesh is None else _placed(arguments, mesh)))
+    shared, of_rows, _, outers = jax.tree.map(jnp.add, total, lost)
+    found = dict(zip((*program.shared, *program.means), (*shared, *of_rows), strict=True))
+    pairs = zip(total[2], lost[2], strict=True)
+    numbers = [np.asarray(a, dtype=np.float64) + np.asarray(b, dtype=np.float64) for a, b in pairs]
+    return found, np.array(numbers), outers
 
 
-def _along(function: Callable, direction: jax.Array, theta: jax.Array) -> jax.Array:
-    return jax.jvp(function, (theta,), (direction,))[1]
+def _fast_here(loss: Loss, params: Any, examples: Any) -> Loss:
+    """Return the loss in the form that is fastest on this machine."""
+    if jax.default_backend() != "cpu":
+        return loss
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
+    return with_matrix_products(loss, shapes, example)
 
 
-def _grouped(plan: Plan, vectors: Sequence[jax.Array]) -> list[list[jax.Array]]:
-    supply = iter(vectors)
-    return [[next(supply) for _ in plan.vectors[node]] for node in plan.core]
+def _placed(arguments: tuple, mesh: jax.sharding.Mesh) -> tuple:
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
+    *shared, rows, mask = arguments
+    return *(jax.device_put(item, everywhere) for item in shared), *jax.device_put((rows, mask), split)
+
+
+def _at(examples: Mapping[int, Any], mean: Mean) -> Any:
+    return examples[mean.of.position]
+
+
+def _masked_sum(mask: jax.Array, rows: jax.Array) -> jax.Array:
+    kept = jnp.where(mask.reshape(-1, *(1 for _ in rows.shape[1:])), rows, 0)
+    return jnp.sum(kept, axis=0)
+
+
+def _outer_sum(mask: jax.Array, components: jax.Array, vectors: Any) -> Any:
+    kept = jnp.where(mask[:, None], components, 0)
+    return jax.tree.map(lambda rows: jnp.einsum("xa,x...->a...", kept, rows), vectors)
+
+
+def _add(carry: tuple, values: Any) -> tuple:
+    """Add to sums, and to what rounding has taken from them (Knuth's two-sum)."""
+    total, lost = carry
+    raised = jax.tree.map(jnp.add, total, values)
+    taken = jax.tree.map(_rounding, total, values, raised)
+    return raised, jax.tree.map(jnp.add, lost, taken)
+
+
+def _rounding(a: jax.Array, b: jax.Array, rounded: jax.Array) -> jax.Array:
+    part_of_b = rounded - a
+    return (a - (rounded - part_of_b)) + (b - part_of_b)

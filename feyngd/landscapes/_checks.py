@@ -12,15 +12,15 @@ from ..errors import LandscapeError
 Loss = Callable[[Any, Any], Any]
 
 
-def example_arrays(data: Any) -> Any:
+def example_arrays(data: Any, name: str = "data") -> Any:
     """Copy a pytree of array-likes into JAX arrays that share a non-empty leading axis, or say why that fails."""
     paths_and_leaves = jax.tree_util.tree_leaves_with_path(data)
     if not paths_and_leaves:
         raise LandscapeError(
-            "The data holds no arrays; a landscape needs a pytree of arrays whose leading axis counts the examples, "
+            f"The {name} holds no arrays; a landscape needs a pytree of arrays whose leading axis counts the examples, "
             "for instance (images, labels)."
         )
-    arrays = [_as_array(leaf, _where("data", path)) for path, leaf in paths_and_leaves]
+    arrays = [_as_array(leaf, _where(name, path)) for path, leaf in paths_and_leaves]
     for (path, _), array in zip(paths_and_leaves, arrays, strict=True):
         if array.ndim == 0:
             raise LandscapeError(
@@ -36,8 +36,22 @@ def example_arrays(data: Any) -> Any:
             "Give every leaf one row per example."
         )
     if arrays[0].shape[0] == 0:
-        raise LandscapeError("The data holds 0 examples (a leading axis of length 0); give at least one.")
+        raise LandscapeError(f"The {name} holds 0 examples (a leading axis of length 0); give at least one.")
     return jax.tree.unflatten(jax.tree.structure(data), arrays)
+
+
+def check_same_examples(data: Any, test_data: Any) -> None:
+    """Raise unless the test data hold the same kind of examples: structure, shapes and dtypes."""
+
+    def kind(arrays: Any) -> list[str]:
+        leaves = jax.tree_util.tree_leaves_with_path(arrays)
+        return [f"{_where('', path)}: {leaf.dtype}{list(leaf.shape[1:])}" for path, leaf in leaves]
+
+    if kind(data) != kind(test_data):
+        raise LandscapeError(
+            f"The examples of test_data ({', '.join(kind(test_data))}) differ from those of data "
+            f"({', '.join(kind(data))}): give both the same structure, shapes and dtypes."
+        )
 
 
 def _as_array(leaf: Any, where: str) -> jax.Array:

@@ -12,7 +12,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..errors import ArgumentError, LandscapeError
-from ._checks import Loss, check_loss_shape, check_loss_value, check_params, example_arrays, nonfinite_leaf
+from ._checks import (
+    Loss,
+    check_loss_shape,
+    check_loss_value,
+    check_params,
+    check_same_examples,
+    example_arrays,
+    nonfinite_leaf,
+)
 
 READINGS = ("population", "unbiased", "conditional")
 
@@ -21,8 +29,14 @@ READINGS = ("population", "unbiased", "conditional")
 class Landscape:
     """A smooth loss over a population of examples: what SGD descends on.
 
-    The population is the empirical distribution of `data`: training sets are independent draws from its M examples, and
-    the test loss of parameters θ is the plain average `l(θ) = (1/M) Σ_n loss(θ, data[n])`.
+    What `data` stands for is its `reading`:
+
+    - `"population"`: the data distribution is the empirical distribution of `data`. Training sets are independent draws
+      from its M examples, and the test loss of parameters θ is the plain average `l(θ) = (1/M) Σ_n loss(θ, data[n])`.
+    - `"unbiased"`: `data` is a sample from an unknown distribution. Values of diagrams are estimated without bias, by
+      averages over distinct examples (U-statistics).
+    - `"conditional"`: the training set *is* `data`, so N = M; only the order in which SGD visits it is random, and the
+      test loss is the mean over the separate `test_data`.
 
     Two landscapes are equal only if they are the same object.
 
@@ -31,12 +45,14 @@ class Landscape:
             `data` without the leading axis. It must be traceable by JAX and smooth: series use its higher derivatives.
         data: a pytree of arrays that share their leading axis, the M examples. NumPy arrays are copied to JAX arrays
             once, here, in JAX's current precision.
-        test_data: separate test examples, for the conditional reading; `None` in the population reading.
-        reading: what `data` stands for. This version evaluates `"population"`.
+        test_data: separate test examples with the structure of `data`, for the conditional reading; `None` otherwise.
+        reading: what `data` stands for, see above.
 
     Raises:
-        LandscapeError: `data` has no examples, is not made of numeric arrays, or its leaves disagree on their number.
-        ArgumentError: the loss is not callable, or the reading or `test_data` are not ones this version evaluates.
+        LandscapeError: `data` has no examples, is not made of numeric arrays, or its leaves disagree on their number;
+            or the test data differ from it in structure, shapes or dtypes.
+        ArgumentError: the loss is not callable, the reading is unknown, or `test_data` is given to a reading that has
+            none or missing from the one that needs it.
 
     References:
         Tenka, section 2.1; "Three readings of a dataset" in the documentation.
@@ -61,17 +77,17 @@ class Landscape:
             raise ArgumentError(f"The loss must be a function loss(params, example); got {type(self.loss).__name__}.")
         if self.reading not in READINGS:
             raise ArgumentError(f"Unknown reading {self.reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
-        if self.reading != "population":
+        if self.test_data is not None and self.reading != "conditional":
             raise ArgumentError(
-                f"The reading {self.reading!r} is not available: this version evaluates the population reading only. "
-                "Use reading='population'."
+                f"test_data belongs to reading='conditional'; in the {self.reading} reading the test loss is that of "
+                "the distribution of data. Leave test_data out."
             )
-        if self.test_data is not None:
-            raise ArgumentError(
-                "test_data belongs to reading='conditional'; in the population reading the test loss is the mean over "
-                "data. Leave test_data out."
-            )
+        if self.test_data is None and self.reading == "conditional":
+            raise ArgumentError("In the conditional reading the test loss is measured on test_data: give it.")
         object.__setattr__(self, "data", example_arrays(self.data))
+        if self.test_data is not None:
+            object.__setattr__(self, "test_data", example_arrays(self.test_data, "test_data"))
+            check_same_examples(self.data, self.test_data)
 
     def __repr__(self) -> str:
         leaves = (f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(self.data))
@@ -82,6 +98,11 @@ class Landscape:
     def num_examples(self) -> int:
         """The number of examples M in the population."""
         return int(jax.tree.leaves(self.data)[0].shape[0])
+
+    @property
+    def num_test_examples(self) -> int:
+        """The number of separate test examples; 0 unless the reading is conditional."""
+        return 0 if self.test_data is None else int(jax.tree.leaves(self.test_data)[0].shape[0])
 
     def example(self, i: int) -> Any:
         """One example of the population.
@@ -101,7 +122,7 @@ class Landscape:
         return jax.tree.map(lambda leaf: leaf[index], self.data)
 
     def mean_loss(self, params: Any, chunk_size: int = 256) -> jax.Array:
-        """The mean loss l(θ) over the population, which is the test loss of the population reading.
+        """The mean loss l(θ) over the data: the test loss, but in the conditional reading the train loss.
 
         Args:
             params: the parameters θ, a pytree of floating-point arrays.
@@ -116,6 +137,23 @@ class Landscape:
             ArgumentError: `chunk_size` is not a positive integer.
         """
         return jnp.mean(self.losses(params, chunk_size))
+
+    def test_loss(self, params: Any, chunk_size: int = 256) -> jax.Array:
+        """The test loss: the mean loss over the test data in the conditional reading, over the data in the others.
+
+        Args:
+            params: the parameters θ, a pytree of floating-point arrays.
+            chunk_size: how many examples are evaluated together.
+
+        Returns:
+            A scalar array, in the unit of the loss; differentiable in `params`.
+
+        Raises:
+            LandscapeError: the loss of one example is not a real scalar.
+            ArgumentError: `chunk_size` is not a positive integer.
+        """
+        data = self.data if self.test_data is None else self.test_data
+        return jnp.mean(self._losses(params, data, chunk_size=self._chunk(chunk_size)))
 
     def losses(self, params: Any, chunk_size: int = 256) -> jax.Array:
         """The loss of every example.
@@ -147,22 +185,9 @@ class Landscape:
         """
         check_params(params)
         check_loss_shape(self.loss, params, self.example(0))
-        losses, good = self._losses_and_good_gradients(params, self.data, chunk_size=self._chunk(chunk_size))
-        bad = np.flatnonzero(~np.isfinite(np.asarray(losses)))
-        if bad.size:
-            raise LandscapeError(
-                f"The loss is {losses[bad[0]]} on example {bad[0]}, the first of {bad.size} among {self.num_examples} "
-                "examples where it is not finite. Check that example (a label out of range, a missing value), or start "
-                "from other parameters."
-            )
-        bad = np.flatnonzero(~np.asarray(good))
-        if bad.size:
-            where = nonfinite_leaf(jax.grad(self.loss)(params, self.example(int(bad[0]))), "params")
-            raise LandscapeError(
-                f"The gradient of the loss by {where} is not finite on example {bad[0]}, the first of {bad.size} among "
-                f"{self.num_examples} examples, although the loss is. Look for a square root, norm or logarithm at 0 "
-                "there, or start from other parameters."
-            )
+        self._check_finite(params, self.data, self._chunk(chunk_size), "example")
+        if self.test_data is not None:
+            self._check_finite(params, self.test_data, self._chunk(chunk_size), "test example")
 
     def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.
@@ -183,6 +208,25 @@ class Landscape:
             return self.loss(unravel(theta), example)
 
         return theta, flat_loss
+
+    def _check_finite(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
+        losses, good = self._losses_and_good_gradients(params, data, chunk_size=chunk_size)
+        bad = np.flatnonzero(~np.isfinite(np.asarray(losses)))
+        if bad.size:
+            raise LandscapeError(
+                f"The loss is {losses[bad[0]]} on {name} {bad[0]}, the first of {bad.size} among {len(losses)} "
+                f"{name}s where it is not finite. Check that example (a label out of range, a missing value), or start "
+                "from other parameters."
+            )
+        bad = np.flatnonzero(~np.asarray(good))
+        if bad.size:
+            example = jax.tree.map(lambda leaf: leaf[int(bad[0])], data)
+            where = nonfinite_leaf(jax.grad(self.loss)(params, example), "params")
+            raise LandscapeError(
+                f"The gradient of the loss by {where} is not finite on {name} {bad[0]}, the first of {bad.size} among "
+                f"{len(losses)} {name}s, although the loss is. Look for a square root, norm or logarithm at 0 "
+                "there, or start from other parameters."
+            )
 
     def _chunk(self, chunk_size: int) -> int:
         if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:

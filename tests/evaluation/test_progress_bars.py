@@ -18,7 +18,9 @@ def landscape():
 
 def calls(progress):
     key = jax.random.key(0)
-    yield fd.evaluate(fd.Diagram.parse("a[b[a]]"), landscape(), 0.5, replicates=5, progress=progress, key=key)
+    yield fd.evaluate(
+        fd.Diagram.parse("a[b[a]]"), landscape(), 0.5, estimator="pairing", replicates=5, progress=progress, key=key
+    )
     yield fd.predict(landscape(), 0.5, fd.Spacetime.sgd(2), 0.01, order=1, progress=progress, key=key)
     yield fd.simulate(landscape(), 0.5, fd.Spacetime.sgd(2), [0.01, 0.02], runs=3, progress=progress, key=key)
 
@@ -74,6 +76,7 @@ def test_steps_are_reported_to_any_progress():
         [fd.Diagram.parse("[a[a]]"), fd.Diagram.parse("a[b[a]]")],
         landscape(),
         0.5,
+        estimator="pairing",
         replicates=4,
         progress=Counting(),
         key=jax.random.key(0),

@@ -51,7 +51,7 @@ def tensors():
 def values():
     with jax.enable_x64(True):
         landscape = fd.Landscape(network_loss, data())
-        return fd.evaluate(DIAGRAMS, landscape, start(), replicates=50, key=jax.random.key(7))
+        return fd.evaluate(DIAGRAMS, landscape, start(), estimator="pairing", replicates=50, key=jax.random.key(7))
 
 
 def brute_force(diagram, tensors):
@@ -89,8 +89,8 @@ def test_nested_and_flat_parameters_give_the_same_values():
         flat = fd.Landscape(lambda vector, example: network_loss(unravel(vector), example), data())
         nested = fd.Landscape(network_loss, data())
         diagrams = [fd.Diagram.parse(text) for text in ("[a]", "a[b[a]]")]
-        ours = fd.evaluate(diagrams, nested, start(), replicates=4, key=jax.random.key(0))
-        theirs = fd.evaluate(diagrams, flat, theta, replicates=4, key=jax.random.key(0))
+        ours = fd.evaluate(diagrams, nested, start(), estimator="pairing", replicates=4, key=jax.random.key(0))
+        theirs = fd.evaluate(diagrams, flat, theta, estimator="pairing", replicates=4, key=jax.random.key(0))
     for diagram in diagrams:
         np.testing.assert_allclose(ours.replicates(diagram), theirs.replicates(diagram), rtol=1e-12)
 

@@ -1,9 +1,6 @@
 """Values of diagrams in JAX against the same values in rational arithmetic, and against their own error bars."""
 
-from itertools import cycle, permutations
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,61 +39,51 @@ def sampled(values):
     return list({value_representative(d): d for d in values if values[d].stderr is not None}.values())
 
 
-def all_pairs_of_permutations(size):
-    """Permutations in an order whose consecutive pairs are all pairs; each half of it has every one equally often."""
-    each = [np.array(p) for p in permutations(range(size))]
-    shifted = [(each[i], each[(i + shift) % len(each)]) for shift in range(len(each)) for i in range(len(each))]
-    return [permutation for pair in shifted for permutation in pair]
-
-
 @pytest.fixture(scope="module")
-def all_pairings(three_examples):
-    """Every value of order ≤ 3, where all pairings of three examples stand in for random ones."""
-    schedule, calls = cycle(all_pairs_of_permutations(3)), []
-
-    def next_permutation(key, examples):
-        calls.append(key)
-        return jnp.asarray(examples)[next(schedule)]
-
-    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
-        patch.setattr(jax.random, "permutation", next_permutation)
-        values = fd.evaluate(
-            UP_TO_ORDER_3, three_examples.landscape, three_examples.params, replicates=36, key=jax.random.key(0)
-        )
-    assert len(calls) >= 36 * len(sampled(values))
-    return values
+def summed(three_examples):
+    """Every value of order ≤ 3 by the exact sum over all combinations of three examples."""
+    with jax.enable_x64(True):
+        return fd.evaluate(UP_TO_ORDER_3, three_examples.landscape, three_examples.params, estimator="double-sum")
 
 
 @pytest.fixture(scope="module")
 def paired(twin):
     with jax.enable_x64(True):
         return fd.evaluate(
-            PAIRED, twin.landscape, twin.params, replicates=BLOCKS * BLOCK, key=jax.random.key(1), chunk_size=12
+            PAIRED,
+            twin.landscape,
+            twin.params,
+            estimator="pairing",
+            replicates=BLOCKS * BLOCK,
+            key=jax.random.key(1),
+            chunk_size=12,
         )
 
 
-def test_values_up_to_order_3_are_exact_over_all_pairings(three_examples, all_pairings):
-    assert len(all_pairings) == 1 + 2 + 9 + 48
-    for diagram, estimate in all_pairings.items():
+def test_values_up_to_order_3_are_exact_over_all_combinations(three_examples, summed):
+    assert len(summed) == 1 + 2 + 9 + 48
+    for diagram, estimate in summed.items():
+        assert estimate.stderr is None
         assert close(estimate.value, three_examples.exact.moment(diagram)), f"{diagram}: {estimate.value!r}"
 
 
-def test_only_interleaved_values_are_sampled(all_pairings):
-    alone = {diagram: all_pairings.replicates(diagram) for diagram in all_pairings if not diagram.is_root_tied}
-    counts = [0] * 4
-    for diagram in sampled(fd.Values(alone, "moment")):
-        counts[diagram.order] += 1
-    assert counts == [0, 0, 1, 5]
+def test_cumulants_up_to_order_3_are_exact_over_all_combinations(three_examples):
+    with jax.enable_x64(True):
+        values = fd.evaluate(
+            UP_TO_ORDER_3, three_examples.landscape, three_examples.params, basis="cumulant", estimator="double-sum"
+        )
+    for diagram, estimate in values.items():
+        assert close(estimate.value, three_examples.exact.cumulant(diagram)), f"{diagram}: {estimate.value!r}"
 
 
-def test_equal_values_come_from_equal_replicates(all_pairings):
+def test_equal_values_come_from_equal_replicates(summed):
     by_value = {}
-    for diagram in all_pairings:
+    for diagram in summed:
         by_value.setdefault(value_representative(diagram), []).append(diagram)
-    assert len(by_value) < len(all_pairings)
+    assert len(by_value) < len(summed)
     for first, *others in by_value.values():
         for other in others:
-            np.testing.assert_array_equal(all_pairings.replicates(first), all_pairings.replicates(other))
+            np.testing.assert_array_equal(summed.replicates(first), summed.replicates(other))
 
 
 def test_cumulants_are_exact_or_within_their_error(twin):
@@ -104,7 +91,13 @@ def test_cumulants_are_exact_or_within_their_error(twin):
     diagrams = [*UP_TO_ORDER_3[:12], *map(fd.Diagram.parse, third)]
     with jax.enable_x64(True):
         values = fd.evaluate(
-            diagrams, twin.landscape, twin.params, basis="cumulant", replicates=100, key=jax.random.key(2)
+            diagrams,
+            twin.landscape,
+            twin.params,
+            basis="cumulant",
+            estimator="pairing",
+            replicates=100,
+            key=jax.random.key(2),
         )
     assert values.basis == "cumulant"
     assert_within_error(values, twin.exact.cumulant)
@@ -121,7 +114,9 @@ def test_a_series_brings_its_basis(twin):
 
 def test_order_4_with_crossing_and_nested_parts(twin):
     with jax.enable_x64(True):
-        values = fd.evaluate(ORDER_4, twin.landscape, twin.params, replicates=300, key=jax.random.key(4))
+        values = fd.evaluate(
+            ORDER_4, twin.landscape, twin.params, estimator="pairing", replicates=300, key=jax.random.key(4)
+        )
     assert {diagram.order for diagram in values} == {4}
     assert len(sampled(values)) >= 5
     assert_within_error(values, twin.exact.moment)

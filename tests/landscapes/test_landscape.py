@@ -95,10 +95,18 @@ def test_a_good_landscape_validates():
 # --- readings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reading", ["unbiased", "conditional"])
-def test_other_readings_are_known_but_not_available(reading):
-    with pytest.raises(ArgumentError, match="population reading only"):
-        Landscape(squared_error, regression(), reading=reading)
+def test_the_conditional_reading_has_test_data():
+    landscape = Landscape(squared_error, regression(), regression(), reading="conditional")
+    assert landscape.num_test_examples == landscape.num_examples
+    assert float(landscape.test_loss(PARAMS)) == pytest.approx(float(landscape.mean_loss(PARAMS)))
+    with pytest.raises(ArgumentError, match="test_data"):
+        Landscape(squared_error, regression(), reading="conditional")
+
+
+def test_test_data_of_another_kind():
+    images, targets = regression()
+    with pytest.raises(LandscapeError, match=r"test_data .* differ"):
+        Landscape(squared_error, (images, targets), (images[:, :2], targets), reading="conditional")
 
 
 def test_an_unknown_reading_lists_the_known_ones():

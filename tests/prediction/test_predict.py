@@ -248,8 +248,9 @@ def test_cut_at_an_order_that_is_not_there(order):
 
 
 def test_values_are_used_again():
-    landscape = fd.Landscape(lambda theta, x: jnp.cosh(theta) + x * theta**2, np.array([-0.5, 0.3, 0.4]))
-    start, rates = 0.4, [0.001, 0.002]
+    examples = np.random.default_rng(3).normal(size=(60, 24)) / 5
+    landscape = fd.Landscape(lambda theta, x: jnp.cosh(theta @ x) + jnp.sin(theta @ x), examples)
+    start, rates = np.full(24, 0.4), [0.001, 0.002]
     diagrams = [diagram for order in range(3) for diagram in fd.diagrams(order, root_tied=True)]
     values = fd.evaluate(diagrams, landscape, start, replicates=8, key=KEY)
     again = fd.predict(landscape, start, fd.Spacetime.sgd(4, 2), rates, order=2, values=values)
@@ -303,4 +304,4 @@ def test_bad_order(order, exact_values):
 
 def test_a_key_is_needed_when_values_are_sampled():
     with pytest.raises(fd.ArgumentError, match="key"):
-        fd.predict(*anything(), SPACETIMES["fixed"], 0.1)
+        fd.predict(fd.Landscape(lambda theta, x: theta * x, np.ones(40)), 1.0, SPACETIMES["fixed"], 0.1)

@@ -1,0 +1,223 @@
+"""Runs plans at one point of a landscape: averages first, then rows."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..diagrams import Diagram
+from ..errors import LandscapeError
+from ..landscapes import Landscape
+from ._costs import CONVOLUTIONAL, DENSE, CostModel
+from ._expressions import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
+from ._program import Row
+from ._rows import Rows
+from ._sweep import Program, run_sweep
+
+_MEMORY = 2**28  # bytes for the per-example vectors of one chunk
+_LARGEST_CHUNK = 64
+_MANY_USES = 2  # of a weight by one example, from which arithmetic and not memory takes the time
+
+
+class Engine:
+    """Averages of vectors and numbers over rows of examples, at one point.
+
+    Args:
+        landscape: the loss and its data.
+        params: the point.
+        chunk_size: how many rows are differentiated together; chosen by the size of the parameters if `None`.
+        mesh: the devices to share the rows among.
+        sample: the examples to average over, at position 0 and at `TEST`; all of them if `None`.
+    """
+
+    def __init__(
+        self,
+        landscape: Landscape,
+        params: Any,
+        *,
+        chunk_size: int | None = None,
+        mesh: jax.sharding.Mesh | None = None,
+        sample: Rows | None = None,
+    ) -> None:
+        self._landscape, self._mesh, self._chunk_size = landscape, mesh, chunk_size
+        self.params = jax.tree.map(jnp.asarray, params)
+        self._constants: dict[Mean | Given, Any] = {}
+        everything = {0: np.arange(landscape.num_examples), TEST: np.arange(landscape.num_test_examples)}
+        self.sample = everything if sample is None else sample
+
+    def restricted(self, sample: Rows) -> "Engine":
+        """Return an engine at the same point that averages over a sample of the examples, with the same programs."""
+        return Engine(self._landscape, self.params, chunk_size=self._chunk_size, mesh=self._mesh, sample=sample)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The number of examples, and of test examples."""
+        return self._landscape.num_examples, self._landscape.num_test_examples
+
+    def fork(self) -> "Engine":
+        """Return an engine that knows the same vectors and may be given others."""
+        twin = Engine(self._landscape, self.params, chunk_size=self._chunk_size, mesh=self._mesh, sample=self.sample)
+        twin._constants = dict(self._constants)
+        return twin
+
+    def outer(self, u: Vector, v: Vector, basis: Any) -> Any:
+        """Return the averages of (Q_a·u) v over the examples for stacked vectors Q, stacked likewise."""
+        stacked = Given("Q")
+        fork = self.fork()
+        fork.give({stacked: basis})
+        _, _, (total,) = fork._sweep((), (), {0: self.sample[0]}, ((u, v),), stacked)
+        return _divided(total, len(self.sample[0]))
+
+    def give(self, vectors: dict[Given, Any]) -> None:
+        """Make vectors known that expressions name."""
+        for name, vector in vectors.items():
+            self._constants[name] = vector
+
+    def average(self, means: Iterable[Mean]) -> None:
+        """Compute averaged vectors, level by level."""
+        todo = [mean for mean in means if mean not in self._constants]
+        for level in sorted({mean.level for mean in todo}):
+            for position, examples in self.sample.items():
+                group = tuple(m for m in todo if m.level == level and m.of.positions == {position})
+                if group:
+                    sums, _, _ = self._sweep(group, (), {position: examples})
+                    self._constants |= {mean: _divided(total, len(examples)) for mean, total in sums.items()}
+
+    def exact(self, numbers: Sequence[Number]) -> dict[Number, float]:
+        """Return the averages of numbers that depend on one example at most."""
+        products = [number for number in numbers if isinstance(number, Dot) and not number.positions]
+        late = dict.fromkeys(mean for number in products for mean in number.inputs if mean not in self._constants)
+        found: dict[Number, float] = {}
+        for position, examples in self.sample.items():
+            group = tuple(number for number in numbers if number.positions == {position})
+            means = tuple(mean for mean in late if mean.of.positions == {position})  # type: ignore[union-attr]
+            if group or means:
+                sums, totals, _ = self._sweep(means, group, {position: examples})  # type: ignore[arg-type]
+                found |= zip(group, (totals / len(examples)).tolist(), strict=True)
+                self._constants |= {mean: _divided(total, len(examples)) for mean, total in sums.items()}
+        return found | {number: self._product(number) for number in products}
+
+    def rows(self, numbers: Sequence[Number], rows: Rows) -> dict[Number, float]:
+        """Return the averages of numbers over rows of examples."""
+        _, sums, _ = self._sweep((), tuple(numbers), rows)
+        count = len(next(iter(rows.values())))
+        return dict(zip(numbers, (sums / count).tolist(), strict=True))
+
+    def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
+        """Return the examples of the first row in which a vector or number is not finite."""
+        loss, params, constants = self._landscape.loss, self.params, self._constants
+
+        @jax.jit
+        def finite(index: dict[int, jax.Array], data: Any, test_data: Any) -> jax.Array:
+            examples = {
+                p: jax.tree.map(lambda leaf, i=i: leaf[i], test_data if p == TEST else data) for p, i in index.items()
+            }
+            row = Row(loss, params, constants, examples)
+            result = row.vector(item.of) if isinstance(item, Mean) else row.number(item)
+            return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(result)]))
+
+        for at in range(len(next(iter(rows.values())))):
+            index = {position: jnp.asarray(array[at]) for position, array in rows.items()}
+            if not bool(finite(index, self._landscape.data, self._landscape.test_data)):
+                return tuple(int(array[at]) for array in rows.values())
+        return None
+
+    def _sweep(
+        self,
+        means: tuple[Mean, ...],
+        numbers: tuple[Number, ...],
+        rows: Rows,
+        outers: tuple[tuple[Vector, Vector], ...] = (),
+        stacked: Given | None = None,
+    ) -> tuple:
+        items = (*(mean.of for mean in means), *numbers, *(vector for pair in outers for vector in pair))
+        constants = dict.fromkeys(constant for item in items for constant in constants_in(item))
+        # A shared vector that rows compute anyway is averaged over them.
+        of_rows = {vector for item in numbers for vector in vectors_in(item)}
+        shared = tuple(mean for mean in means if mean.is_shared and mean.of not in of_rows)
+        rest = tuple(mean for mean in means if mean not in shared)
+        program = Program(shared, rest, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows))
+        sums, totals, products = run_sweep(
+            self._landscape.loss,
+            program,
+            self.params,
+            [self._constants[constant] for constant in program.constants],
+            self._landscape.data,
+            self._landscape.test_data,
+            rows,
+            chunk_size=self._chunk(program),
+            room=self._room,
+            mesh=self._mesh,
+        )
+        for mean, total in sums.items():
+            if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(total)):
+                raise NotFiniteError(mean, self.locate(mean, rows))
+        for number, total in zip(numbers, totals, strict=True):
+            if not math.isfinite(total):
+                raise NotFiniteError(number, self.locate(number, rows))
+        return sums, totals, products
+
+    def _product(self, number: Dot) -> float:
+        left, right = (jax.tree.leaves(self._constants[item]) for item in number.inputs)  # type: ignore[index]
+        return float(
+            sum(np.vdot(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(left, right, strict=True))
+        )
+
+    def _chunk(self, program: Program) -> int:
+        largest = self._chunk_size
+        if largest is None:
+            items = (
+                *(mean.of for mean in program.means),
+                *program.numbers,
+                *(v for pair in program.outers for v in pair),
+            )
+            vectors = 2 + len({vector for item in items for vector in vectors_in(item)})
+            size = sum(leaf.nbytes for leaf in jax.tree.leaves(self.params))
+            largest = max(1, min(_LARGEST_CHUNK, _MEMORY // (size * vectors)))
+        return min(largest, self._room)
+
+    @property
+    def _room(self) -> int:
+        return max(self._landscape.num_examples, self._landscape.num_test_examples)
+
+
+def cost_model(landscape: Landscape, params: Any) -> CostModel:
+    """Tell by the arithmetic of one example whether its weights are used once or many times."""
+    lowered = jax.jit(landscape.loss).lower(params, landscape.example(0))
+    operations = (lowered.cost_analysis() or {}).get("flops", 0.0)
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    return CONVOLUTIONAL if operations > _MANY_USES * 2 * size else DENSE
+
+
+class NotFiniteError(Exception):
+    """A vector or number is not finite; holds which, and the examples of the first row where it is not."""
+
+    def __init__(self, item: Mean | Number, examples: tuple[int, ...] | None) -> None:
+        super().__init__(item.text)
+        self.item, self.examples = item, examples
+
+    def explain(self, diagram: Diagram) -> LandscapeError:
+        """Return the error to show, naming the diagram."""
+        where = f"The value of diagram {diagram} is not finite"
+        if self.examples is None:
+            return LandscapeError(
+                f"{where}: {self.item} is at every example, but the sum over examples is too large. Use 64-bit floats, "
+                "or scale the loss."
+            )
+        item = self.item.of if isinstance(self.item, Mean) else self.item
+        rank = max(
+            [len(v.inputs) + 1 for v in vectors_in(item)]
+            + ([0] if isinstance(item, (Vector, Dot)) else [len(item.inputs)])
+        )
+        return LandscapeError(
+            f"{where} at example {', '.join(map(str, self.examples))}: in {item}, a derivative of the loss, of order "
+            f"up to {rank}, is infinite, not a number or too large there. Check that the loss is smooth at these "
+            "parameters, or use 64-bit floats."
+        )
+
+
+def _divided(total: Any, count: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf / count, total)

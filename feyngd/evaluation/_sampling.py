@@ -1,0 +1,236 @@
+"""How many pairings, and which estimator: decided by a pilot's measured errors."""
+
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import jax
+import numpy as np
+
+from .._arguments import check_integer
+from ..errors import ArgumentError
+from ..progress import Progress
+from ._deflation import Deflation, can_deflate
+from ._engine import Engine
+from ._expressions import TEST, Number
+from ._plan import Plan
+from ._rows import all_rows, num_shifts, pairing
+
+ESTIMATORS = ("auto", "pairing", "deflation", "double-sum")
+_MOST_PAIRINGS = 256  # with rtol and without a budget
+_MOST_SHIFTS = 100_000
+_NOISY = 0.01  # relative standard error from which deflation is tried
+
+
+class PrecisionWarning(UserWarning):
+    """An estimate is less precise than asked for."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work to spend on sampled values; see `evaluate`."""
+
+    replicates: int
+    rtol: float | None
+    budget: float | timedelta | None
+
+    @classmethod
+    def checked(cls, replicates: int, rtol: float | None, budget: float | timedelta | None) -> "Effort":
+        """Make an effort, or raise `ArgumentError`."""
+        replicates = check_integer("replicates", replicates, least=2)
+        if rtol is not None and not (_is_number(rtol) and 0 < rtol < 1):
+            raise ArgumentError(f"rtol is a fraction of the value between 0 and 1, such as 0.01; got {rtol!r}.")
+        size = budget.total_seconds() if isinstance(budget, timedelta) else budget
+        if size is not None and not (_is_number(size) and size > 0):
+            raise ArgumentError(f"A budget is a positive number of gradients or a timedelta; got {budget!r}.")
+        return cls(replicates, None if rtol is None else float(rtol), budget)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the number of replicates is to be found out."""
+        return self.rtol is not None or self.budget is not None
+
+
+def is_summed(number: Number, engine_sizes: tuple[int, int], estimator: str, replicates: int) -> bool:
+    """Return whether a number is summed over all combinations of examples.
+
+    Raises:
+        ArgumentError: the double sum is asked for and would take too long.
+    """
+    if estimator not in ("auto", "double-sum"):
+        return False
+    shifts = num_shifts(tuple(number.positions), *engine_sizes)
+    if estimator == "auto":
+        return shifts <= replicates
+    if shifts > _MOST_SHIFTS:
+        raise ArgumentError(
+            f"The double sum of {number} goes {shifts:.1e} times over the data, the limit is {_MOST_SHIFTS:.0e}: use "
+            "estimator='auto', or fewer examples."
+        )
+    return True
+
+
+def sampled_number(plan: Plan, engine_sizes: tuple[int, int], estimator: str, replicates: int) -> Number | None:
+    """Return a number that is sampled, if any; raise what `is_summed` raises."""
+    rest = [number for number in plan.paired if not is_summed(number, engine_sizes, estimator, replicates)]
+    return rest[0] if rest else None
+
+
+def estimate_numbers(
+    engine: Engine, plan: Plan, estimator: str, effort: Effort, progress: Progress, key: jax.Array | None
+) -> tuple[dict[Number, np.ndarray], dict[Number, str]]:
+    """Return the averages of all numbers of a plan, arrays of replicates or of one number, and how they are found."""
+    summed = [n for n in plan.paired if is_summed(n, engine.sizes, estimator, effort.replicates)]
+    paired = [number for number in plan.paired if number not in summed]
+    steps = (1 if plan.exact else 0) + _num_shifts(engine, summed) + (effort.replicates if paired else 0)
+    start = time.perf_counter()
+    with progress.task(steps, "values of diagrams") as task:
+        engine.average(plan.means)
+        found = {number: np.array([value]) for number, value in engine.exact(plan.exact).items()}
+        kinds = dict.fromkeys(found, "exact")
+        if plan.exact:
+            task.advance()
+        for number in summed:
+            total, count = 0.0, 0
+            for rows in all_rows(_ordered(number.positions), *engine.sizes):
+                total, count = total + engine.rows((number,), rows)[number], count + 1
+                task.advance()
+            found[number], kinds[number] = np.array([total / count]), "double sum"
+        if not paired:
+            return found, kinds
+        assert key is not None
+        sampler = _Sampler(engine, paired, key, estimator)
+        pilot = max(2, effort.replicates // 2)
+        sampler.draw(pilot, task.advance)
+        sampler.choose()
+        sampler.draw(effort.replicates - pilot, task.advance)
+    if effort.is_open:
+        more = _more(plan, found, sampler, effort, start)
+        with progress.task(more, "more pairings") as task:
+            sampler.draw(more, task.advance)
+        _warn_if_imprecise(plan, found | sampler.replicates, effort)
+    return found | sampler.replicates, kinds | sampler.kinds
+
+
+class _Sampler:
+    """Draws replicates of all interleaved numbers together, each by the better of its estimators."""
+
+    def __init__(self, engine: Engine, numbers: Sequence[Number], key: jax.Array, estimator: str) -> None:
+        self._engine, self._numbers, self._key, self._estimator = engine, tuple(numbers), key, estimator
+        self._deflation: Deflation | None = None
+        self._exact: dict[Number, float] = {}
+        self._rows: dict[Number, list[float]] = {number: [] for number in numbers}
+        self.seconds_per_draw = math.inf
+
+    @property
+    def replicates(self) -> dict[Number, np.ndarray]:
+        """The replicates so far."""
+        sampled = {number: np.array(self._rows[number]) for number in self._numbers}
+        return sampled | {number: np.array([value]) for number, value in self._exact.items()}
+
+    @property
+    def kinds(self) -> dict[Number, str]:
+        """How every number is estimated."""
+        deflated = self._deflation.numbers if self._deflation else ()
+        kinds = {number: "deflation" if number in deflated else "pairing" for number in self._numbers}
+        return kinds | dict.fromkeys(self._exact, "deflation")
+
+    @property
+    def count(self) -> int:
+        """The number of replicates so far."""
+        return max(map(len, self._rows.values()))
+
+    def draw(self, count: int, advance: object) -> None:
+        """Draw more replicates."""
+        if not self._numbers:
+            return
+        for replicate in range(self.count, self.count + count):
+            start = time.perf_counter()
+            for number, value in self._one(replicate, self._numbers, self._deflation).items():
+                self._rows[number].append(value)
+            # The first draw compiles; the fastest one tells what a draw takes.
+            self.seconds_per_draw = min(self.seconds_per_draw, time.perf_counter() - start)
+            advance()  # type: ignore[operator]
+
+    def choose(self) -> None:
+        """Deflate the numbers for which it was asked, or measured to be better; draw their replicates again."""
+        candidates = [number for number in self._numbers if can_deflate(number)]
+        if self._estimator == "auto":
+            candidates = [number for number in candidates if _relative_error(self._rows[number]) > _NOISY]
+        if self._estimator == "pairing" or not candidates:
+            return
+        deflation = Deflation(self._engine, candidates, self._key)
+        if deflation.is_complete:
+            self._exact = dict(deflation.exact)
+            self._numbers = tuple(number for number in self._numbers if number not in self._exact)
+            return
+        again: dict[Number, list[float]] = {number: [] for number in candidates}
+        for replicate in range(self.count):
+            for number, value in self._one(replicate, candidates, deflation).items():
+                again[number].append(value)
+        better = [n for n in candidates if self._estimator != "auto" or np.std(again[n]) < np.std(self._rows[n])]
+        if better:
+            self._deflation = deflation.only(better)
+            self._rows |= {number: again[number] for number in better}
+
+    def _one(self, replicate: int, numbers: Sequence[Number], deflation: Deflation | None) -> dict[Number, float]:
+        rest = [number if deflation is None else deflation.residual(number) for number in numbers]
+        positions = _ordered(frozenset().union(*(number.positions for number in rest)))
+        rows = pairing(self._key, replicate, positions, *self._engine.sizes)
+        values = self._engine.rows(tuple(rest), rows)
+        shift = {} if deflation is None else deflation.exact
+        return {number: values[r] + shift.get(number, 0.0) for number, r in zip(numbers, rest, strict=True)}
+
+
+def _ordered(positions: frozenset[int]) -> tuple[int, ...]:
+    return tuple(sorted(positions, key=lambda position: (position == TEST, position)))
+
+
+def _num_shifts(engine: Engine, summed: Sequence[Number]) -> int:
+    return sum(num_shifts(_ordered(number.positions), *engine.sizes) for number in summed)
+
+
+def _relative_error(rows: Sequence[float]) -> float:
+    error = float(np.std(rows, ddof=1)) / len(rows) ** 0.5
+    return error / abs(float(np.mean(rows))) if error else 0.0
+
+
+def _worst(plan: Plan, numbers: Mapping[Number, np.ndarray]) -> float:
+    """Return the largest relative standard error among the values."""
+    rows = [rows for rows in plan.combine(dict(numbers)).values() if len(rows) > 1]
+    with np.errstate(divide="ignore"):
+        return max((_relative_error(row.tolist()) for row in rows), default=0.0)
+
+
+def _more(plan: Plan, found: dict[Number, np.ndarray], sampler: _Sampler, effort: Effort, start: float) -> int:
+    """Return how many replicates more the precision needs and the budget allows."""
+    done = sampler.count
+    allowed = float(_MOST_PAIRINGS - done)
+    if isinstance(effort.budget, timedelta):
+        left = effort.budget.total_seconds() - (time.perf_counter() - start)
+        allowed = left / sampler.seconds_per_draw
+    elif effort.budget is not None:
+        allowed = (effort.budget - plan.exact_cost) / plan.pass_cost - done
+    if effort.rtol is not None:
+        # A tenth more than the measured errors ask for, as they are uncertain themselves.
+        wanted = 1.1 * done * (_worst(plan, found | sampler.replicates) / effort.rtol) ** 2
+        allowed = min(allowed, wanted - done)
+    return max(0, int(allowed))
+
+
+def _warn_if_imprecise(plan: Plan, numbers: dict[Number, np.ndarray], effort: Effort) -> None:
+    worst = _worst(plan, numbers)
+    if effort.rtol is not None and worst > effort.rtol:
+        warnings.warn(
+            f"A value has the relative standard error {worst:.2g}, more than rtol={effort.rtol:g}: raise the budget "
+            "or ask for less. Values that are zero by symmetry never reach a relative error.",
+            PrecisionWarning,
+            stacklevel=4,
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
