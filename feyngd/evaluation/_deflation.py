@@ -10,7 +10,7 @@ Only the last is paired. Q comes from a few subspace iterations of E[u ⊗ u].
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,9 +24,12 @@ _RANK, _ITERATIONS = 16, 3
 BASIS, LEFT, RIGHT = Given("Q"), Given("q"), Given("s")
 
 
-def can_deflate(number: Number) -> bool:
-    """Whether some example meets the others in exactly two vectors, and without them the number is exact."""
-    return _pair(number) is not None
+def deflatable(ways: Sequence[Number]) -> Number | None:
+    """Return the first of several ways to compute a number that can be deflated.
+
+    Some example has to meet the others in exactly two vectors, and without them the number has to be exact.
+    """
+    return next((number for number in ways if _pair(number) is not None), None)
 
 
 class Deflation:
@@ -34,24 +37,24 @@ class Deflation:
 
     Args:
         engine: the engine, with all averaged vectors of the numbers known.
-        numbers: numbers that can be deflated.
+        ways: numbers, each with the way to compute it that can be deflated.
         key: a random key for the start of the subspace iteration.
     """
 
-    def __init__(self, engine: Engine, numbers: Sequence[Number], key: jax.Array) -> None:
-        self.numbers = tuple(numbers)
-        pairs = {number: _pair(number) for number in numbers}
-        left = pairs[self.numbers[0]][0]  # type: ignore[index]
+    def __init__(self, engine: Engine, ways: Mapping[Number, Number], key: jax.Array) -> None:
+        self.ways = dict(ways)
+        pairs = {number: _pair(way) for number, way in ways.items()}
+        left = next(iter(pairs.values()))[0]  # type: ignore[index]
         basis = _leading_directions(engine, left, key)
         engine.give({BASIS: basis})
         self._is_complete = sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _RANK
         moments: dict[tuple[Vector, Vector], tuple[Any, Any]] = {}
         self.exact: dict[Number, float] = {}
-        for number in numbers:
+        for number, way in ways.items():
             u, v, position = pairs[number]  # type: ignore[misc]
             if (u, v) not in moments:
                 moments[u, v] = _second_moments(engine, basis, u, v)
-            self.exact[number] = _exact_part(engine, basis, number, position, *moments[u, v])
+            self.exact[number] = _exact_part(engine, basis, way, position, *moments[u, v])
 
     @property
     def is_complete(self) -> bool:
@@ -62,32 +65,33 @@ class Deflation:
         """Return the deflation of some of the numbers."""
         chosen = object.__new__(Deflation)
         chosen._is_complete = self._is_complete
-        chosen.numbers, chosen.exact = tuple(numbers), {number: self.exact[number] for number in numbers}
+        chosen.ways = {number: self.ways[number] for number in numbers}
+        chosen.exact = {number: self.exact[number] for number in numbers}
         return chosen
 
     def residual(self, number: Number) -> Number:
         """Return the number with the leading directions taken out of its pair of vectors."""
-        if number not in self.numbers:
+        if number not in self.ways:
             return number
-        u, v, position = _pair(number)  # type: ignore[misc]
-        return _substituted(number, position, iter((u.outside(BASIS), v.outside(BASIS))))
+        u, v, position = _pair(self.ways[number])  # type: ignore[misc]
+        return _substituted(self.ways[number], position, iter((u.outside(BASIS), v.outside(BASIS))))
 
 
 def _pair(number: Number) -> tuple[Vector, Vector, int] | None:
     for position in sorted(number.positions - {TEST, getattr(number, "position", TEST)}):
         found = list(_vectors_at(number, position))
         if len(found) != 2 or any(vector.positions != {position} for vector in found):
-            continue
+            continue  # fewer or more, or other examples behind one of them
         if len(_closed(_substituted(number, position, iter((LEFT, RIGHT)))).positions) < 2:
             return found[0], found[1], position
     return None
 
 
 def _vectors_at(item: Input | Number, position: int) -> Iterator[Vector]:
-    """Iterate over the vectors at one position, as often as they occur, in the order of `_substituted`."""
+    """Iterate over the outermost vectors at one position, as often as they occur, in the order of `_substituted`."""
     if isinstance(item, Vector) and item.position == position:
         yield item
-    if not isinstance(item, (Mean, Given)):
+    elif not isinstance(item, (Mean, Given)):
         for inner in item.inputs:
             yield from _vectors_at(inner, position)
 

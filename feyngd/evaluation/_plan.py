@@ -32,6 +32,7 @@ class Plan:
     Attributes:
         values: for every diagram its terms with their weights.
         numbers: for every term the numbers whose averages over rows make it, with weights.
+        ways: for every number the other ways to compute it, itself among them.
         basis: "moment" or "cumulant".
         reading: "population", "unbiased" or "conditional".
         model: what the costs are reckoned by.
@@ -39,6 +40,7 @@ class Plan:
 
     values: Mapping[Diagram, Weights]
     numbers: Mapping[Term, Combination]
+    ways: Mapping[Number, Sequence[Number]]
     basis: str
     reading: str
     model: CostModel
@@ -147,9 +149,9 @@ def make_plan(values: Mapping[Diagram, Weights], basis: str, reading: str, model
     """Choose how to compute every term of the values."""
     terms = sorted({term for weights in values.values() for term in weights})
     trees = {term: _parts(Tree.of_term(term)) for term in terms}
-    chosen = _choose(list(dict.fromkeys(tree for parts in trees.values() for tree, _ in parts)), model)
+    chosen, ways = _choose(list(dict.fromkeys(tree for parts in trees.values() for tree, _ in parts)), model)
     numbers = {term: tuple((chosen[tree], weight) for tree, weight in parts) for term, parts in trees.items()}
-    return Plan(values, {term: _collected(parts) for term, parts in numbers.items()}, basis, reading, model)
+    return Plan(values, {term: _collected(parts) for term, parts in numbers.items()}, ways, basis, reading, model)
 
 
 def _parts(tree: Tree) -> list[tuple[Tree, Fraction]]:
@@ -163,7 +165,7 @@ def _parts(tree: Tree) -> list[tuple[Tree, Fraction]]:
     return _parts(plain) + [(other, -weight) for other, weight in (_parts(alone) if alone else [])]
 
 
-def _choose(trees: Sequence[Tree], model: CostModel) -> dict[Tree, Number]:
+def _choose(trees: Sequence[Tree], model: CostModel) -> tuple[dict[Tree, Number], dict[Number, Sequence[Number]]]:
     """Choose a way for every tree, so that together they need little: a local search with kicks.
 
     Every tree takes the way that adds least to what the others need, until nothing changes. Then one vector after the
@@ -177,7 +179,8 @@ def _choose(trees: Sequence[Tree], model: CostModel) -> dict[Tree, Number]:
     for vector in kicks[: max(4, _WORK // max(1, search.size))]:
         kicked = search.settle(best, row_pieces("pass", vector, model))
         best = min(best, search.settle(kicked, ()), key=search.cost)
-    return {tree: options[choice] for (tree, options), choice in zip(choices.items(), best, strict=True)}
+    chosen = {tree: options[choice] for (tree, options), choice in zip(choices.items(), best, strict=True)}
+    return chosen, {chosen[tree]: options for tree, options in choices.items()}
 
 
 def _fewest_positions(tree: Tree, model: CostModel) -> list[Number]:

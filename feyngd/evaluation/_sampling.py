@@ -13,9 +13,9 @@ import numpy as np
 from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..progress import Progress
-from ._deflation import Deflation, can_deflate
+from ._deflation import Deflation, deflatable
 from ._engine import Engine
-from ._expressions import TEST, Number
+from ._expressions import TEST, Number, means_below
 from ._plan import Plan
 from ._rows import all_rows, num_shifts, pairing
 
@@ -102,7 +102,7 @@ def estimate_numbers(
         if not paired:
             return found, kinds
         assert key is not None
-        sampler = _Sampler(engine, paired, key, estimator)
+        sampler = _Sampler(engine, plan, paired, key, estimator)
         pilot = max(2, effort.replicates // 2)
         sampler.draw(pilot, task.advance)
         sampler.choose()
@@ -118,8 +118,9 @@ def estimate_numbers(
 class _Sampler:
     """Draws replicates of all interleaved numbers together, each by the better of its estimators."""
 
-    def __init__(self, engine: Engine, numbers: Sequence[Number], key: jax.Array, estimator: str) -> None:
+    def __init__(self, engine: Engine, plan: Plan, numbers: Sequence[Number], key: jax.Array, estimator: str) -> None:
         self._engine, self._numbers, self._key, self._estimator = engine, tuple(numbers), key, estimator
+        self._ways = {number: plan.ways[number] for number in numbers}
         self._deflation: Deflation | None = None
         self._exact: dict[Number, float] = {}
         self._rows: dict[Number, list[float]] = {number: [] for number in numbers}
@@ -134,7 +135,7 @@ class _Sampler:
     @property
     def kinds(self) -> dict[Number, str]:
         """How every number is estimated."""
-        deflated = self._deflation.numbers if self._deflation else ()
+        deflated = self._deflation.ways if self._deflation else ()
         kinds = {number: "deflation" if number in deflated else "pairing" for number in self._numbers}
         return kinds | dict.fromkeys(self._exact, "deflation")
 
@@ -157,11 +158,16 @@ class _Sampler:
 
     def choose(self) -> None:
         """Deflate the numbers for which it was asked, or measured to be better; draw their replicates again."""
-        candidates = [number for number in self._numbers if can_deflate(number)]
-        if self._estimator == "auto":
-            candidates = [number for number in candidates if _relative_error(self._rows[number]) > _NOISY]
+        candidates = {
+            number: way
+            for number in self._numbers
+            if (way := deflatable(self._ways[number])) is not None
+            and (self._estimator == "deflation" or _relative_error(self._rows[number]) > _NOISY)
+        }
         if self._estimator == "pairing" or not candidates:
             return
+        for way in candidates.values():
+            self._engine.average(means_below(way))
         deflation = Deflation(self._engine, candidates, self._key)
         if deflation.is_complete:
             self._exact = dict(deflation.exact)
@@ -169,7 +175,7 @@ class _Sampler:
             return
         again: dict[Number, list[float]] = {number: [] for number in candidates}
         for replicate in range(self.count):
-            for number, value in self._one(replicate, candidates, deflation).items():
+            for number, value in self._one(replicate, tuple(candidates), deflation).items():
                 again[number].append(value)
         better = [n for n in candidates if self._estimator != "auto" or np.std(again[n]) < np.std(self._rows[n])]
         if better:
