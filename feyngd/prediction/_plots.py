@@ -38,7 +38,7 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
     for order in range(1, prediction.order + 1):
         cut = prediction.truncate(order)
         mean, stderr = cut.at(rates)
-        edge = cut.convergence_edge
+        edge = cut.valid_up_to
         inside = rates <= edge
         colour, last = _COLOURS[order % len(_COLOURS)], order == prediction.order
         width = 2.0 if last else 1.3

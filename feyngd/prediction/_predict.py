@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import jax
@@ -11,11 +12,12 @@ from numpy.typing import ArrayLike
 
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..evaluation import Values, evaluate
+from ..evaluation import Values, check_landscape, evaluate
 from ..landscapes import Landscape
 from ..progress import Progress
 from ..series import Series, expand
 from ..spacetimes import Spacetime
+from ._readings import check_reading
 
 CONVERGED = 0.2  # the last order counts as small below this fraction of the one before it
 
@@ -28,7 +30,8 @@ class TruncationWarning(UserWarning):
 class Prediction:
     """The expected loss after SGD at several learning rates, from a series cut after some order.
 
-    The sampling error of the values (`stderr`) and the error of cutting the series (`truncation`) are kept apart.
+    The sampling error of the values (`stderr`), the error of cutting the series (`truncation`) and that of
+    floating-point arithmetic (`dtype_error`) are kept apart.
 
     Attributes:
         quantity: "test_loss", "train_loss" or "gap".
@@ -36,12 +39,15 @@ class Prediction:
         learning_rates: the learning rates, shape (R,).
         coefficients: the coefficient of every power of η, one replicate in each row, shape (replicates, order + 1); one
             row if all values are exact.
+        rounding: what floating-point arithmetic does to the coefficients on a few samples of the data, one in each row,
+            shape (samples, order + 1); no rows if it was not measured.
     """
 
     quantity: str
     spacetime: Spacetime
     learning_rates: np.ndarray
     coefficients: np.ndarray
+    rounding: np.ndarray | None = None
 
     @property
     def order(self) -> int:
@@ -70,7 +76,18 @@ class Prediction:
         return np.abs(self.terms[(self._nonzero_orders() or [0])[-1]])
 
     @property
-    def convergence_edge(self) -> float:
+    def dtype_error(self) -> np.ndarray:
+        """What floating-point arithmetic adds at every learning rate; not a number if it was not measured.
+
+        It is the root mean square, over a few samples of the data, of the difference that double precision makes.
+        """
+        if self.rounding is None or not len(self.rounding):
+            return np.full(self.learning_rates.shape, np.nan)
+        powers = self.learning_rates[:, None] ** np.arange(self.order + 1)
+        return np.sqrt(np.mean((powers @ self.rounding.T) ** 2, axis=1))
+
+    @property
+    def valid_up_to(self) -> float:
         """The learning rate up to which the last order is below a fifth of the one before it.
 
         A coefficient of zero says nothing about the next ones. Then the last two that are not zero, k orders apart,
@@ -85,8 +102,8 @@ class Prediction:
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether each learning rate is below `convergence_edge`."""
-        return self.learning_rates < self.convergence_edge
+        """Whether each learning rate is below `valid_up_to`."""
+        return self.learning_rates < self.valid_up_to
 
     def _nonzero_orders(self) -> list[int]:
         """Return the orders from 1 on whose coefficients are not zero up to rounding."""
@@ -113,7 +130,9 @@ class Prediction:
     def truncate(self, order: int) -> "Prediction":
         """Return the prediction of the series cut after a lower order."""
         self.at(self.learning_rates, order=order)
-        return Prediction(self.quantity, self.spacetime, self.learning_rates, self.coefficients[:, : order + 1])
+        rounding = None if self.rounding is None else self.rounding[:, : order + 1]
+        coefficients = self.coefficients[:, : order + 1]
+        return Prediction(self.quantity, self.spacetime, self.learning_rates, coefficients, rounding)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain lists and numbers, for JSON."""
@@ -125,6 +144,8 @@ class Prediction:
             "mean": self.mean.tolist(),
             "stderr": self.stderr.tolist(),
             "truncation": self.truncation.tolist(),
+            "dtype_error": [float(x) if np.isfinite(x) else None for x in self.dtype_error],
+            "valid_up_to": self.valid_up_to,
             "converged": self.converged.tolist(),
             "mean_by_order": [self.at(self.learning_rates, order=k)[0].tolist() for k in range(self.order + 1)],
             "coefficients": self.coefficients.mean(axis=0).tolist(),
@@ -146,11 +167,14 @@ class Prediction:
         )
 
     def __str__(self) -> str:
-        lines = [f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}"]
-        for rate, mean, stderr, cut, good in zip(
-            self.learning_rates, self.mean, self.stderr, self.truncation, self.converged, strict=True
-        ):
-            note = "" if good else "   not converged"
+        lines = [
+            f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}; "
+            f"valid up to η = {self.valid_up_to:.3g}"
+        ]
+        columns = (self.learning_rates, self.mean, self.stderr, self.truncation, self.dtype_error, self.converged)
+        for rate, mean, stderr, cut, rounding, good in zip(*columns, strict=True):
+            note = f" ± {rounding:.1g} (dtype)" if np.isfinite(rounding) else ""
+            note += "" if good else "   not converged"
             lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g} (sampling) ± {cut:.2g} (truncation){note}")
         return "\n".join(lines)
 
@@ -163,12 +187,17 @@ def predict(
     *,
     order: int = 3,
     quantity: str = "test_loss",
-    values: Values | None = None,
+    values: Values | Mapping[str, Values] | None = None,
     replicates: int = 16,
+    rtol: float | None = None,
+    budget: float | timedelta | None = None,
+    mesh: jax.sharding.Mesh | None = None,
     progress: Progress | None = None,
     key: jax.Array | None = None,
 ) -> Prediction:
     """Predict an expected loss after SGD without running it.
+
+    The landscape's reading is honoured: see `Landscape`. In the conditional reading N is the number of examples.
 
     Args:
         landscape: the loss and its population.
@@ -177,8 +206,12 @@ def predict(
         learning_rates: one or more learning rates, positive and finite.
         order: the highest power of η.
         quantity: "test_loss", "train_loss" or "gap".
-        values: moment values from `evaluate` at the same point, to be used again; computed without it.
+        values: moment values from `evaluate` at the same point, to be used again; computed without it. For the gap in
+            the conditional reading a mapping with those of both roots, under "test" and "train".
         replicates: the number of random pairings behind every sampled value.
+        rtol: the relative standard error that every value should reach; see `evaluate`.
+        budget: how much to spend on values at most, in gradients or as a `timedelta`; see `evaluate`.
+        mesh: devices to share the examples among.
         progress: shows progress; silent by default.
         key: a JAX random key; needed when values are computed and some are sampled.
 
@@ -197,28 +230,82 @@ def predict(
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is predicted")
-    series = expand(quantity, order=order, spacetime=spacetime)
-    if values is not None and (missing := [diagram for diagram in series if diagram not in values]):
-        raise ArgumentError(
-            f"The value of {missing[0]} is needed and was not evaluated: evaluate the series {series!r}."
-        )
-    if values is None:
-        values = evaluate(series, landscape, params, replicates=replicates, progress=progress, key=key)
-    elif values.basis != "moment":
-        raise ArgumentError(f"predict takes values in the moment basis; these are in the {values.basis} basis.")
-    prediction = Prediction(quantity, spacetime, rates, _coefficients(series, values))
+    check_landscape(landscape)
+    check_reading(landscape, spacetime)
+    parts = series_by_root(quantity, landscape, spacetime, order)
+    given = dict.fromkeys(parts, values) if isinstance(values, Values) or values is None else dict(values)
+    coefficients, rounding = np.zeros((1, order + 1)), np.zeros((1, order + 1))
+    for root, (sign, series) in parts.items():
+        ready = given.get(root)
+        if ready is None:
+            # The same key for both roots: their replicates share the pairings, and the difference its noise.
+            ready = evaluate(
+                series,
+                landscape,
+                params,
+                root=root,
+                replicates=replicates,
+                rtol=rtol,
+                budget=budget,
+                mesh=mesh,
+                progress=progress,
+                key=key,
+            )
+        _check_values(ready, series, landscape, root)
+        coefficients = coefficients + sign * _coefficients(series, ready)
+        rounding = rounding + sign * _rounding(series, ready)
+    measured = rounding if np.isfinite(rounding).all() else None
+    prediction = Prediction(quantity, spacetime, rates, coefficients, measured)
     if not prediction.converged.all():
         far = rates[~prediction.converged]
         where = f"{far.min():.3g}" if len(far) == 1 else f"{far.min():.3g} to {far.max():.3g}"
         why = (
             f"The term of order {order} is not well below the one before it ({CONVERGED:.0%})"
-            if prediction.convergence_edge
+            if prediction.valid_up_to
             else f"A prediction to order {order} with fewer than two terms from order 1 on does not show convergence"
         )
         warnings.warn(
             f"{why} at learning rate(s) {where}: there the prediction may be far off.", TruncationWarning, stacklevel=2
         )
     return prediction
+
+
+def series_by_root(
+    quantity: str, landscape: Landscape, spacetime: Spacetime, order: int
+) -> dict[str, tuple[int, Series]]:
+    """Return the series whose sum is the quantity, by where its untied roots are measured, with their signs."""
+    if landscape.reading != "conditional" or quantity != "gap":
+        root = "train" if quantity == "train_loss" else "test"
+        return {root: (1, expand(quantity, order=order, spacetime=spacetime))}
+    test, train = (expand(name, order=order, spacetime=spacetime) for name in ("test_loss", "train_loss"))
+    return {"test": (1, test), "train": (-1, train)}
+
+
+def _check_values(values: Values, series: Series, landscape: Landscape, root: str) -> None:
+    if missing := [diagram for diagram in series if diagram not in values]:
+        raise ArgumentError(
+            f"The value of {missing[0]} is needed and was not evaluated: evaluate the series {series!r}."
+        )
+    if values.basis != "moment":
+        raise ArgumentError(f"predict takes values in the moment basis; these are in the {values.basis} basis.")
+    if landscape.reading == "conditional" and values.root != root:
+        raise ArgumentError(
+            f"The untied roots of these values are measured on {values.root} data, and {series.quantity} needs them on "
+            f"{root} data: evaluate with root={root!r}."
+        )
+
+
+def _rounding(series: Series, values: Values) -> np.ndarray:
+    """Return what rounding does to every coefficient, one sample in each row; not a number if it was not measured."""
+    columns = []
+    for k in range(series.order + 1):
+        total = np.zeros(1)
+        for diagram, weight in series.of_order(k).items():
+            measured = values.rounding(diagram)
+            total = total + float(weight) * (np.array([np.nan]) if measured is None else measured)
+        columns.append(total)
+    rows = max(len(column) for column in columns)
+    return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
 
 
 def _coefficients(series: Series, values: Values) -> np.ndarray:

@@ -18,6 +18,7 @@ from ..progress import Progress
 from ..series import QUANTITIES
 from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
+from ._readings import check_reading
 
 _BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
 
@@ -33,7 +34,7 @@ class Simulation:
         samples: the result of every run, shape (R, runs). The runs at different learning rates share their training
             sets and batches, so that differences between learning rates are less noisy. From the train loss, and so
             in the gap, the luck of the training set at the start is taken off: its loss there less the population's,
-            which is zero on average.
+            which is zero on average. So is that of held-out examples in the unbiased reading.
     """
 
     quantity: str
@@ -98,7 +99,12 @@ def simulate(
     progress: Progress | None = None,
     key: jax.Array,
 ) -> Simulation:
-    """Run SGD many times, every run on a fresh i.i.d. training set and with fresh batches, and average.
+    """Run SGD many times, every run with a fresh training set and fresh batches, and average.
+
+    What a training set is depends on the landscape's reading. In the population reading it is N independent draws from
+    the data, and the test loss is the mean over all data. In the unbiased reading it is N distinct examples, and the
+    test loss is the mean over the others. In the conditional reading it is the data itself, and the test loss is the
+    mean over the test data.
 
     Args:
         landscape: the loss and the population from which training sets are drawn.
@@ -116,7 +122,7 @@ def simulate(
 
     Raises:
         ArgumentError: a learning rate is not positive and finite, or runs, chunk size or quantity are unfit.
-        SpacetimeError: the spacetime has symbols.
+        SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are unfit.
     """
     rates = check_learning_rates(learning_rates)
@@ -129,11 +135,12 @@ def simulate(
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is simulated")
+    check_reading(landscape, spacetime)
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     shares = _shares(spacetime)
     theta, loss = landscape.flatten(params)
-    measure = _make_measure(loss, quantity, min(chunk_size, runs))
+    measure = _make_measure(loss, quantity, landscape.reading, min(chunk_size, runs))
     luck = _luck(landscape, params)
     samples = np.empty((len(rates), runs))
     size = min(runs, _BLOCK)
@@ -141,7 +148,8 @@ def simulate(
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
-                done = measure(theta, rate, landscape.data, training_sets[block], batches[block], shares, luck)
+                data = landscape.data, landscape.test_data
+                done = measure(theta, rate, data, training_sets[block], batches[block], shares, luck)
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
@@ -151,8 +159,14 @@ def simulate(
 def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return training sets, examples of shape (runs, N), and batches, examples of shape (runs, T, B)."""
     for_sets, for_batches = jax.random.split(key)
-    shape = (runs, int(spacetime.N))
-    training_sets = np.asarray(jax.random.randint(for_sets, shape, 0, landscape.num_examples))
+    N, M = int(spacetime.N), landscape.num_examples
+    if landscape.reading == "population":
+        training_sets = np.asarray(jax.random.randint(for_sets, (runs, N), 0, M))
+    elif landscape.reading == "unbiased":
+        keys = jax.random.split(for_sets, runs)
+        training_sets = np.stack([np.asarray(jax.random.permutation(one, M)[:N]) for one in keys])
+    else:
+        training_sets = np.broadcast_to(np.arange(M), (runs, M))
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
     slots = _padded(spacetime, runs) if spacetime.explicit is not None else spacetime.sample(rng, runs)
     batches = training_sets[np.arange(runs)[:, None, None], slots]
@@ -179,7 +193,9 @@ def _shares(spacetime: Spacetime) -> np.ndarray:
     return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
 
 
-def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int) -> Callable[..., jax.Array]:
+def _make_measure(
+    loss: Callable[..., jax.Array], quantity: str, reading: str, chunk_size: int
+) -> Callable[..., jax.Array]:
     def losses(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
         examples = jax.tree.map(lambda leaf: leaf[indices], data)
         return jax.vmap(partial(loss, theta))(examples)
@@ -187,15 +203,25 @@ def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int
     def mean_loss(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
         return jnp.mean(losses(theta, data, indices))
 
+    def test_loss(theta: jax.Array, data: Any, test_data: Any, training_set: jax.Array, luck: jax.Array) -> jax.Array:
+        if reading == "conditional":
+            return mean_loss(theta, test_data, jnp.arange(jax.tree.leaves(test_data)[0].shape[0]))
+        population = jnp.arange(len(luck))
+        if reading == "population":
+            return mean_loss(theta, data, population)
+        everything = losses(theta, data, population) - luck
+        return (jnp.sum(everything) - jnp.sum(everything[training_set])) / (len(luck) - len(training_set))
+
     def run(
         theta: jax.Array,
         rate: jax.Array,
-        data: Any,
+        both_data: tuple[Any, Any],
         shares: jax.Array,
         luck: jax.Array,
         drawn: tuple[jax.Array, jax.Array],
     ) -> jax.Array:
         training_set, batches = drawn
+        data, test_data = both_data
 
         def step(theta: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             batch, share = slot
@@ -203,10 +229,9 @@ def _make_measure(loss: Callable[..., jax.Array], quantity: str, chunk_size: int
             return theta - rate * gradient, None
 
         end, _ = jax.lax.scan(step, theta, (batches, shares))
-        population = jnp.arange(jax.tree.leaves(data)[0].shape[0])
         result = jnp.zeros(())
         if quantity != "train_loss":
-            result += mean_loss(end, data, population)
+            result += test_loss(end, data, test_data, training_set, luck)
         if quantity != "test_loss":
             train_loss = mean_loss(end, data, training_set) - jnp.mean(luck[training_set])
             result += train_loss if quantity == "train_loss" else -train_loss

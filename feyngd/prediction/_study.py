@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..evaluation import Values, check_key, evaluate
+from ..evaluation import Values, check_key, check_landscape, evaluate
 from ..landscapes import Landscape
 from ..progress import Progress
-from ..series import expand
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
 from ._plots import require_matplotlib
-from ._predict import Prediction, TruncationWarning, check_learning_rates, predict
+from ._predict import Prediction, TruncationWarning, check_learning_rates, predict, series_by_root
+from ._readings import check_reading
 from ._simulate import simulate
 
 
@@ -75,13 +75,20 @@ def study(
     spacetimes = [spacetimes] if isinstance(spacetimes, Spacetime) else list(spacetimes)
     for spacetime in spacetimes:
         spacetime.require_concrete("SGD is predicted and simulated")
-    series = [expand(quantity, order=order, spacetime=spacetime) for spacetime in spacetimes]
+    check_landscape(landscape)
+    for spacetime in spacetimes:
+        check_reading(landscape, spacetime)
+    series = [series_by_root(quantity, landscape, spacetime, order) for spacetime in spacetimes]
     for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
     panels: list[dict[str, Any]] = []
     record = {"about": about or {}, "quantity": quantity, "order": order, "complete": False, "panels": panels}
-    wanted = sorted({diagram for one in series for diagram in one})
-    values = evaluate(wanted, landscape, params, replicates=replicates, progress=progress, key=for_values)
-    record["values"] = _values_record(values)
+    values = {}
+    for root in series[0]:
+        wanted = sorted({diagram for one in series for diagram in one[root][1]})
+        values[root] = evaluate(
+            wanted, landscape, params, root=root, replicates=replicates, progress=progress, key=for_values
+        )
+    record["values"] = {root: _values_record(found) for root, found in values.items()}
     predictions = _predictions(landscape, params, spacetimes, rates, order, quantity, values)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
     write_json(folder / "prediction.json", record)
@@ -113,7 +120,7 @@ def _predictions(
     rates: ArrayLike,
     order: int,
     quantity: str,
-    values: Values,
+    values: Mapping[str, Values],
 ) -> list[Prediction]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so

@@ -22,11 +22,22 @@ _MAX_WORK = 5_000_000
 
 
 def exact_series(
-    quantity: str, landscape: PolynomialLandscape, theta: Sequence[Any], spacetime: Spacetime, order: int
+    quantity: str,
+    landscape: PolynomialLandscape,
+    theta: Sequence[Any],
+    spacetime: Spacetime,
+    order: int,
+    *,
+    reading: str = "population",
+    test: PolynomialLandscape | None = None,
 ) -> tuple[Fraction, ...]:
     """Return the exact Taylor coefficients in η of an expected loss after SGD, by enumeration.
 
     The work grows like (kinds of datapoints)^N times the number of distinct runs: keep N and T small.
+
+    In the population reading training sets are independent draws. In the unbiased reading they are N distinct losses
+    of the landscape, tested on the others. In the conditional reading the training set is all losses of the landscape,
+    each once, tested on another landscape.
 
     Args:
         quantity: "test_loss", "train_loss" or "gap".
@@ -34,12 +45,15 @@ def exact_series(
         theta: the starting point, rational coordinates.
         spacetime: a concrete spacetime.
         order: the highest power of η.
+        reading: "population", "unbiased" or "conditional".
+        test: the test losses of the conditional reading.
 
     Returns:
         The coefficients of η⁰ … η^order.
 
     Raises:
-        ArgumentError: the quantity is unknown, the order is not an integer ≥ 0, or there is too much to enumerate.
+        ArgumentError: the quantity is unknown, the order is not an integer ≥ 0, there is too much to enumerate, or
+            the reading does not fit the landscape, the spacetime or `test`.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: θ has the wrong number of coordinates.
 
@@ -54,13 +68,14 @@ def exact_series(
     if isinstance(order, bool) or not isinstance(order, int) or order < 0:
         raise ArgumentError(f"The order is an integer ≥ 0, got {order!r}.")
     spacetime.require_concrete("SGD can be enumerated")
-    _check_work(len(landscape.losses), spacetime)
+    _check_reading(reading, landscape, spacetime, test)
+    _check_work(1 if reading == "conditional" else len(landscape.losses), spacetime)
     start = tuple([coordinate] + [Fraction(0)] * order for coordinate in landscape.check_point(theta))
     runner = _Runner(landscape, start, order)
     total = [Fraction(0)] * (order + 1)
-    for training_set, run, probability in _weighted_runs(landscape, spacetime):
+    for training_set, run, probability in _weighted_runs(landscape, spacetime, reading):
         end = runner.after(run)
-        measured = _measure(quantity, landscape, training_set)
+        measured = _measure(quantity, landscape, training_set, reading, test)
         for power, value in enumerate(_at(measured, end, order)):
             total[power] += probability * value
     return tuple(total)
@@ -83,24 +98,65 @@ def _check_work(kinds: int, spacetime: Spacetime) -> None:
         )
 
 
-def _measure(quantity: str, landscape: PolynomialLandscape, training_set: Kinds) -> Polynomial:
-    share = Fraction(1, len(training_set))
-    train = combine((share, landscape.losses[kind]) for kind in training_set)
+def _check_reading(
+    reading: str, landscape: PolynomialLandscape, spacetime: Spacetime, test: PolynomialLandscape | None
+) -> None:
+    if reading not in ("population", "unbiased", "conditional"):
+        raise ArgumentError(f"Unknown reading {reading!r}. Known: 'population', 'unbiased', 'conditional'.")
+    if (test is not None) != (reading == "conditional"):
+        raise ArgumentError(
+            f"The conditional reading, and no other, has test losses; got {reading!r} and test={test!r}."
+        )
+    count = len(landscape.losses)
+    if reading != "population" and len(set(landscape.weights)) > 1:
+        raise ArgumentError(f"In the {reading} reading every loss is one datapoint: give all the same weight.")
+    if (reading == "unbiased" and int(spacetime.N) >= count) or (
+        reading == "conditional" and int(spacetime.N) != count
+    ):
+        bound = (
+            f"N = {count}, all losses," if reading == "conditional" else f"N < {count}, to leave losses for the test,"
+        )
+        raise ArgumentError(f"The {reading} reading needs {bound} got N={spacetime.N}.")
+
+
+def _measure(
+    quantity: str, landscape: PolynomialLandscape, training_set: Kinds, reading: str, test: PolynomialLandscape | None
+) -> Polynomial:
+    train = _mean([landscape.losses[kind] for kind in training_set])
+    if reading == "unbiased":
+        tested = _mean([loss for kind, loss in enumerate(landscape.losses) if kind not in training_set])
+    else:
+        tested = landscape.mean if test is None else test.mean
     if quantity == "gap":
-        return combine([(Fraction(1), landscape.mean), (Fraction(-1), train)])
-    return landscape.mean if quantity == "test_loss" else train
+        return combine([(Fraction(1), tested), (Fraction(-1), train)])
+    return tested if quantity == "test_loss" else train
+
+
+def _mean(losses: Sequence[Polynomial]) -> Polynomial:
+    return combine((Fraction(1, len(losses)), loss) for loss in losses)
+
+
+def _training_sets(landscape: PolynomialLandscape, N: int, reading: str) -> Iterator[tuple[Kinds, Fraction]]:
+    """Iterate over training sets, in order of their datapoints, with their probabilities."""
+    kinds = range(len(landscape.losses))
+    if reading == "population":
+        for drawn in product(kinds, repeat=N):
+            chance = Fraction(1)
+            for kind in drawn:
+                chance *= landscape.weights[kind]
+            yield drawn, chance
+        return
+    distinct = [tuple(kinds)] if reading == "conditional" else list(permutations(kinds, N))
+    for drawn in distinct:
+        yield drawn, Fraction(1, len(distinct))
 
 
 def _weighted_runs(
-    landscape: PolynomialLandscape, spacetime: Spacetime
+    landscape: PolynomialLandscape, spacetime: Spacetime, reading: str
 ) -> Iterator[tuple[Kinds, tuple[Kinds, ...], Fraction]]:
     """Iterate over training sets, up to order, with every distinct run on them and its probability."""
-    kinds = range(len(landscape.losses))
     together: dict[tuple[Kinds, tuple[Kinds, ...]], Fraction] = {}
-    for training_set in product(kinds, repeat=int(spacetime.N)):
-        chance = Fraction(1)
-        for kind in training_set:
-            chance *= landscape.weights[kind]
+    for training_set, chance in _training_sets(landscape, int(spacetime.N), reading):
         for run, probability in _runs(training_set, spacetime).items():
             key = (tuple(sorted(training_set)), run)
             together[key] = together.get(key, Fraction(0)) + chance * probability
