@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .evaluation import evaluate as evaluate
     from .evaluation import plan as plan
     from .landscapes import Landscape as Landscape
+    from .landscapes import SmoothnessWarning as SmoothnessWarning
     from .prediction import Comparison as Comparison
     from .prediction import Prediction as Prediction
     from .prediction import Simulation as Simulation
@@ -73,7 +74,7 @@ _SUBMODULES = ("drawing", "landscapes", "testing")
 _HOMES = {
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
     "evaluation": ("Estimate", "Plan", "PrecisionWarning", "Values", "evaluate", "plan"),
-    "landscapes": ("Landscape",),
+    "landscapes": ("Landscape", "SmoothnessWarning"),
     "prediction": (
         "Comparison",
         "Prediction",

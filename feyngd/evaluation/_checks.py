@@ -1,11 +1,12 @@
 """What a random key and a landscape may be, checked before JAX meets them."""
 
+import warnings
 from typing import Any
 
 import jax
 
 from ..errors import ArgumentError
-from ..landscapes import Landscape
+from ..landscapes import Landscape, SmoothnessWarning, kinks
 
 
 def check_key(key: Any, why: str) -> None:
@@ -20,3 +21,14 @@ def check_landscape(landscape: Any) -> None:
     """Raise `ArgumentError` unless it is a `Landscape`."""
     if not isinstance(landscape, Landscape):
         raise ArgumentError(f"A Landscape is made as fd.Landscape(loss, data); got {type(landscape).__name__}.")
+
+
+def warn_of_kinks(landscape: Landscape, params: Any) -> None:
+    """Warn with `SmoothnessWarning` if the loss uses operations that are not smooth in the parameters."""
+    if found := kinks(landscape.loss, params, landscape.example(0)):
+        warnings.warn(
+            f"The loss is not smooth in its parameters: it uses {', '.join(found)}. Values are computed as if kinks "
+            "were not there, and a series misses what they do. Use tanh, gelu, softplus or average pooling.",
+            SmoothnessWarning,
+            stacklevel=3,
+        )

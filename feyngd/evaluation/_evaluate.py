@@ -11,7 +11,7 @@ from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError
 from ..landscapes import Landscape
 from ..progress import Progress
-from ._checks import check_key, check_landscape
+from ._checks import check_key, check_landscape, warn_of_kinks
 from ._costs import CONVOLUTIONAL, CostModel
 from ._engine import Engine, NotFiniteError, cost_model
 from ._estimate import Values
@@ -106,6 +106,7 @@ def evaluate(
     if sampled is not None:
         check_key(key, f"The value of {plan.asked_for(sampled)} pairs examples at random")
     landscape.validate(params)
+    warn_of_kinks(landscape, params)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(params) if check_dtype is None else check_dtype
     try:

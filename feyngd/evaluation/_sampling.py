@@ -93,12 +93,14 @@ def estimate_numbers(
         kinds = dict.fromkeys(found, "exact")
         if plan.exact:
             task.advance()
-        for number in summed:
-            total, count = 0.0, 0
-            for rows in all_rows(_ordered(number.positions), *engine.sizes):
-                total, count = total + engine.rows((number,), rows)[number], count + 1
+        for positions, group in _by_positions(summed).items():
+            sums, count = np.zeros(len(group)), 0
+            for rows in all_rows(positions, *engine.sizes):
+                averages = engine.rows(group, rows)
+                sums, count = sums + [averages[number] for number in group], count + 1
                 task.advance()
-            found[number], kinds[number] = np.array([total / count]), "double sum"
+            found |= {number: np.array([value]) for number, value in zip(group, sums / count, strict=True)}
+            kinds |= dict.fromkeys(group, "double sum")
         if not paired:
             return found, kinds
         assert key is not None
@@ -195,8 +197,17 @@ def _ordered(positions: frozenset[int]) -> tuple[int, ...]:
     return tuple(sorted(positions, key=lambda position: (position == TEST, position)))
 
 
+def _by_positions(numbers: Sequence[Number]) -> dict[tuple[int, ...], tuple[Number, ...]]:
+    """Group numbers by the positions of their examples, so that a group shares its sweeps."""
+    groups: dict[tuple[int, ...], tuple[Number, ...]] = {}
+    for number in numbers:
+        positions = _ordered(number.positions)
+        groups[positions] = (*groups.get(positions, ()), number)
+    return groups
+
+
 def _num_shifts(engine: Engine, summed: Sequence[Number]) -> int:
-    return sum(num_shifts(_ordered(number.positions), *engine.sizes) for number in summed)
+    return sum(num_shifts(positions, *engine.sizes) for positions in _by_positions(summed))
 
 
 def _relative_error(rows: Sequence[float]) -> float:

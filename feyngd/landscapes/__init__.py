@@ -12,3 +12,5 @@ from ._models import convnet as convnet
 from ._models import cross_entropy as cross_entropy
 from ._models import logistic_regression as logistic_regression
 from ._models import tanh_mlp as tanh_mlp
+from ._smoothness import SmoothnessWarning as SmoothnessWarning
+from ._smoothness import kinks as kinks

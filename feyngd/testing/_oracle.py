@@ -110,13 +110,11 @@ def _check_reading(
     count = len(landscape.losses)
     if reading != "population" and len(set(landscape.weights)) > 1:
         raise ArgumentError(f"In the {reading} reading every loss is one datapoint: give all the same weight.")
-    if (reading == "unbiased" and int(spacetime.N) >= count) or (
-        reading == "conditional" and int(spacetime.N) != count
-    ):
-        bound = (
-            f"N = {count}, all losses," if reading == "conditional" else f"N < {count}, to leave losses for the test,"
-        )
-        raise ArgumentError(f"The {reading} reading needs {bound} got N={spacetime.N}.")
+    N = int(spacetime.N)
+    if reading == "unbiased" and count <= N:
+        raise ArgumentError(f"The unbiased reading needs N < {count}, to leave losses for the test; got N={N}.")
+    if reading == "conditional" and count != N:
+        raise ArgumentError(f"The conditional reading needs N = {count}, all losses; got N={N}.")
 
 
 def _measure(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
+from feyngd.diagrams import value_representative
 
 TIED = ("a[a]", "a[b[a]]", "a[a[b] b]", "a[b[c[a]]]")
 DIAGRAMS = [diagram for order in range(4) for diagram in fd.diagrams(order)] + [fd.Diagram.parse(t) for t in TIED]
@@ -41,7 +42,7 @@ def tensors():
             return jax.vmap(lambda example: network_loss(unravel(vector), example))(jax.tree.map(jnp.asarray, data()))
 
         found, function = [], losses
-        for _ in range(4):
+        for _ in range(5):
             found.append(np.asarray(function(theta)))
             function = jax.jacfwd(function)
     return found
@@ -74,6 +75,41 @@ def test_value_is_the_contraction(diagram, values, tensors):
         assert estimate.value == pytest.approx(truth, rel=1e-10, abs=1e-14)
     else:
         assert abs(estimate.value - truth) < 4.5 * estimate.stderr
+
+
+def test_all_values_of_order_4_are_the_contractions(tensors):
+    """All 62 distinct values, exactly: over one example, or over all combinations of several."""
+    diagrams = fd.diagrams(4)
+    with jax.enable_x64(True):
+        values = fd.evaluate(diagrams, fd.Landscape(network_loss, data()), start(), estimator="double-sum")
+    truths = {}
+    for diagram in diagrams:
+        truth = brute_force(diagram, tensors)
+        assert values[diagram].stderr is None
+        assert values[diagram].value == pytest.approx(truth, rel=1e-9)
+        truths[value_representative(diagram)] = truth
+    assert len(truths) == 62
+    assert len({f"{truth:.9e}" for truth in truths.values()}) == 62
+
+
+def test_all_root_tied_values_of_order_3_are_the_contractions(tensors):
+    diagrams = [diagram for order in range(4) for diagram in fd.diagrams(order, root_tied=True)]
+    with jax.enable_x64(True):
+        values = fd.evaluate(diagrams, fd.Landscape(network_loss, data()), start(), estimator="double-sum")
+    for diagram in diagrams:
+        assert values[diagram].value == pytest.approx(brute_force(diagram, tensors), rel=1e-9)
+    assert len({value_representative(diagram) for diagram in diagrams}) == 25
+
+
+def test_all_paired_values_of_order_4_are_within_their_errors(tensors):
+    diagrams = list({value_representative(diagram): diagram for diagram in fd.diagrams(4)}.values())
+    with jax.enable_x64(True):
+        landscape = fd.Landscape(network_loss, data())
+        values = fd.evaluate(diagrams, landscape, start(), estimator="pairing", replicates=60, key=jax.random.key(8))
+    paired = [diagram for diagram in diagrams if values[diagram].stderr is not None]
+    assert len(paired) == 40
+    for diagram in paired:
+        assert abs(values[diagram].value - brute_force(diagram, tensors)) < 4.5 * values[diagram].stderr, diagram
 
 
 def test_the_network_tells_diagrams_apart(tensors):

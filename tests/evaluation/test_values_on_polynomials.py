@@ -8,7 +8,7 @@ import feyngd as fd
 from feyngd.diagrams import value_representative
 
 BLOCK = 16
-BLOCKS = 200
+BLOCKS = 400
 UP_TO_ORDER_3 = [diagram for order in range(4) for diagram in fd.diagrams(order, root_tied=True)]
 # A pair of parts, two tied pairs that cross, and three parts in one pairing.
 PAIRED = tuple(fd.Diagram.parse(text) for text in ("a[b[a]]", "a[b[a] b]", "a[b[c[a]]]"))
@@ -136,7 +136,7 @@ def test_standard_scores_are_standard(twin, paired):
 
 
 def test_intervals_cover_the_exact_value(twin, paired):
-    """Sixteen replicates and a Student-t interval, two hundred times over: how often is the truth inside?"""
+    """Sixteen replicates and a Student-t interval, four hundred times over: how often is the truth inside?"""
     shares = []
     for diagram in PAIRED:
         exact = float(twin.exact.moment(diagram))
@@ -145,7 +145,7 @@ def test_intervals_cover_the_exact_value(twin, paired):
         ]
         assert len(intervals) == BLOCKS
         shares.append(np.mean([low <= exact <= high for low, high in intervals]))
-        assert 0.91 <= shares[-1] <= 0.985, f"{diagram}: {shares[-1]}"
+        assert 0.92 <= shares[-1] <= 0.98, f"{diagram}: {shares[-1]}"
     assert 0.93 <= np.mean(shares) <= 0.97
 
 
