@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .prediction import predict as predict
     from .prediction import simulate as simulate
     from .prediction import study as study
+    from .prediction import sweep as sweep
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
     from .series import Series as Series
@@ -84,6 +85,7 @@ _HOMES = {
         "predict",
         "simulate",
         "study",
+        "sweep",
     ),
     "progress": ("Progress", "Tqdm"),
     "series": ("Series", "expand"),

@@ -1,4 +1,4 @@
-"""The command line: `feyngd series`, `feyngd diagrams`, `feyngd predict`."""
+"""The command line: `feyngd series`, `feyngd diagrams`, `feyngd predict`, `feyngd sweep`."""
 
 import argparse
 import os
@@ -34,6 +34,22 @@ _PREDICT_EXAMPLE = """examples:
       rates; tables here, prediction.png and prediction.json in ./demo
 
   $ feyngd predict --model logistic -N 20 -B 4 -E 3 --learning-rates 0.01 0.02 0.05 --quantity gap --out gap
+"""
+_SWEEP_EXAMPLE = """example:
+  $ cat sweep.toml
+  models = ["convnet", "logistic"]
+  N = [10, 20]
+  B = [1, 2]
+  E = [1, 2]
+  sampling = ["reshuffled"]
+  learning_rates = [0.005, 0.01]
+  seeds = [0, 1]
+  quantity = "test_loss"
+  order = 3
+  runs = 2000
+  replicates = 16
+  $ feyngd sweep sweep.toml --out results
+      2 × 2 × 2 × 2 × 2 configurations, a JSON and an NPZ file for each; the same command again goes on where it was
 """
 
 
@@ -112,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     predict.add_argument("--quiet", action="store_true", help="no progress bars")
     _add_sizes(predict, "a number; without sizes the two spacetimes of the first example")
+
+    sweep = command("sweep", _sweep, "predict and simulate all combinations of a file, resumably", _SWEEP_EXAMPLE)
+    sweep.add_argument("config", metavar="CONFIG.toml", help="what to combine: see the example")
+    sweep.add_argument("--out", default="sweep", metavar="FOLDER", help="where the files go (default ./sweep)")
+    sweep.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser
 
 
@@ -223,6 +244,24 @@ def _predict(options: argparse.Namespace) -> int:
     )
     print(f"\nwritten: {folder / 'prediction.png'}, {folder / 'prediction.json'}")
     if not all(comparison.passed for comparison in comparisons):
+        print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from .prediction import sweep
+    from .progress import Progress, Tqdm
+
+    options.on_interrupt = f"; what was finished is in {options.out}"
+    result = sweep(
+        options.config,
+        options.out,
+        progress=Progress() if options.quiet else Tqdm(disable=None, leave=False),  # no bars into a file or a pipe
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(result)
+    if not result.passed:
         print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
         return 1
     return 0

@@ -2,11 +2,10 @@
 
 A tangent of a kernel is one kernel for each row of a sweep. XLA's convolution of every example with a kernel of its own
 is several times slower on a CPU than the same sum written as a product of patches with a matrix, and small convolutions
-with one kernel are too. The loss is traced, and its convolutions are written anew; everything else is left as it is.
+with one kernel are too.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,37 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-Loss = Callable[[Any, Any], jax.Array]
 
-
-def with_matrix_products(loss: Loss, params: Any, example: Any) -> Loss:
-    """Return the same loss with its plain convolutions written as matrix products.
-
-    Args:
-        loss: loss(params, example) → scalar.
-        params: parameters, arrays or shapes.
-        example: one example, arrays or shapes.
-    """
-    traced = jax.make_jaxpr(loss)(params, example)
-    if not _has_convolution(traced.jaxpr):
-        return loss
-
-    def rewritten(params: Any, example: Any) -> jax.Array:
-        (value,) = _evaluate(traced.jaxpr, traced.consts, jax.tree.leaves((params, example)))
-        return value
-
-    return rewritten
-
-
-def _has_convolution(jaxpr: core.Jaxpr) -> bool:
-    return any(_is_plain(eqn) or (_is_call(eqn) and _has_convolution(eqn.params["jaxpr"].jaxpr)) for eqn in jaxpr.eqns)
-
-
-def _is_call(eqn: core.JaxprEqn) -> bool:
-    return eqn.primitive.name in ("jit", "pjit")
-
-
-def _is_plain(eqn: core.JaxprEqn) -> bool:
+def is_plain(eqn: core.JaxprEqn) -> bool:
     """Whether an equation is a convolution without groups or holes in its input."""
     if eqn.primitive.name != "conv_general_dilated":
         return False
@@ -56,29 +26,8 @@ def _is_plain(eqn: core.JaxprEqn) -> bool:
     )
 
 
-def _evaluate(jaxpr: core.Jaxpr, consts: list, arguments: list) -> list:
-    values: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
-
-    for eqn in jaxpr.eqns:
-        inputs = [read(atom) for atom in eqn.invars]
-        if _is_plain(eqn):
-            outputs = [_convolve(inputs[0], inputs[1], eqn.params)]
-        elif _is_call(eqn) and _has_convolution(eqn.params["jaxpr"].jaxpr):
-            inner = eqn.params["jaxpr"]
-            outputs = _evaluate(inner.jaxpr, inner.consts, inputs)
-        else:
-            bound = eqn.primitive.get_bind_params(eqn.params)
-            functions, options = bound if isinstance(bound, tuple) else ((), bound)  # a tuple before JAX 0.9
-            result = eqn.primitive.bind(*functions, *inputs, **options)
-            outputs = result if eqn.primitive.multiple_results else [result]
-        values |= zip(eqn.outvars, outputs, strict=True)
-    return [read(atom) for atom in jaxpr.outvars]
-
-
-def _convolve(images: jax.Array, kernel: jax.Array, given: dict[str, Any]) -> jax.Array:
+def convolve(images: jax.Array, kernel: jax.Array, given: dict[str, Any]) -> jax.Array:
+    """Return a plain convolution, given the parameters of its equation, as a product of patches with a matrix."""
     numbers = given["dimension_numbers"]
     images = jnp.transpose(images, (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1]))
     kernel = jnp.transpose(kernel, (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0]))

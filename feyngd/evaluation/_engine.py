@@ -15,7 +15,9 @@ from ._costs import CONVOLUTIONAL, DENSE, CostModel
 from ._expressions import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
 from ._program import Row
 from ._rows import Rows
+from ._space import Space
 from ._sweep import Program, run_sweep
+from ._tracing import TracedLoss
 
 _MEMORY = 2**28  # bytes for the per-example vectors of one chunk
 _LARGEST_CHUNK = 64
@@ -115,8 +117,9 @@ class Engine:
             examples = {
                 p: jax.tree.map(lambda leaf, i=i: leaf[i], test_data if p == TEST else data) for p, i in index.items()
             }
-            row = Row(loss, params, constants, examples)
-            result = row.vector(item.of) if isinstance(item, Mean) else row.number(item)
+            traced = TracedLoss(loss, params, next(iter(examples.values())))
+            row = Row(Space(traced, params), constants, examples)
+            result = row.dense(item.of) if isinstance(item, Mean) else row.number(item)
             return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(result)]))
 
         for at in range(len(next(iter(rows.values())))):
@@ -175,7 +178,10 @@ class Engine:
                 *(v for pair in program.outers for v in pair),
             )
             vectors = 2 + len({vector for item in items for vector in vectors_in(item)})
-            size = sum(leaf.nbytes for leaf in jax.tree.leaves(self.params))
+            # Factors double in number with every direction, and most vectors have one; sketches write them out.
+            numbers = 2 * _row_size(self._landscape, self.params)
+            numbers += sum(leaf.size for leaf in jax.tree.leaves(self.params)) if program.outers else 0
+            size = numbers * max(leaf.dtype.itemsize for leaf in jax.tree.leaves(self.params))
             largest = max(1, min(_LARGEST_CHUNK, _MEMORY // (size * vectors)))
         return min(largest, self._room)
 
@@ -185,11 +191,24 @@ class Engine:
 
 
 def cost_model(landscape: Landscape, params: Any) -> CostModel:
-    """Tell by the arithmetic of one example whether its weights are used once or many times."""
+    """Tell whether arithmetic takes the time, or reading and writing a vector of parameters for every example.
+
+    Vectors are small where gradients of weights are kept as products. Otherwise it depends on how often one example
+    uses a weight.
+    """
     lowered = jax.jit(landscape.loss).lower(params, landscape.example(0))
     operations = (lowered.cost_analysis() or {}).get("flops", 0.0)
-    size = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
-    return CONVOLUTIONAL if operations > _MANY_USES * 2 * size else DENSE
+    dense = _row_size(landscape, params)
+    return CONVOLUTIONAL if operations > _MANY_USES * 2 * dense else DENSE
+
+
+def _row_size(landscape: Landscape, params: Any) -> int:
+    """Return how many numbers make the gradient of one example, with products counted by their factors."""
+    sites = TracedLoss(landscape.loss, params, landscape.example(0)).sites
+    sizes = [int(np.size(leaf)) for leaf in jax.tree.leaves(params)]
+    for site in sites:
+        sizes[site.leaf] = site.rows * (site.inputs + site.outputs)
+    return sum(sizes)
 
 
 class NotFiniteError(Exception):

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._expressions import Dot, Given, Input, Mean, Number, Scalar, Vector
+from ._expressions import Dot, Given, Input, Mean, Number, Vector
+from ._space import Space
+from ._tracing import Loss
 
-Loss = Callable[[Any, Any], jax.Array]
 Constants = Mapping[Mean | Given, Any]
 
 
@@ -17,39 +18,45 @@ class Row:
     """The expressions of one row of examples; every vector is computed once.
 
     Args:
-        loss: loss(params, example) → scalar.
-        params: a pytree of arrays.
+        space: the point, and the loss of one example.
         constants: the means and given vectors, pytrees like the parameters.
         examples: the example at every position.
     """
 
-    def __init__(self, loss: Loss, params: Any, constants: Constants, examples: Mapping[int, Any]) -> None:
-        self._loss, self._params, self._constants, self._examples = loss, params, constants, examples
-        self._vectors: dict[Vector, Any] = {}
+    def __init__(self, space: Space, constants: Constants, examples: Mapping[int, Any]) -> None:
+        self._space, self._constants, self._examples = space, constants, examples
+        self._vectors: dict[Input, list] = {}
 
     def number(self, number: Number) -> jax.Array:
-        """Return a number; a derivative in all slots needs no reverse pass."""
+        """Return a number; a derivative in all slots needs no reverse sweep."""
         directions = [self.vector(item) for item in number.inputs]
         if isinstance(number, Dot):
-            return dot(*directions)
-        return derivative(self._loss_at(number), directions)(self._params)
+            return self._space.dot(*directions)
+        return self._space.number(self._examples[number.position], directions)
 
-    def vector(self, item: Input) -> Any:
-        """Return a vector, a pytree like the parameters."""
-        if not isinstance(item, Vector):
-            return self._constants[item]
-        if item not in self._vectors and item.basis:
-            self._vectors[item] = _outside(self.vector(item.whole), self._constants[item.basis])
+    def vector(self, item: Input) -> list:
+        """Return a vector of the space."""
         if item not in self._vectors:
-            directions = [self.vector(inner) for inner in item.inputs]
-            found = derivative(jax.grad(self._loss_at(item)), directions)(self._params)
-            if item.centred:
-                found = jax.tree.map(jnp.subtract, found, self._constants[Mean(item.uncentred)])
-            self._vectors[item] = found
+            self._vectors[item] = self._found(item)
         return self._vectors[item]
 
-    def _loss_at(self, item: Vector | Scalar) -> Callable[[Any], jax.Array]:
-        return lambda params: self._loss(params, self._examples[item.position])
+    def dense(self, item: Input) -> Any:
+        """Return a vector as a pytree like the parameters."""
+        return self._space.dense(self.vector(item))
+
+    def components(self, basis: Mean | Given, item: Input) -> jax.Array:
+        """Return the inner products of a vector with stacked vectors."""
+        return self._space.components(self._constants[basis], self.vector(item))
+
+    def _found(self, item: Input) -> list:
+        if not isinstance(item, Vector):
+            return self._space.constant(self._constants[item])
+        if item.basis:
+            return self._space.outside(self.vector(item.whole), self._constants[item.basis])
+        if item.centred:
+            return self._space.minus(self.vector(item.uncentred), self._constants[Mean(item.uncentred)])
+        directions = [self.vector(inner) for inner in item.inputs]
+        return self._space.vector(self._examples[item.position], directions)
 
 
 def shared_vector(loss: Loss, params: Any, constants: Constants, vector: Vector, examples: Any, mask: jax.Array) -> Any:
@@ -68,25 +75,5 @@ def derivative(function: Callable, directions: list[Any]) -> Callable:
     return function
 
 
-def dot(left: Any, right: Any) -> jax.Array:
-    """Return the inner product of two pytrees.
-
-    Products are summed elementwise: under `vmap`, XLA's batched `dot` of long vectors is several times slower.
-    """
-    products = jax.tree.map(lambda a, b: jnp.sum(a * b), left, right)
-    return jax.tree.reduce(jnp.add, products)
-
-
 def _along(function: Callable, direction: Any, params: Any) -> Any:
     return jax.jvp(function, (params,), (direction,))[1]
-
-
-def components(basis: Any, vector: Any) -> jax.Array:
-    """Return the inner products of a vector with stacked vectors."""
-    pairs = zip(jax.tree.leaves(basis), jax.tree.leaves(vector), strict=True)
-    return sum(jnp.tensordot(q, v, axes=v.ndim) if v.ndim else q * v for q, v in pairs)  # type: ignore[return-value]
-
-
-def _outside(vector: Any, basis: Any) -> Any:
-    inside = components(basis, vector)
-    return jax.tree.map(lambda v, q: v - jnp.tensordot(inside, q, axes=1), vector, basis)

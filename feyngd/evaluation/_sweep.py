@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._convolutions import with_matrix_products
 from ._expressions import TEST, Given, Mean, Number, Vector
-from ._program import Loss, Row, components, shared_vector
+from ._program import Row, shared_vector
+from ._space import Space
+from ._tracing import Loss, TracedLoss
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,25 @@ def compile_sweep(
             position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
             for position, index in indices.items()
         }
-        fast = _fast_here(loss, params, next(iter(examples.values())))
-        shared = [shared_vector(fast, params, known, mean.of, _at(examples, mean), real) for mean in program.shared]
+        traced = _traced(loss, params, next(iter(examples.values())))
+        space = Space(traced, params)
+
+        def whole(params: Any, example: Any) -> jax.Array:
+            return traced(jax.tree.leaves(params), example)[0]
+
+        shared = [shared_vector(whole, params, known, mean.of, _at(examples, mean), real) for mean in program.shared]
 
         def one_row(examples: dict[int, Any]) -> tuple:
-            row = Row(fast, params, known, examples)
+            row = Row(space, known, examples)
             vectors = [row.vector(mean.of) for mean in program.means]
-            pairs = [
-                (components(known[program.constants[-1]], row.vector(u)), row.vector(v)) for u, v in program.outers
-            ]
+            pairs = [(row.components(program.constants[-1], u), row.dense(v)) for u, v in program.outers]
             return vectors, [row.number(number) for number in program.numbers], pairs
 
         if not program.means and not program.numbers and not program.outers:
             return shared, [], [], []
         vectors, numbers, pairs = jax.vmap(one_row)(examples)
-        means, numbers = jax.tree.map(partial(_masked_sum, real), (vectors, numbers))
+        means = [space.sum_rows(rows, real) for rows in vectors]
+        numbers = [jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]
         return shared, means, numbers, [_outer_sum(real, *pair) for pair in pairs]
 
     def sweep(
@@ -151,13 +156,10 @@ def run_sweep(
     return found, np.array(numbers), outers
 
 
-def _fast_here(loss: Loss, params: Any, examples: Any) -> Loss:
-    """Return the loss in the form that is fastest on this machine."""
-    if jax.default_backend() != "cpu":
-        return loss
+def _traced(loss: Loss, params: Any, examples: Any) -> TracedLoss:
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
     example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
-    return with_matrix_products(loss, shapes, example)
+    return TracedLoss(loss, shapes, example)
 
 
 def _placed(arguments: tuple, mesh: jax.sharding.Mesh) -> tuple:
@@ -169,11 +171,6 @@ def _placed(arguments: tuple, mesh: jax.sharding.Mesh) -> tuple:
 
 def _at(examples: Mapping[int, Any], mean: Mean) -> Any:
     return examples[mean.of.position]
-
-
-def _masked_sum(mask: jax.Array, rows: jax.Array) -> jax.Array:
-    kept = jnp.where(mask.reshape(-1, *(1 for _ in rows.shape[1:])), rows, 0)
-    return jnp.sum(kept, axis=0)
 
 
 def _outer_sum(mask: jax.Array, components: jax.Array, vectors: Any) -> Any:

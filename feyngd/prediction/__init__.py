@@ -9,3 +9,4 @@ from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
 from ._study import check_writable as check_writable
 from ._study import study as study
+from ._sweep import sweep as sweep

@@ -76,6 +76,7 @@ def test_diagrams_lists_counts_and_draws(capsys, tmp_path: Path) -> None:
         (("predict", "--runs", "1", "--out", "{out}"), "runs is an integer ≥ 2"),
         (("predict", "--quantity", "accuracy", "--out", "{out}"), "'test_loss', 'train_loss', 'gap'"),
         (("predict", "--limit", "0", "--out", "{out}"), "limit"),
+        (("sweep", "{out}.toml", "--out", "{out}"), "name the TOML file"),
     ],
 )
 def test_bad_input_is_refused_with_a_reason(capsys, tmp_path: Path, arguments, says) -> None:
@@ -134,3 +135,80 @@ def test_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
     assert [panel["simulation"] for panel in record["panels"]] == [None, None]
     assert len(record["values"]["test"]) == 22
     assert [path.name for path in tmp_path.iterdir()] == ["prediction.json"]
+
+
+SWEEP = """
+models = ["logistic"]
+limit = 40
+N = [4]
+B = [1, 2]
+E = [1]
+sampling = ["reshuffled"]
+learning_rates = [0.005]
+seeds = [0]
+quantity = "test_loss"
+order = 1
+runs = {runs}
+replicates = 2
+"""
+
+
+def test_sweep_prints_what_became_of_every_configuration(capsys, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(SWEEP.format(runs=4))
+    arguments = ("sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out"), "--quiet")
+    lines = output_of(capsys, *arguments).splitlines()
+    assert [line.split()[0] for line in lines] == ["done", "done", "2"]
+    assert lines[-1] == "2 configurations: 2 done, 0 skipped, 0 elsewhere"
+    files = sorted((tmp_path / "out").glob("*.json"))
+    assert [line.split()[1] for line in lines[:2]] == [file.name for file in files]
+    assert output_of(capsys, *arguments).splitlines()[-1] == "2 configurations: 0 done, 2 skipped, 0 elsewhere"
+    record = json.loads(files[0].read_text())
+    record["comparison"]["passed"] = False
+    files[0].write_text(json.dumps(record))
+    assert cli.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0].endswith("DIFFERS")
+    assert "DIFFER at a converged learning rate" in captured.err
+    files[0].write_text("{")
+    assert cli.main(arguments) == 0
+    assert f"left alone: {files[0]} is not JSON" in capsys.readouterr().err
+
+
+def test_bad_sweep_writes_nothing(capsys, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(SWEEP.format(runs=1))
+    assert "runs is 0" in error_of(capsys, "sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_of_sweep_shows_a_sound_file(capsys, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.split("$ cat sweep.toml\n")[1].splitlines()]
+    (tmp_path / "sweep.toml").write_text("\n".join(lines[: lines.index("$ feyngd sweep sweep.toml --out results")]))
+    from feyngd.prediction._sweep_config import read_config
+
+    assert len(read_config(tmp_path / "sweep.toml")) == 2**5
+
+
+def test_interrupted_sweep_keeps_what_was_finished(tmp_path: Path) -> None:
+    """Interrupt the first simulation: the values are on disk, and no configuration looks complete."""
+    (tmp_path / "sweep.toml").write_text(SWEEP.format(runs=4000000))
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "feyngd.cli", "sweep", str(tmp_path / "sweep.toml"), "--out", str(out), "--quiet"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not list(out.glob("values/*.npz")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert f"what was finished is in {out}" in errors
+    assert len(list(out.glob("values/*.npz"))) == 1
+    assert not list(out.glob("*.json"))
