@@ -11,6 +11,7 @@ Only the last is paired. Q comes from a few subspace iterations of E[u ⊗ u].
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import jax
@@ -35,6 +36,8 @@ def deflatable(ways: Sequence[Number]) -> Number | None:
 class Deflation:
     """The exact parts of numbers, and the expressions for the rest.
 
+    `is_complete` tells whether the directions span everything, so that nothing is left to pair.
+
     Args:
         engine: the engine, with all averaged vectors of the numbers known.
         ways: numbers, each with the way to compute it that can be deflated.
@@ -47,7 +50,7 @@ class Deflation:
         left = next(iter(pairs.values()))[0]  # type: ignore[index]
         basis = _leading_directions(engine, left, key)
         engine.give({BASIS: basis})
-        self._is_complete = sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _RANK
+        self.is_complete = sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _RANK
         moments: dict[tuple[Vector, Vector], tuple[Any, Any]] = {}
         self.exact: dict[Number, float] = {}
         for number, way in ways.items():
@@ -56,15 +59,9 @@ class Deflation:
                 moments[u, v] = _second_moments(engine, basis, u, v)
             self.exact[number] = _exact_part(engine, basis, way, position, *moments[u, v])
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the directions span everything, so that nothing is left to pair."""
-        return self._is_complete
-
     def only(self, numbers: Sequence[Number]) -> "Deflation":
         """Return the deflation of some of the numbers."""
-        chosen = object.__new__(Deflation)
-        chosen._is_complete = self._is_complete
+        chosen = copy(self)
         chosen.ways = {number: self.ways[number] for number in numbers}
         chosen.exact = {number: self.exact[number] for number in numbers}
         return chosen
