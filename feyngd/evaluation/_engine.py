@@ -33,6 +33,7 @@ class Engine:
         chunk_size: how many rows are differentiated together; chosen by the size of the parameters if `None`.
         mesh: the devices to share the rows among.
         sample: the examples to average over, at position 0 and at `TEST`; all of them if `None`.
+        draft: whether to compile fast and run slowly, for a few examples.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Engine:
         chunk_size: int | None = None,
         mesh: jax.sharding.Mesh | None = None,
         sample: Rows | None = None,
+        draft: bool = False,
     ) -> None:
-        self._landscape, self._mesh, self._chunk_size = landscape, mesh, chunk_size
+        self._landscape, self._mesh, self._chunk_size, self._draft = landscape, mesh, chunk_size, draft
         self.params = jax.tree.map(jnp.asarray, params)
         self._constants: dict[Mean | Given, Any] = {}
         everything = {0: np.arange(landscape.num_examples), TEST: np.arange(landscape.num_test_examples)}
@@ -52,7 +54,14 @@ class Engine:
 
     def restricted(self, sample: Rows) -> "Engine":
         """Return an engine at the same point that averages over a sample of the examples, with the same programs."""
-        return Engine(self._landscape, self.params, chunk_size=self._chunk_size, mesh=self._mesh, sample=sample)
+        return Engine(
+            self._landscape,
+            self.params,
+            chunk_size=self._chunk_size,
+            mesh=self._mesh,
+            sample=sample,
+            draft=self._draft,
+        )
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -61,7 +70,7 @@ class Engine:
 
     def fork(self) -> "Engine":
         """Return an engine that knows the same vectors and may be given others."""
-        twin = Engine(self._landscape, self.params, chunk_size=self._chunk_size, mesh=self._mesh, sample=self.sample)
+        twin = self.restricted(self.sample)
         twin._constants = dict(self._constants)
         return twin
 
@@ -70,8 +79,8 @@ class Engine:
         stacked = Given("Q")
         fork = self.fork()
         fork.give({stacked: basis})
-        _, _, (total,) = fork._sweep((), (), {0: self.sample[0]}, ((u, v),), stacked)
-        return _divided(total, len(self.sample[0]))
+        _, _, (average,) = fork._sweep((), (), {0: self.sample[0]}, ((u, v),), stacked)
+        return average
 
     def give(self, vectors: dict[Given, Any]) -> None:
         """Make vectors known that expressions name."""
@@ -85,8 +94,8 @@ class Engine:
             for position, examples in self.sample.items():
                 group = tuple(m for m in todo if m.level == level and m.of.positions == {position})
                 if group:
-                    sums, _, _ = self._sweep(group, (), {position: examples})
-                    self._constants |= {mean: _divided(total, len(examples)) for mean, total in sums.items()}
+                    averages, _, _ = self._sweep(group, (), {position: examples})
+                    self._constants |= averages
 
     def exact(self, numbers: Sequence[Number]) -> dict[Number, float]:
         """Return the averages of numbers that depend on one example at most."""
@@ -97,16 +106,15 @@ class Engine:
             group = tuple(number for number in numbers if number.positions == {position})
             means = tuple(mean for mean in late if mean.of.positions == {position})  # type: ignore[union-attr]
             if group or means:
-                sums, totals, _ = self._sweep(means, group, {position: examples})  # type: ignore[arg-type]
-                found |= zip(group, (totals / len(examples)).tolist(), strict=True)
-                self._constants |= {mean: _divided(total, len(examples)) for mean, total in sums.items()}
+                averages, results, _ = self._sweep(means, group, {position: examples})  # type: ignore[arg-type]
+                found |= zip(group, results.tolist(), strict=True)
+                self._constants |= averages
         return found | {number: self._product(number) for number in products}
 
     def rows(self, numbers: Sequence[Number], rows: Rows) -> dict[Number, float]:
         """Return the averages of numbers over rows of examples."""
-        _, sums, _ = self._sweep((), tuple(numbers), rows)
-        count = len(next(iter(rows.values())))
-        return dict(zip(numbers, (sums / count).tolist(), strict=True))
+        _, results, _ = self._sweep((), tuple(numbers), rows)
+        return dict(zip(numbers, results.tolist(), strict=True))
 
     def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
         """Return the examples of the first row in which a vector or number is not finite."""
@@ -143,7 +151,7 @@ class Engine:
         shared = tuple(mean for mean in means if mean.is_shared and mean.of not in of_rows)
         rest = tuple(mean for mean in means if mean not in shared)
         program = Program(shared, rest, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows))
-        sums, totals, products = run_sweep(
+        averages, results, products, bad = run_sweep(
             self._landscape.loss,
             program,
             self.params,
@@ -154,14 +162,15 @@ class Engine:
             chunk_size=self._chunk(program),
             room=self._room,
             mesh=self._mesh,
+            draft=self._draft,
         )
-        for mean, total in sums.items():
-            if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(total)):
-                raise NotFiniteError(mean, self.locate(mean, rows))
-        for number, total in zip(numbers, totals, strict=True):
-            if not math.isfinite(total):
-                raise NotFiniteError(number, self.locate(number, rows))
-        return sums, totals, products
+        broken: list[Mean | Number] = [
+            *bad,
+            *(number for number, result in zip(numbers, results, strict=True) if not math.isfinite(result)),
+        ]
+        for item in broken:
+            raise NotFiniteError(item, self.locate(item, rows))
+        return averages, results, products
 
     def _product(self, number: Dot) -> float:
         left, right = (jax.tree.leaves(self._constants[item]) for item in number.inputs)  # type: ignore[index]
@@ -236,7 +245,3 @@ class NotFiniteError(Exception):
             f"up to {rank}, is infinite, not a number or too large there. Check that the loss is smooth at these "
             "parameters, or use 64-bit floats."
         )
-
-
-def _divided(total: Any, count: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf / count, total)

@@ -105,7 +105,7 @@ def evaluate(
     sampled = sampled_number(plan, sizes, estimator, effort.replicates)
     if sampled is not None:
         check_key(key, f"The value of {plan.asked_for(sampled)} pairs examples at random")
-    landscape.validate(params)
+    landscape.validate(params, gradients=False)
     warn_of_kinks(landscape, params)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(params) if check_dtype is None else check_dtype
@@ -113,6 +113,7 @@ def evaluate(
         numbers, kinds = estimate_numbers(engine, plan, estimator, effort, progress or Progress(), key)
         rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else {}
     except NotFiniteError as error:
+        landscape.validate(params)  # if it is the gradient already, this says so
         raise error.explain(plan.asked_for(error.item)) from None
     return Values(plan.combine(numbers), basis, kinds=plan.kinds(kinds), rounding=rounding, root=root)
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._compiler import compiled
 from ._expressions import TEST, Given, Mean, Number, Vector
 from ._program import Row, shared_vector
 from ._space import Space
@@ -42,20 +43,22 @@ class Program:
 
 @lru_cache(maxsize=64)
 def compile_sweep(
-    loss: Loss, program: Program, chunk_size: int, mesh: jax.sharding.Mesh | None
+    loss: Loss, program: Program, chunk_size: int, mesh: jax.sharding.Mesh | None, draft: bool = False
 ) -> Callable[..., tuple]:
     """Compile a sweep.
 
     Returns:
         A function of the parameters, the constants in order, the data and test data, the number of chunks to do, the
         rows (position → indices of shape (R,)) and the mask of shape (R,) that tells real rows from padding. R is a
-        multiple of the chunk size times the number of devices. It returns the sums of means and numbers, and what
-        rounding took from the sums.
+        multiple of the chunk size times the number of devices. It returns the averages of the means, those of the
+        outers, whether the former are finite, and the sums of the numbers with what rounding took from them.
     """
 
     axes = () if mesh is None else mesh.axis_names
 
-    def chunk_sums(params: Any, known: dict, data: Any, test_data: Any, chunk: tuple) -> tuple:
+    @jax.jit  # so that it is traced once, for its shapes and for the loop
+    def chunk_sums(params: Any, constants: list, data: Any, test_data: Any, chunk: tuple) -> tuple:
+        known = dict(zip(program.constants, constants, strict=True))
         indices, real = chunk
         examples = {
             position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
@@ -76,11 +79,11 @@ def compile_sweep(
             return vectors, [row.number(number) for number in program.numbers], pairs
 
         if not program.means and not program.numbers and not program.outers:
-            return shared, [], [], []
+            return shared, [], jnp.zeros(0), []
         vectors, numbers, pairs = jax.vmap(one_row)(examples)
         means = [space.sum_rows(rows, real) for rows in vectors]
-        numbers = [jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]
-        return shared, means, numbers, [_outer_sum(real, *pair) for pair in pairs]
+        total = jnp.stack([jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]) if numbers else jnp.zeros(0)
+        return shared, means, total, [_outer_sum(real, *pair) for pair in pairs]
 
     def sweep(
         params: Any,
@@ -91,8 +94,7 @@ def compile_sweep(
         rows: dict[int, jax.Array],
         mask: jax.Array,
     ) -> tuple:
-        known = dict(zip(program.constants, constants, strict=True))
-        one_chunk = partial(chunk_sums, params, known, data, test_data)
+        one_chunk = partial(chunk_sums, params, constants, data, test_data)
         chunks = jax.tree.map(lambda array: array.reshape(-1, chunk_size), (rows, mask))
         shapes = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
@@ -101,13 +103,20 @@ def compile_sweep(
             return _add(carry, one_chunk(jax.tree.map(lambda array: array[index], chunks)))
 
         sums = jax.lax.fori_loop(0, num_chunks, step, (zeros, zeros))
-        return jax.lax.psum(sums, axes) if axes else sums
+        count = jnp.sum(mask)
+        if axes:
+            sums, count = jax.lax.psum((sums, count), axes)
+        total, lost = sums
+        shared, means, _, outers = jax.tree.map(lambda a, b: (a + b) / count.astype(a.dtype), total, lost)
+        means = [*shared, *means]
+        return means, outers, [_all_finite(mean) for mean in means], (total[2], lost[2])
 
     if mesh is None:
-        return jax.jit(sweep)
+        return compiled(sweep, draft=draft)
     everywhere, split = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(axes)
     specs = (*[everywhere] * 5, split, split)
-    return jax.jit(jax.shard_map(sweep, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False))
+    shared_out = jax.shard_map(sweep, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False)
+    return compiled(shared_out, draft=draft)
 
 
 def run_sweep(
@@ -122,10 +131,15 @@ def run_sweep(
     chunk_size: int,
     room: int,
     mesh: jax.sharding.Mesh | None = None,
-) -> tuple[dict[Mean, Any], np.ndarray, list]:
-    """Run a sweep: return the sums of the means, pytrees, of the numbers, doubles, and of the outers, stacked pytrees.
+    draft: bool = False,
+) -> tuple[dict[Mean, Any], np.ndarray, list, list[Mean]]:
+    """Run a sweep.
 
     The rows are put into arrays with room for `room` rows, so that sweeps over fewer rows run the same program.
+
+    Returns:
+        The averages of the means, pytrees, of the numbers, doubles, and of the outers, stacked pytrees; and the means
+        that are not finite.
     """
     count = len(next(iter(rows.values())))
     devices = 1 if mesh is None else mesh.size
@@ -138,7 +152,7 @@ def run_sweep(
         return np.pad(used, ((0, 0), (0, size - used.shape[1]))).reshape(-1)
 
     padded = {position: share_out(index.astype(np.int32)) for position, index in rows.items()}
-    sweep = compile_sweep(loss, program, chunk_size, mesh)
+    sweep = compile_sweep(loss, program, chunk_size, mesh, draft)
     arguments = (
         params,
         constants,
@@ -148,12 +162,11 @@ def run_sweep(
         padded,
         share_out(np.ones(count, dtype=bool)),
     )
-    total, lost = sweep(*(arguments if mesh is None else _placed(arguments, mesh)))
-    shared, of_rows, _, outers = jax.tree.map(jnp.add, total, lost)
-    found = dict(zip((*program.shared, *program.means), (*shared, *of_rows), strict=True))
-    pairs = zip(total[2], lost[2], strict=True)
-    numbers = [np.asarray(a, dtype=np.float64) + np.asarray(b, dtype=np.float64) for a, b in pairs]
-    return found, np.array(numbers), outers
+    means, outers, finite, (total, lost) = sweep(*(arguments if mesh is None else _placed(arguments, mesh)))
+    names = (*program.shared, *program.means)
+    numbers = (np.asarray(total, np.float64) + np.asarray(lost, np.float64)) / count
+    bad = [mean for mean, good in zip(names, finite, strict=True) if not good]
+    return dict(zip(names, means, strict=True)), numbers, outers, bad
 
 
 def _traced(loss: Loss, params: Any, examples: Any) -> TracedLoss:
@@ -176,6 +189,10 @@ def _at(examples: Mapping[int, Any], mean: Mean) -> Any:
 def _outer_sum(mask: jax.Array, components: jax.Array, vectors: Any) -> Any:
     kept = jnp.where(mask[:, None], components, 0)
     return jax.tree.map(lambda rows: jnp.einsum("xa,x...->a...", kept, rows), vectors)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _add(carry: tuple, values: Any) -> tuple:

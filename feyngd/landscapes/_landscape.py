@@ -171,12 +171,13 @@ class Landscape:
         """
         return self._losses(params, self.data, chunk_size=self._chunk(chunk_size))
 
-    def validate(self, params: Any, chunk_size: int = 64) -> None:
+    def validate(self, params: Any, chunk_size: int = 64, *, gradients: bool = True) -> None:
         """Check that loss and gradient are finite real numbers at these parameters, on every example.
 
         Args:
             params: the parameters θ, a pytree of floating-point arrays.
             chunk_size: how many per-example gradients are held in memory together.
+            gradients: whether to check the gradients too, which takes longer.
 
         Raises:
             LandscapeError: the parameters are not a non-empty pytree of finite floating-point arrays, or the loss is
@@ -185,9 +186,11 @@ class Landscape:
         """
         check_params(params)
         check_loss_shape(self.loss, params, self.example(0))
-        self._check_finite(params, self.data, self._chunk(chunk_size), "example")
-        if self.test_data is not None:
-            self._check_finite(params, self.test_data, self._chunk(chunk_size), "test example")
+        for data, name in ((self.data, "example"), (self.test_data, "test example")):
+            if data is not None:
+                self._check_losses(params, data, self._chunk(chunk_size), name)
+                if gradients:
+                    self._check_gradients(params, data, self._chunk(chunk_size), name)
 
     def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.
@@ -209,22 +212,25 @@ class Landscape:
 
         return theta, flat_loss
 
-    def _check_finite(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
-        losses, good = self._losses_and_good_gradients(params, data, chunk_size=chunk_size)
-        bad = np.flatnonzero(~np.isfinite(np.asarray(losses)))
+    def _check_losses(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
+        losses = np.asarray(self._losses(params, data, chunk_size=chunk_size))
+        bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
             raise LandscapeError(
                 f"The loss is {losses[bad[0]]} on {name} {bad[0]}, the first of {bad.size} among {len(losses)} "
                 f"{name}s where it is not finite. Check that example (a label out of range, a missing value), or start "
                 "from other parameters."
             )
-        bad = np.flatnonzero(~np.asarray(good))
+
+    def _check_gradients(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
+        good = np.asarray(self._good_gradients(params, data, chunk_size=chunk_size))
+        bad = np.flatnonzero(~good)
         if bad.size:
             example = jax.tree.map(lambda leaf: leaf[int(bad[0])], data)
             where = nonfinite_leaf(jax.grad(self.loss)(params, example), "params")
             raise LandscapeError(
                 f"The gradient of the loss by {where} is not finite on {name} {bad[0]}, the first of {bad.size} among "
-                f"{len(losses)} {name}s, although the loss is. Look for a square root, norm or logarithm at 0 "
+                f"{len(good)} {name}s, although the loss is. Look for a square root, norm or logarithm at 0 "
                 "there, or start from other parameters."
             )
 
@@ -249,14 +255,13 @@ class Landscape:
         return losses
 
     @cached_property
-    def _losses_and_good_gradients(self) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def _good_gradients(self) -> Callable[..., jax.Array]:
         @partial(jax.jit, static_argnames="chunk_size")
-        def both(params: Any, data: Any, *, chunk_size: int) -> tuple[jax.Array, jax.Array]:
-            def one(example: Any) -> tuple[jax.Array, jax.Array]:
-                value, gradient = jax.value_and_grad(self._checked_loss)(params, example)
-                finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]
-                return value, jnp.all(jnp.stack(finite))
+        def good_gradients(params: Any, data: Any, *, chunk_size: int) -> jax.Array:
+            def one(example: Any) -> jax.Array:
+                gradient = jax.grad(self._checked_loss)(params, example)
+                return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]))
 
             return jax.lax.map(one, data, batch_size=chunk_size)
 
-        return both
+        return good_gradients

@@ -1,0 +1,144 @@
+"""What values cost, in gradients: single vectors, whole plans, compilation, orders, sizes, devices, memory."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from measuring import fastest_gradient, held_memory, in_turns, once
+from problems import Problem, images, num_params, problem
+
+import feyngd as fd
+from feyngd.evaluation._engine import Engine
+from feyngd.evaluation._expressions import Mean, Vector
+from feyngd.evaluation._rows import pairing
+from feyngd.evaluation._sweep import compile_sweep
+from feyngd.landscapes import Landscape
+
+
+def up_to(order: int) -> list[fd.Diagram]:
+    """Return all diagrams up to an order."""
+    return [diagram for k in range(order + 1) for diagram in fd.diagrams(k)]
+
+
+def untied(order: int) -> list[fd.Diagram]:
+    """Return the diagrams up to an order whose nodes are all in parts of their own: those of gradient descent."""
+    return [diagram for diagram in up_to(order) if len(diagram.parts) == diagram.order + 1]
+
+
+def vectors() -> dict[str, Mean]:
+    """Return the derivatives of the mean loss along its gradient: Hessian, J and K vectors."""
+    slope = Mean(Vector(0))
+    return {name: Mean(Vector(0, [slope] * count)) for count, name in enumerate(("HVP", "J", "K"), start=1)}
+
+
+def work(one: Problem, diagrams: Sequence[fd.Diagram], mesh: Any = None) -> tuple[Callable, Callable]:
+    """Return what computes everything exact, and what computes one pairing of the rest."""
+    landscape, params = one
+    plan = fd.evaluate(diagrams, landscape, params, plan_only=True)
+    engine = Engine(landscape, params, mesh=mesh)
+    engine.average(plan.means)
+
+    def exact() -> None:
+        fresh = Engine(landscape, params, mesh=mesh)
+        fresh.average(plan.means)
+        fresh.exact(plan.exact)
+
+    def paired() -> None:
+        if plan.paired:
+            engine.rows(plan.paired, pairing(jax.random.key(1), 0, plan.positions, *engine.sizes))
+
+    return exact, paired
+
+
+def single_vectors(name: str) -> dict[str, float]:
+    """Return the gradients that an HVP, a J and a K vector take."""
+    landscape, params = problem(name)
+    engine = Engine(landscape, params)
+    engine.average([Mean(Vector(0))])
+
+    def run(mean: Mean) -> Callable[[], None]:
+        return lambda: engine.fork().average([mean])
+
+    times = in_turns({"g": fastest_gradient(landscape, params)} | {n: run(m) for n, m in vectors().items()}, 15)
+    return {label: times[label] / times["g"] for label in vectors()}
+
+
+def plans(name: str, order: int = 4) -> dict[str, float]:
+    """Return the gradients that whole plans take: everything exact, and one pairing of the rest."""
+    landscape, params = problem(name)
+    runs = {"g": fastest_gradient(landscape, params)}
+    for top in range(1, order + 1):
+        runs[f"exact {top}"], runs[f"pairing {top}"] = work((landscape, params), up_to(top))
+        runs[f"untied {top}"], _ = work((landscape, params), untied(top))
+    times = in_turns(runs)
+    return {label: seconds / times["g"] for label, seconds in times.items() if label != "g"} | {"g in s": times["g"]}
+
+
+def compilation(name: str) -> dict[str, float]:
+    """Return the seconds that the first call takes beyond the second: tracing and compilation, order ≤ 3 and ≤ 2."""
+    found = {}
+    for order in (2, 3):
+        landscape, params = problem(name)
+        fresh = Landscape(lambda params, example, loss=landscape.loss: loss(params, example), landscape.data)
+        fastest_gradient(fresh, params)
+        diagrams = up_to(order)
+        fd.evaluate(diagrams, fresh, params, plan_only=True)
+
+        def call(one: Landscape = fresh, what: Sequence[fd.Diagram] = diagrams, point: Any = params) -> None:
+            fd.evaluate(what, one, point, replicates=2, estimator="pairing", check_dtype=False, key=jax.random.key(0))
+
+        first = once(call)
+        found[f"order {order}"] = first - min(once(call), once(call))
+        compile_sweep.cache_clear()
+    return found
+
+
+def memory(count: int) -> dict[str, float]:
+    """Return the time and memory of all values of order ≤ 3 on many images; run it in a process of its own."""
+    landscape, params = images(count)
+    unit = in_turns({"g": fastest_gradient(landscape, params)}, 2)["g"]
+    data = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(landscape.data)) / 2**30
+    before = held_memory()
+    seconds = once(lambda: fd.evaluate(up_to(3), landscape, params, replicates=2, key=jax.random.key(0)))
+    exact, paired = work((landscape, params), up_to(3))
+    times = in_turns({"exact": exact, "paired": paired}, 1)
+    return {
+        "examples": count,
+        "parameters": num_params(params),
+        "data in GiB": data,
+        "before in GiB": before,
+        "peak in GiB": held_memory(),
+        "whole call in s": seconds,
+        "g in s": unit,
+        "exact": times["exact"] / unit,
+        "pairing": times["paired"] / unit,
+    }
+
+
+def devices(count: int) -> dict[str, float]:
+    """Return what a mesh of devices takes; run it in a process that has so many."""
+    one = problem("convnet")
+    mesh = jax.make_mesh((count,), ("examples",)) if count > 1 else None
+    exact, paired = work(one, up_to(3), mesh)
+    times = in_turns({"g": fastest_gradient(*one), "exact": exact, "paired": paired}, 5)
+    return {"devices": count, "exact": times["exact"] / times["g"], "pairing": times["paired"] / times["g"]}
+
+
+def in_own_process(call: str, num_devices: int = 1) -> str:
+    """Return what a script prints that imports this module and evaluates one expression."""
+    code = f"import json, targets; print(json.dumps(targets.{call}))"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={num_devices}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "XLA_FLAGS": flags},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()[-1]
