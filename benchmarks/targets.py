@@ -1,23 +1,26 @@
 """What values cost, in gradients: single vectors, whole plans, compilation, orders, sizes, devices, memory."""
 
+import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from by_hand import runs
 from measuring import fastest_gradient, held_memory, in_turns, once
-from problems import Problem, images, num_params, problem
+from problems import Problem, images, num_params, problem, trained
 
 import feyngd as fd
 from feyngd.evaluation._engine import Engine
 from feyngd.evaluation._expressions import Mean, Vector
 from feyngd.evaluation._rows import pairing
-from feyngd.evaluation._sweep import compile_sweep
-from feyngd.landscapes import Landscape
+from feyngd.landscapes import Landscape, cross_entropy, digits, tanh_mlp
 
 
 def up_to(order: int) -> list[fd.Diagram]:
@@ -71,30 +74,44 @@ def single_vectors(name: str) -> dict[str, float]:
 def plans(name: str, order: int = 4) -> dict[str, float]:
     """Return the gradients that whole plans take: everything exact, and one pairing of the rest."""
     landscape, params = problem(name)
-    runs = {"g": fastest_gradient(landscape, params)}
+    timed = {"g": fastest_gradient(landscape, params), "our g": work((landscape, params), up_to(1)[-1:])[0]}
+    timed["exact by hand"], timed["pairing by hand"] = runs(landscape, params)
     for top in range(1, order + 1):
-        runs[f"exact {top}"], runs[f"pairing {top}"] = work((landscape, params), up_to(top))
-        runs[f"untied {top}"], _ = work((landscape, params), untied(top))
-    times = in_turns(runs)
+        timed[f"exact {top}"], timed[f"pairing {top}"] = work((landscape, params), up_to(top))
+        timed[f"untied {top}"], _ = work((landscape, params), untied(top))
+    times = in_turns(timed)
     return {label: seconds / times["g"] for label, seconds in times.items() if label != "g"} | {"g in s": times["g"]}
 
 
 def compilation(name: str) -> dict[str, float]:
-    """Return the seconds that the first call takes beyond the second: tracing and compilation, order ≤ 3 and ≤ 2."""
-    found = {}
-    for order in (2, 3):
-        landscape, params = problem(name)
-        fresh = Landscape(lambda params, example, loss=landscape.loss: loss(params, example), landscape.data)
-        fastest_gradient(fresh, params)
-        diagrams = up_to(order)
+    """Return the seconds that first calls take beyond second ones, order ≤ 3: tracing and compilation."""
+    landscape, params = problem(name)
+    diagrams = up_to(3)
+
+    def ours() -> Callable[[bool], Any]:
+        fresh = Landscape(lambda params, example: landscape.loss(params, example), landscape.data)
         fd.evaluate(diagrams, fresh, params, plan_only=True)
+        options = {"replicates": 2, "estimator": "pairing", "key": jax.random.key(0)}
+        return lambda check: fd.evaluate(diagrams, fresh, params, check_dtype=check, **options)
 
-        def call(one: Landscape = fresh, what: Sequence[fd.Diagram] = diagrams, point: Any = params) -> None:
-            fd.evaluate(what, one, point, replicates=2, estimator="pairing", check_dtype=False, key=jax.random.key(0))
+    def seconds(call: Callable[[], Any]) -> float:
+        return once(call) - min(once(call), once(call))
 
-        first = once(call)
-        found[f"order {order}"] = first - min(once(call), once(call))
-        compile_sweep.cache_clear()
+    def by_hand() -> Any:
+        return [run() for run in by_hand_runs]
+
+    found = {}
+    for _ in range(2):
+        jax.clear_caches()
+        call = ours()
+        times = {"values": seconds(partial(call, False)), "dtype check": seconds(partial(call, True))}
+        jax.clear_caches()
+        started = time.perf_counter()
+        by_hand_runs = runs(landscape, params)
+        by_hand()
+        first = time.perf_counter() - started
+        times["by hand"] = first - min(once(by_hand), once(by_hand))
+        found = {key: min(found.get(key, math.inf), value) for key, value in times.items()}
     return found
 
 
@@ -127,6 +144,41 @@ def devices(count: int) -> dict[str, float]:
     exact, paired = work(one, up_to(3), mesh)
     times = in_turns({"g": fastest_gradient(*one), "exact": exact, "paired": paired}, 5)
     return {"devices": count, "exact": times["exact"] / times["g"], "pairing": times["paired"] / times["g"]}
+
+
+def sizes(examples: int, width: int) -> dict[str, float]:
+    """Return what an MLP with one hidden layer takes, on digits repeated or left out to make a number of examples."""
+    pictures, labels = digits()
+    index = np.arange(examples) % len(labels)
+    model = tanh_mlp((8, 8), 10, (width,))
+    params = model.init(jax.random.key(0))
+    landscape = Landscape(cross_entropy(model), (pictures[index], labels[index]))
+    exact, paired = work((landscape, params), up_to(3))
+    times = in_turns({"g": fastest_gradient(landscape, params), "exact": exact, "paired": paired})
+    cost = {"exact": times["exact"] / times["g"], "pairing": times["paired"] / times["g"], "g in s": times["g"]}
+    return {"examples": examples, "parameters": num_params(params), **cost}
+
+
+def deflation(name: str) -> dict[str, Any]:
+    """Return relative standard errors at a trained point by pairing and by deflation, and what both take."""
+    landscape, params = trained(name)
+    unit = in_turns({"g": fastest_gradient(landscape, params)})["g"]
+    diagrams = up_to(3)
+    found: dict[str, dict[str, float]] = {}
+    for estimator in ("pairing", "deflation"):
+
+        def call(estimator: str = estimator) -> fd.Values:
+            return fd.evaluate(
+                diagrams, landscape, params, estimator=estimator, check_dtype=False, key=jax.random.key(0)
+            )
+
+        values = call()
+        found["cost in g"] = found.get("cost in g", {}) | {estimator: once(call) / unit}
+        for diagram in diagrams:
+            if values[diagram].kind != "exact":
+                error = values[diagram].stderr / abs(values[diagram].value)
+                found[str(diagram)] = found.get(str(diagram), {}) | {estimator: float(error)}
+    return {"loss": float(landscape.mean_loss(params)), "rows": found}
 
 
 def in_own_process(call: str, num_devices: int = 1) -> str:

@@ -34,7 +34,8 @@ class Simulation:
         samples: the result of every run, shape (R, runs). The runs at different learning rates share their training
             sets and batches, so that differences between learning rates are less noisy. From the train loss, and so
             in the gap, the luck of the training set at the start is taken off: its loss there less the population's,
-            which is zero on average. So is that of held-out examples in the unbiased reading.
+            which is zero on average. So is that of held-out examples in the unbiased reading, and with a control that
+            of the batches to first order.
     """
 
     quantity: str
@@ -95,6 +96,7 @@ def simulate(
     *,
     runs: int = 2000,
     quantity: str = "test_loss",
+    control: bool = False,
     chunk_size: int = 16,
     progress: Progress | None = None,
     key: jax.Array,
@@ -113,6 +115,9 @@ def simulate(
         learning_rates: one or more learning rates, positive and finite.
         runs: the number of runs at every learning rate, at least 2.
         quantity: "test_loss", "train_loss" or "gap".
+        control: take from every run's loss what its batches do to first order by being better or worse than others,
+            η Σ_t G·(g_t − G) with the gradients at the start: zero on average, so that the mean stays, and most of the
+            spread for small learning rates. Samples are then no losses of single runs.
         chunk_size: the number of runs that are vectorised together; memory grows with it.
         progress: shows progress; silent by default.
         key: a JAX random key; the same key gives the same runs.
@@ -121,7 +126,8 @@ def simulate(
         A `Simulation`: mean and standard error at every learning rate.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, or runs, chunk size or quantity are unfit.
+        ArgumentError: a learning rate is not positive and finite, runs, chunk size or quantity are unfit, or a control
+            is asked for in the gap.
         SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are unfit.
     """
@@ -136,6 +142,8 @@ def simulate(
         raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is simulated")
     check_reading(landscape, spacetime)
+    if control and quantity == "gap":
+        raise ArgumentError("A control takes off what batches do to first order, and that is nothing in the gap.")
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     shares = _shares(spacetime)
@@ -153,6 +161,9 @@ def simulate(
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
+    if control:
+        gains = _gains(landscape, params, quantity)
+        samples += rates[:, None] * np.einsum("rtb,tb->r", (gains - gains.mean())[np.asarray(batches)], shares)
     return Simulation(quantity, spacetime, rates, samples)
 
 
@@ -177,6 +188,22 @@ def _luck(landscape: Landscape, params: Any) -> np.ndarray:
     """Return every example's loss at the start less the population's mean, shape (M,)."""
     losses = np.asarray(landscape.losses(params), dtype=float)
     return losses - losses.mean()
+
+
+def _gains(landscape: Landscape, params: Any, quantity: str) -> np.ndarray:
+    """Return how much a step along every example's gradient lowers the loss to first order, G·g, shape (M,)."""
+    mean = landscape.test_loss if quantity == "test_loss" else landscape.mean_loss
+
+    @jax.jit
+    def gains(params: Any, data: Any) -> jax.Array:
+        slope = jax.grad(mean)(params)
+        return jax.lax.map(
+            lambda example: jax.jvp(lambda p: landscape.loss(p, example), (params,), (slope,))[1],
+            data,
+            batch_size=min(_BLOCK, landscape.num_examples),
+        )
+
+    return np.asarray(gains(params, landscape.data), dtype=float)
 
 
 def _padded(spacetime: Spacetime, runs: int) -> np.ndarray:

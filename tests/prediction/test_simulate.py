@@ -230,3 +230,56 @@ def test_luck_of_the_training_set_does_not_blur_the_gap():
     assert simulation.stderr[1] / simulation.stderr[0] == pytest.approx(10, rel=0.2)
     assert abs(simulation.mean[0] - 0.006) < 4.5 * simulation.stderr[0]  # η T tr(C) / N, with C = 6
     assert simulation.stderr[0] < 0.006 / 5
+
+
+@pytest.mark.parametrize("name", SPACETIMES)
+def test_a_control_leaves_no_spread_in_a_linear_landscape(name: str) -> None:
+    landscape = fd.Landscape(lambda theta, x: jnp.dot(theta, x), np.random.default_rng(0).normal(size=(5, 3)))
+    steps, slope = int(SPACETIMES[name].T), np.mean(landscape.data, axis=0)
+    done = fd.simulate(
+        landscape,
+        jnp.ones(3),
+        SPACETIMES[name],
+        [RATE],
+        runs=50,
+        control=True,
+        key=KEY,
+    )
+    np.testing.assert_allclose(done.samples, slope.sum() - RATE * steps * slope @ slope, rtol=1e-5)
+
+
+@pytest.mark.parametrize("reading", ["population", "unbiased", "conditional"])
+@pytest.mark.parametrize("quantity", ["test_loss", "train_loss"])
+def test_a_control_keeps_the_mean_and_lowers_the_error(reading: str, quantity: str) -> None:
+    rng = np.random.default_rng(3)
+    data, test_data = rng.normal(size=(20, 2)), rng.normal(size=(3, 2))
+    conditional = reading == "conditional"
+    landscape = fd.Landscape(
+        lambda theta, x: jnp.sum((theta - x) ** 2 + x * theta**3),
+        data,
+        test_data if conditional else None,
+        reading=reading,
+    )
+    spacetime = fd.Spacetime.sgd(20 if conditional else 3, 1, T=6, sampling="with-replacement")
+    options = {"runs": 3000, "quantity": quantity, "key": KEY}
+    plain, controlled = (
+        fd.simulate(landscape, jnp.full(2, 0.3), spacetime, [0.002], control=control, **options)
+        for control in (False, True)
+    )
+    assert controlled.stderr < plain.stderr
+    assert abs(controlled.mean - plain.mean) < 4 * plain.stderr
+
+
+def test_a_control_is_refused_for_the_gap() -> None:
+    spacetime = SPACETIMES["explicit"]
+    with pytest.raises(fd.ArgumentError, match="control"):
+        fd.simulate(
+            fd.Landscape(loss, POPULATION),
+            jnp.asarray(START),
+            spacetime,
+            [RATE],
+            runs=2,
+            quantity="gap",
+            control=True,
+            key=KEY,
+        )

@@ -1,0 +1,109 @@
+"""Do other forms of a truncated series reach further? Errors against simulations beyond the range of the plain one."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import feyngd as fd
+from feyngd.landscapes import Landscape, convnet, cross_entropy, digits, logistic_regression, tanh_mlp
+
+warnings.simplefilter("ignore", fd.TruncationWarning)
+
+BEYOND = np.array([1.0, 1.5, 2.0, 3.0, 4.0])  # in units of the range of the plain series
+EXAMPLES = 400
+
+Form = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def plain(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return the truncated series of the change, c₁η + c₂η² + c₃η³."""
+    return c[1] * rate + c[2] * rate**2 + c[3] * rate**3
+
+
+def pade_12(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return the Padé approximant with numerator c₁η and a denominator of degree 2."""
+    a, b = c[2] / c[1], c[3] / c[1]
+    return c[1] * rate / (1 - a * rate + (a**2 - b) * rate**2)
+
+
+def pade_21(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return the Padé approximant with a numerator of degree 2 and a denominator of degree 1."""
+    q = -c[3] / c[2]
+    return (c[1] * rate + (c[2] + q * c[1]) * rate**2) / (1 + q * rate)
+
+
+def decay(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return A(1 − exp(−bη + dη²)) with the same three coefficients: a loss that decays to A below its start."""
+    # The logarithm of 1 − Δ/A is −bη + dη², without a cubic term: that fixes A.
+    roots = np.roots([c[3], c[1] * c[2], c[1] ** 3 / 3])
+    good = [root.real for root in roots if abs(root.imag) < 1e-12]
+    if not good:
+        return np.full(rate.shape, np.nan)
+    inverse = max(good, key=abs) if len(good) == 1 else min(good, key=abs)
+    A = 1 / inverse
+    return A * (1 - np.exp(-(c[1] * rate / A + (c[2] / A + c[1] ** 2 / (2 * A**2)) * rate**2)))
+
+
+def exponential(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return A(exp(−bη) − 1) + Cη with the same three coefficients: one direction decays, the others stay linear."""
+    b = -3 * c[3] / c[2]
+    A = 2 * c[2] / b**2
+    return A * np.expm1(-b * rate) + (c[1] + A * b) * rate
+
+
+def power(steps: int) -> Form:
+    """Return A((1 − bη)^(2T) − 1) + Cη: gradient descent's exact solution in one direction, the others linear."""
+
+    def form(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+        n = 2 * steps
+        b = -3 * c[3] / c[2] / (n - 2)
+        A = 2 * c[2] / (n * (n - 1) * b**2)
+        return A * ((1 - b * rate) ** n - 1) + (c[1] + A * n * b) * rate
+
+    return form
+
+
+def problems() -> dict[str, tuple[Landscape, Any, fd.Spacetime]]:
+    """Return networks at random starts and after some descent, with short and longer runs."""
+    images, labels = digits(EXAMPLES)
+    networks = {
+        "logistic": logistic_regression((8, 8), 10),
+        "mlp": tanh_mlp((8, 8), 10),
+        "deep mlp": tanh_mlp((8, 8), 10, (20, 20)),
+        "convnet": convnet((8, 8), 10),
+    }
+    found = {}
+    for seed, (name, network) in enumerate(networks.items()):
+        landscape = Landscape(cross_entropy(network), (images, labels))
+        params = network.init(jax.random.key(seed))
+        found[f"{name}, 10 steps"] = landscape, params, fd.Spacetime.sgd(N=10, B=1, E=1)
+        found[f"{name}, 20 points, 3 epochs"] = landscape, params, fd.Spacetime.sgd(N=20, B=4, E=3)
+        found[f"{name} after descent, 10 steps"] = landscape, descended(landscape, params), fd.Spacetime.sgd(N=10, B=1)
+    return found
+
+
+def descended(landscape: Landscape, params: Any, steps: int = 60, rate: float = 0.3) -> Any:
+    """Return the parameters after some full-batch gradient descent."""
+    slope = jax.jit(jax.grad(landscape.mean_loss))
+    for _ in range(steps):
+        params = jax.tree.map(lambda p, g: p - rate * g, params, slope(params))
+    return params
+
+
+def measured(landscape: Landscape, params: Any, spacetime: fd.Spacetime, runs: int = 2000) -> dict[str, Any]:
+    """Return the coefficients of a prediction and what SGD does beyond its range."""
+    keys = jax.random.split(jax.random.key(7))
+    prediction = fd.predict(landscape, params, spacetime, [1e-6], replicates=64, key=keys[0])
+    rates = BEYOND * prediction.valid_up_to
+    simulation = fd.simulate(landscape, params, spacetime, rates, runs=runs, chunk_size=64, key=keys[1])
+    coefficients = prediction.coefficients.mean(axis=0)
+    return {
+        "coefficients": coefficients.tolist(),
+        "rates": rates.tolist(),
+        "change": (simulation.mean - coefficients[0]).tolist(),
+        "stderr": simulation.stderr.tolist(),
+        "steps": int(spacetime.T),
+    }
