@@ -97,9 +97,9 @@ def memory(results: Mapping[str, Any]) -> str:
     header += ["exact values, g", "one pairing, g", "whole call, s"]
     return f"""## Many examples, many parameters
 
-An MLP 784-256-10 on images of smooth noise, all values of order ≤ 3 with two pairings; the whole call compiles, deflates
-where pairings are noisy, and checks rounding. "Held" is the most memory the process had, once the data were loaded and
-gradients computed, and at the end.
+An MLP 784-256-10 on images of smooth noise, all values of order ≤ 3 with two pairings; the whole call compiles,
+deflates where pairings are noisy, and checks rounding. "Held" is the most memory the process had, once the
+data were loaded and gradients computed, and at the end.
 
 {table(header, rows)}"""
 
@@ -137,9 +137,9 @@ def deflation(results: Mapping[str, Any]) -> str:
         parts.append(f"`{name}` at a mean loss of {found['loss']:.3g}:\n\n{table(['', 'pairing', 'deflation'], rows)}")
     return """## Deflation at trained points
 
-Relative standard errors of sampled values after 16 pairings, at a point reached by gradient descent. Deflation is forced
-here; by default it is used where it was measured to be better. Values whose examples are tied three times cannot be
-deflated.
+Relative standard errors of sampled values after 16 pairings, at a point reached by gradient descent. Deflation is
+forced here; by default it is used where it was measured to be better. Values whose examples are tied three
+times cannot be deflated.
 
 """ + "\n\n".join(parts)
 
@@ -217,14 +217,16 @@ def batches(results: Mapping[str, Any]) -> str:
             apart = abs(row["predicted"] - row["simulated"])
             allowed = 3 * (row["sampling"] ** 2 + row["stderr"] ** 2) ** 0.5 + row["truncation"]
             rows.append(
-                [name, found["rate"], row["B"], row["predicted"], f"{row['truncation']:.1e}", row["simulated"]]
-                + [f"{row['stderr']:.1e}", f"{apart / allowed:.2f}"]
+                [
+                    *(name, found["rate"], row["B"], row["predicted"], f"{row['truncation']:.1e}", row["simulated"]),
+                    *(f"{row['stderr']:.1e}", f"{apart / allowed:.2f}"),
+                ]
             )
     header = ["network", "η", "B", "predicted", "± truncation", "simulated", "± s.e.", "apart / allowed"]
     return f"""## The effect of the batch size
 
-1,437 digits to train on, 360 to test on (the conditional reading): the test loss after ten steps with batches drawn with
-replacement, above that after ten steps of gradient descent, at 0.8 of the valid range. Allowed are three combined
+1,437 digits to train on, 360 to test on (the conditional reading): the test loss after ten steps with batches drawn
+with replacement, above that after ten steps of gradient descent, at 0.8 of the valid range. Allowed are three combined
 standard errors and the truncation figure. Simulations use a control.
 
 {table(header, rows)}"""

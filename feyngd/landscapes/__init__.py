@@ -4,6 +4,7 @@ from . import toys as toys
 from ._datasets import digits as digits
 from ._datasets import load_cifar10 as load_cifar10
 from ._datasets import load_fashion_mnist as load_fashion_mnist
+from ._digit_landscapes import DIGITS_MODELS as DIGITS_MODELS
 from ._digit_landscapes import digits_landscape as digits_landscape
 from ._landscape import READINGS as READINGS
 from ._landscape import Landscape as Landscape

@@ -9,7 +9,7 @@ from ._datasets import digits
 from ._landscape import Landscape
 from ._models import convnet, cross_entropy, logistic_regression, tanh_mlp
 
-_MODELS = {"convnet": convnet, "logistic": logistic_regression, "mlp": tanh_mlp}
+DIGITS_MODELS = {"convnet": convnet, "logistic": logistic_regression, "mlp": tanh_mlp}
 
 
 def digits_landscape(
@@ -35,10 +35,10 @@ def digits_landscape(
         >>> landscape.num_examples
         50
     """
-    if model not in _MODELS:
-        raise ArgumentError(f"Unknown model {model!r}; the digits models are {', '.join(map(repr, _MODELS))}.")
+    if model not in DIGITS_MODELS:
+        raise ArgumentError(f"Unknown model {model!r}; the digits models are {', '.join(map(repr, DIGITS_MODELS))}.")
     images, labels = digits(limit)
-    network = _MODELS[model](images.shape[1:], 10)
+    network = DIGITS_MODELS[model](images.shape[1:], 10)
     landscape = Landscape(cross_entropy(network), (images, labels))
     params = network.init(key)
     landscape.validate(params)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from ..errors import FeynGDError
-from ._study import _replace
+from ._files import replace_file
 
 try:
     import fcntl
@@ -25,7 +25,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _DAY = 24 * 3600.0
-# What `_replace` calls its temporary files, so that nobody else's are taken for them.
+# What `replace_file` calls its temporary files, so that nobody else's are taken for them.
 _TEMPORARY = re.compile(r"(.*-[0-9a-f]{12}|[0-9a-f]{64})(-\d+)?\.(json|npz)\w+\.part")
 
 Content = TypeVar("Content")
@@ -171,7 +171,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to an NPZ file in one move."""
     content, named = io.BytesIO(), dict[str, Any](arrays)
     np.savez(content, **named)
-    _replace(path, content.getvalue())
+    replace_file(path, content.getvalue())
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray] | None:

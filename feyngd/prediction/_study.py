@@ -1,8 +1,6 @@
 """A study: predictions and simulations of one network on several spacetimes, kept on disk as they are finished."""
 
-import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +10,12 @@ import jax
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
-from ..errors import ArgumentError
 from ..evaluation import Values, check_key, check_landscape, evaluate
 from ..landscapes import Landscape
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
+from ._files import check_writable, replace_file, write_json
 from ._plots import require_matplotlib
 from ._predict import Prediction, TruncationWarning, check_learning_rates, predict, series_by_root
 from ._readings import check_reading
@@ -89,7 +87,7 @@ def study(
             wanted, landscape, params, root=root, replicates=replicates, progress=progress, key=for_values
         )
     record["values"] = {root: _values_record(found) for root, found in values.items()}
-    predictions = _predictions(landscape, params, spacetimes, rates, order, quantity, values)
+    predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
     write_json(folder / "prediction.json", record)
     done: list[Comparison] = []
@@ -113,7 +111,7 @@ def study(
     return done
 
 
-def _predictions(
+def predictions_of(
     landscape: Landscape,
     params: Any,
     spacetimes: Sequence[Spacetime],
@@ -122,6 +120,7 @@ def _predictions(
     quantity: str,
     values: Mapping[str, Values],
 ) -> list[Prediction]:
+    """Predict on several spacetimes from the same values, without warnings of truncation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
         return [
@@ -132,30 +131,6 @@ def _predictions(
 
 def _values_record(values: Values) -> dict[str, Any]:
     return {str(D): {"value": values[D].value, "stderr": values[D].stderr, "kind": values[D].kind} for D in values}
-
-
-def check_writable(out: str | os.PathLike[str]) -> Path:
-    """Make a folder if need be and return it, having written to it once.
-
-    Raises:
-        ArgumentError: it cannot be made or written to.
-    """
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ArgumentError(
-            f"Cannot write to {str(folder)!r} ({reason}): name a folder that can be written to."
-        ) from error
-    return folder
-
-
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write JSON to a file in one move: readers see the old file or the new one, never half of one."""
-    _replace(path, json.dumps(record, indent=1).encode())
 
 
 def _write_figure(path: Path, comparisons: Sequence[Comparison]) -> None:
@@ -170,16 +145,4 @@ def _write_figure(path: Path, comparisons: Sequence[Comparison]) -> None:
         comparison.plot(ax)
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
-    _replace(path, drawn.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    replace_file(path, drawn.getvalue())

@@ -12,14 +12,15 @@ import numpy as np
 
 from ..diagrams import diagrams
 from ..evaluation import Values, evaluate
-from ..landscapes import Landscape, cross_entropy, digits_landscape
+from ..landscapes import DIGITS_MODELS, Landscape, cross_entropy, digits_landscape
 from ..progress import Progress
 from ._compare import Comparison, compare
+from ._files import check_writable
 from ._predict import Prediction
 from ._simulate import simulate
 from ._store import Store, beside, digest, digest_of_arrays, writing
-from ._study import _predictions, check_writable
-from ._sweep_config import MODELS, Configuration, read_config
+from ._study import predictions_of
+from ._sweep_config import Configuration, read_config
 from ._sweep_files import read_result, read_values, write_result, write_values
 
 
@@ -141,7 +142,7 @@ class _Network:
 
         return {
             "version": __version__,
-            "loss": [self.model, _source(MODELS[self.model]), _source(cross_entropy)],
+            "loss": [self.model, _source(DIGITS_MODELS[self.model]), _source(cross_entropy)],
             "params": digest_of_arrays(self.params),
             "data": digest_of_arrays(self.landscape.data),
             "reading": self.landscape.reading,
@@ -249,7 +250,7 @@ class _Runner:
     ) -> tuple[Prediction, Comparison | None]:
         landscape, params, spacetime = network.landscape, network.params, configuration.spacetime
         rates, quantity = np.array(configuration.learning_rates), configuration.quantity
-        (prediction,) = _predictions(
+        (prediction,) = predictions_of(
             landscape, params, [spacetime], rates, configuration.order, quantity, {network.root: values}
         )
         if not configuration.runs:

@@ -12,14 +12,12 @@ import jax.numpy as jnp
 from .._arguments import check_integer
 from ..diagrams import check_order
 from ..errors import ArgumentError, SpacetimeError
-from ..landscapes import digits
-from ..landscapes._digit_landscapes import _MODELS
+from ..landscapes import DIGITS_MODELS, digits
 from ..series import QUANTITIES
 from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
 from ._store import digest
 
-MODELS = _MODELS
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
 _SEEDS = 2**32  # JAX cuts longer seeds off in single precision, and two of them would be the same
 
@@ -199,7 +197,7 @@ def _order(name: str, value: Any) -> int:
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "models": _several(_name(tuple(MODELS))),
+    "models": _several(_name(tuple(DIGITS_MODELS))),
     "limit": _limit,
     "N": _several(_integer(1)),
     "B": _several(_integer(1)),

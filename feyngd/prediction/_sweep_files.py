@@ -10,9 +10,9 @@ import numpy as np
 from ..diagrams import Diagram
 from ..evaluation import Values
 from ._compare import Comparison
+from ._files import write_json
 from ._predict import Prediction
 from ._store import UnsoundError, beside, read_json, read_npz, write_npz
-from ._study import write_json
 from ._sweep_config import Configuration
 
 
