@@ -65,8 +65,9 @@ def evaluate(
             the train loss brings "train", otherwise the default is "test".
         estimator: how interleaved parts are averaged: "auto", "pairing", "deflation" or "double-sum".
         replicates: the number of random pairings, at least 2; the least number if `rtol` or `budget` decides.
-        rtol: go on until every standard error is below this fraction of its value, but not beyond `budget`, or 256
-            pairings without one; warns if that did not suffice.
+        rtol: draw as many pairings as bring every standard error below this fraction of its value, but not beyond
+            `budget`, or 256 without one; warns if that did not suffice. How many is measured by `replicates` pairings,
+            which are thrown away, so that intervals stay right.
         budget: how much to spend at most, in gradients of the mean loss (by the plan's estimate), or a `timedelta`.
         chunk_size: the number of examples that are differentiated together; chosen by the size of the parameters.
         mesh: devices to share the examples among, a `jax.sharding.Mesh`; any number of examples will do.

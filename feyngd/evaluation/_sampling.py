@@ -111,6 +111,8 @@ def estimate_numbers(
         sampler.draw(effort.replicates - pilot, task.advance)
     if effort.is_open:
         more = _more(plan, found, sampler, effort, start)
+        if effort.rtol is not None and more > 1:
+            sampler.start_anew()
         with progress.task(more, "more pairings") as task:
             sampler.draw(more, task.advance)
         _warn_if_imprecise(plan, found | sampler.replicates, effort)
@@ -126,6 +128,7 @@ class _Sampler:
         self._deflation: Deflation | None = None
         self._exact: dict[Number, float] = {}
         self._rows: dict[Number, list[float]] = {number: [] for number in numbers}
+        self._first = 0
         self.seconds_per_draw = math.inf
 
     @property
@@ -146,11 +149,21 @@ class _Sampler:
         """The number of replicates so far."""
         return max(map(len, self._rows.values()))
 
+    def start_anew(self) -> None:
+        """Forget the replicates so far, and draw others from now on.
+
+        A number of replicates that was found from replicates, and joins them, stops where they happen to lie close
+        together: their spread would be too small.
+        """
+        self._first += self.count
+        self._rows = {number: [] for number in self._rows}
+
     def draw(self, count: int, advance: object) -> None:
         """Draw more replicates."""
         if not self._numbers:
             return
-        for replicate in range(self.count, self.count + count):
+        first = self._first + self.count
+        for replicate in range(first, first + count):
             start = time.perf_counter()
             for number, value in self._one(replicate, self._numbers, self._deflation).items():
                 self._rows[number].append(value)
@@ -223,9 +236,9 @@ def _worst(plan: Plan, numbers: Mapping[Number, np.ndarray]) -> float:
 
 
 def _more(plan: Plan, found: dict[Number, np.ndarray], sampler: _Sampler, effort: Effort, start: float) -> int:
-    """Return how many replicates more the precision needs and the budget allows."""
+    """Return how many replicates to draw after the first ones: as the precision needs, and the budget allows."""
     done = sampler.count
-    allowed = float(_MOST_PAIRINGS - done)
+    allowed = float(_MOST_PAIRINGS)
     if isinstance(effort.budget, timedelta):
         left = effort.budget.total_seconds() - (time.perf_counter() - start)
         allowed = left / sampler.seconds_per_draw
@@ -234,7 +247,7 @@ def _more(plan: Plan, found: dict[Number, np.ndarray], sampler: _Sampler, effort
     if effort.rtol is not None:
         # A tenth more than the measured errors ask for, as they are uncertain themselves.
         wanted = 1.1 * done * (_worst(plan, found | sampler.replicates) / effort.rtol) ** 2
-        allowed = min(allowed, wanted - done)
+        allowed = min(allowed, max(wanted, effort.replicates))
     return max(0, int(allowed))
 
 

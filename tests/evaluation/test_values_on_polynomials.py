@@ -1,6 +1,7 @@
 """Values of diagrams in JAX against the same values in rational arithmetic, and against their own error bars."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -166,3 +167,22 @@ def test_a_combination_of_correlated_values_has_an_honest_error(twin, paired):
     assert 0.91 <= np.mean(inside) <= 0.985
     reach = 2 * 2.1314  # both sides of a 95 % Student-t interval with 15 degrees of freedom
     assert np.mean(quadrature) * reach > 1.1, "adding the errors in quadrature would have been too wide"
+
+
+def test_intervals_cover_when_the_errors_decide_how_many_pairings_there_are():
+    rng = np.random.default_rng(0)
+    landscape = fd.Landscape(
+        lambda theta, x: jnp.sum(x * theta**2) + x[0] * jnp.prod(theta) + x[1] * jnp.sum(theta),
+        np.exp(0.5 * rng.normal(size=(60, 2))),
+    )
+    with jax.enable_x64(True):
+        diagram, params = fd.Diagram.parse("[a a]"), jnp.array([0.3, -0.2])
+        exact = fd.evaluate(diagram, landscape, params, estimator="double-sum")[diagram].value
+        options = {"estimator": "pairing", "replicates": 4, "rtol": 0.015}
+        found = [
+            fd.evaluate(diagram, landscape, params, key=jax.random.key(seed), **options)[diagram] for seed in range(300)
+        ]
+    counts = {estimate.num_samples for estimate in found}
+    assert len(counts) > 3, f"the errors decided nothing: {counts}"
+    covered = np.mean([low <= exact <= high for low, high in (estimate.interval() for estimate in found)])
+    assert 0.92 <= covered <= 0.98, covered
