@@ -9,6 +9,7 @@ import numpy as np
 
 import feyngd as fd
 from feyngd.landscapes import Landscape, convnet, cross_entropy, digits, logistic_regression, tanh_mlp
+from feyngd.prediction._acceleration import exponential
 
 warnings.simplefilter("ignore", fd.TruncationWarning)
 
@@ -35,23 +36,9 @@ def pade_21(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
     return (c[1] * rate + (c[2] + q * c[1]) * rate**2) / (1 + q * rate)
 
 
-def decay(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Return A(1 − exp(−bη + dη²)) with the same three coefficients: a loss that decays to A below its start."""
-    # The logarithm of 1 − Δ/A is −bη + dη², without a cubic term: that fixes A.
-    roots = np.roots([c[3], c[1] * c[2], c[1] ** 3 / 3])
-    good = [root.real for root in roots if abs(root.imag) < 1e-12]
-    if not good:
-        return np.full(rate.shape, np.nan)
-    inverse = max(good, key=abs) if len(good) == 1 else min(good, key=abs)
-    A = 1 / inverse
-    return A * (1 - np.exp(-(c[1] * rate / A + (c[2] / A + c[1] ** 2 / (2 * A**2)) * rate**2)))
-
-
-def exponential(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Return A(exp(−bη) − 1) + Cη with the same three coefficients: one direction decays, the others stay linear."""
-    b = -3 * c[3] / c[2]
-    A = 2 * c[2] / b**2
-    return A * np.expm1(-b * rate) + (c[1] + A * b) * rate
+def ours(c: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return the change by the form that predictions offer: A(exp(−bη) − 1) + Cη with the same three coefficients."""
+    return exponential(c, rate) - c[0]
 
 
 def power(steps: int) -> Form:
@@ -64,6 +51,21 @@ def power(steps: int) -> Form:
         return A * ((1 - b * rate) ** n - 1) + (c[1] + A * n * b) * rate
 
     return form
+
+
+FORMS: dict[str, Callable[[int], Form]] = {
+    "plain": lambda steps: plain,
+    "Padé 1/2": lambda steps: pade_12,
+    "Padé 2/1": lambda steps: pade_21,
+    "power": power,
+    "exponential": lambda steps: ours,
+}
+
+
+def errors(found: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return how far every form is from the simulation, at every learning rate."""
+    coefficients, rates, change = (np.array(found[name]) for name in ("coefficients", "rates", "change"))
+    return {name: np.abs(form(found["steps"])(coefficients, rates) - change) for name, form in FORMS.items()}
 
 
 def problems() -> dict[str, tuple[Landscape, Any, fd.Spacetime]]:
@@ -91,6 +93,11 @@ def descended(landscape: Landscape, params: Any, steps: int = 60, rate: float = 
     for _ in range(steps):
         params = jax.tree.map(lambda p, g: p - rate * g, params, slope(params))
     return params
+
+
+def all_problems() -> dict[str, dict[str, Any]]:
+    """Return what `measured` finds for every problem."""
+    return {name: measured(*problem) for name, problem in problems().items()}
 
 
 def measured(landscape: Landscape, params: Any, spacetime: fd.Spacetime, runs: int = 2000) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import acceleration
 import accuracy
 import baselines
 import pages
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[], Any]] = {
     "disjoint": lambda: {str(n): baselines.disjoint_batches("convnet", n) for n in (1, 4, 16, 64)},
     "simulations": lambda: {name: baselines.simulations(name, runs=500) for name in ("mlp", "convnet")},
     "orders": lambda: {name: accuracy.orders(name) for name in accuracy.RUNS},
+    "acceleration": acceleration.all_problems,
     "batch sizes": lambda: {name: accuracy.batch_sizes(name) for name in accuracy.RUNS},
 }
 

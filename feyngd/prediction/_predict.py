@@ -17,6 +17,7 @@ from ..landscapes import Landscape
 from ..progress import Progress
 from ..series import Series, expand
 from ..spacetimes import Spacetime
+from ._acceleration import accelerates, jackknife
 from ._readings import check_reading
 
 CONVERGED = 0.2  # the last order counts as small below this fraction of the one before it
@@ -126,6 +127,33 @@ class Prediction:
         count = self.coefficients.shape[0]
         spread = rows.std(axis=-1, ddof=1) / count**0.5 if count > 1 else np.zeros(rows.shape[:-1])
         return rows.mean(axis=-1), spread
+
+    @property
+    def can_accelerate(self) -> bool:
+        """Whether `accelerated` has an answer: the order is 3, and its last two coefficients differ in sign."""
+        return accelerates(self.coefficients.mean(axis=0))
+
+    def accelerated(self, learning_rates: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard error of a form with the same coefficients that reaches further than the series.
+
+        It is A(e^{−bη} − 1) + Cη added to the initial loss, as gradient descent on a quadratic suggests. Measured on
+        twelve problems, its errors at three times `valid_up_to` are a third of the plain series' (docs/benchmarks.md).
+        Within the range the two agree. How far they are apart is a figure for the error of this form.
+
+        Args:
+            learning_rates: positive and finite; those of the prediction by default.
+
+        Raises:
+            ArgumentError: `can_accelerate` is false, or a learning rate is unfit.
+        """
+        if not self.can_accelerate:
+            raise ArgumentError(
+                "Only a prediction to order 3 whose coefficients of orders 2 and 3 differ in sign can be accelerated: "
+                f"here the order is {self.order} and the coefficients are "
+                f"{', '.join(f'{c:.3g}' for c in self.coefficients.mean(axis=0))}. Use .at(...)."
+            )
+        rates = self.learning_rates if learning_rates is None else check_learning_rates(learning_rates)
+        return jackknife(self.coefficients, rates)
 
     def truncate(self, order: int) -> "Prediction":
         """Return the prediction of the series cut after a lower order."""
