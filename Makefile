@@ -27,6 +27,7 @@ docs: $(STAMP)
 
 benchmarks: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,mean,rounds
+	$(BIN)/python benchmarks/evaluation.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "feyngd needs Python 3.11 or newer; set PYTHON=...")'

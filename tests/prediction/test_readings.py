@@ -87,6 +87,19 @@ def test_unbiased_predictions_are_exact(spacetime, quantity, unbiased):
     close(fd.predict(made, START, spacetime, 0.1, quantity=quantity, values=values).coefficients, exact)
 
 
+@TOO_LARGE
+@pytest.mark.parametrize("reading", ["unbiased", "conditional"])
+def test_predictions_to_order_4_are_exact(reading, conditional, unbiased):
+    spacetime = fd.Spacetime.sgd(4, 2, 2)
+    (made, _), given = (conditional, TRAIN) if reading == "conditional" else (unbiased, SAMPLE)
+    test = {"test": polynomials(TEST)} if reading == "conditional" else {}
+    exact = fd.testing.exact_series("test_loss", polynomials(given), POINT, spacetime, 4, reading=reading, **test)
+    with jax.enable_x64(True):
+        series = fd.expand("test_loss", order=4, spacetime=spacetime)
+        values = fd.evaluate(series, made, START, estimator="double-sum")
+    close(fd.predict(made, START, spacetime, 0.1, order=4, values=values).coefficients, exact)
+
+
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("reading", ["unbiased", "conditional"])
 def test_simulations_agree_with_the_exact_series(reading, quantity):
