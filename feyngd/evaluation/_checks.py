@@ -23,6 +23,12 @@ def check_landscape(landscape: Any) -> None:
         raise ArgumentError(f"A Landscape is made as fd.Landscape(loss, data); got {type(landscape).__name__}.")
 
 
+def check_mesh(mesh: Any) -> None:
+    """Raise `ArgumentError` unless it is a mesh of devices, or `None`."""
+    if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
+        raise ArgumentError(f"A mesh is made as jax.make_mesh((8,), ('examples',)) for 8 devices; got {mesh!r}.")
+
+
 def warn_of_kinks(landscape: Landscape, params: Any) -> None:
     """Warn with `SmoothnessWarning` if the loss uses operations that are not smooth in the parameters."""
     if found := kinks(landscape.loss, params, landscape.example(0)):

@@ -11,7 +11,7 @@ from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError
 from ..landscapes import Landscape
 from ..progress import Progress
-from ._checks import check_key, check_landscape, warn_of_kinks
+from ._checks import check_key, check_landscape, check_mesh, warn_of_kinks
 from ._costs import CONVOLUTIONAL, CostModel
 from ._engine import Engine, NotFiniteError, cost_model
 from ._estimate import Values
@@ -93,6 +93,7 @@ def evaluate(
     effort = Effort.checked(replicates, rtol, budget)
     chunk_size = None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1)
     check_landscape(landscape)
+    check_mesh(mesh)
     if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
         raise ArgumentError(
             "In the conditional reading test and train loss are measured on different data: the gap is no one series; "

@@ -91,6 +91,12 @@ def test_bad_chunk_size(chunk_size):
         fd.evaluate(TIED, make_landscape(), THETA, chunk_size=chunk_size)
 
 
+@pytest.mark.parametrize("mesh", [8, "cpu", ("examples",)])
+def test_not_a_mesh(mesh):
+    with pytest.raises(fd.ArgumentError, match="make_mesh"):
+        fd.evaluate(TIED, make_landscape(), THETA, mesh=mesh)
+
+
 def test_unknown_basis():
     with pytest.raises(fd.ArgumentError, match="central"):
         fd.evaluate(TIED, make_landscape(), THETA, basis="central")
