@@ -1,5 +1,6 @@
 """What others would do: estimate values from disjoint batches, or simulate."""
 
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -156,9 +157,12 @@ def simulations(name: str, steps: int = 100, runs: int = 2000) -> dict[str, Any]
     def simulate(spacetime: fd.Spacetime, count: int = runs) -> fd.Simulation:
         return fd.simulate(landscape, params, spacetime, rates, runs=count, chunk_size=64, key=jax.random.key(1))
 
-    simulate(both[0], 64)
-    seconds = [once(lambda one=one: simulate(one)) / (runs * len(rates)) / unit for one in both]
-    ends = [simulate(one).samples for one in both]
+    ends, seconds = [], []
+    for one in both:
+        simulate(one, 64)
+        start = time.perf_counter()
+        ends.append(simulate(one).samples)
+        seconds.append((time.perf_counter() - start) / (runs * len(rates)) / unit)
     gap_terms = (sgd.coefficients - gd.coefficients) @ (rates[:, None] ** np.arange(4)).T
     rows = []
     for i, rate in enumerate(rates):

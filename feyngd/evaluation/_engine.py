@@ -116,6 +116,21 @@ class Engine:
         _, results, _ = self._sweep((), tuple(numbers), rows)
         return dict(zip(numbers, results.tolist(), strict=True))
 
+    def gradient_norms(self) -> np.ndarray:
+        """Return the norm of every example's gradient, shape (M,)."""
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.params))
+        chunk = max(1, min(_LARGEST_CHUNK, _MEMORY // (2 * size), self._landscape.num_examples))
+
+        @jax.jit
+        def norms(params: Any, data: Any) -> jax.Array:
+            def one(example: Any) -> jax.Array:
+                slope = jax.grad(self._landscape.loss)(params, example)
+                return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope)))
+
+            return jax.lax.map(one, data, batch_size=chunk)
+
+        return np.asarray(norms(self.params, self._landscape.data), dtype=float)
+
     def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
         """Return the examples of the first row in which a vector or number is not finite."""
         loss, params, constants = self._landscape.loss, self.params, self._constants

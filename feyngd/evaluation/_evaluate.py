@@ -52,9 +52,11 @@ def evaluate(
       which is unbiased; the spread of the replicates gives the standard error.
     - "deflation": the leading directions of the gradients are contracted exactly, cross terms included, and only the
       rest is paired. For trained points, where few directions carry most of the noise.
+      Where an example is met by three or more vectors this is not possible: then the examples with the largest
+      gradients are taken one by one, each with all others, and only the rest is paired.
     - "double-sum": the exact sum over all combinations of examples; for small data.
-    - "auto": the double sum where it costs no more than the pairings, else pairings, else deflation where a pilot of
-      half the replicates measured a large error and deflation a smaller one.
+    - "auto": the double sum where it costs no more than the pairings, else pairings, else deflation or strata where a
+      pilot of half the replicates measured a large error and these a smaller one.
 
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.

@@ -101,7 +101,7 @@ class Plan:
 
     def kinds(self, kinds: Mapping[Number, str]) -> dict[Diagram, str]:
         """Return how every diagram is estimated: the least exact way among its numbers."""
-        ranks = ("exact", "double sum", "deflation", "pairing")
+        ranks = ("exact", "double sum", "deflation", "strata", "pairing")
         return {
             diagram: max(
                 (kinds[number] for term in weights for number, _ in self.numbers[term]),

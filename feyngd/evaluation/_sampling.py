@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,12 +17,14 @@ from ._deflation import Deflation, deflatable
 from ._engine import Engine
 from ._expressions import TEST, Number, means_below
 from ._plan import Plan
-from ._rows import all_rows, num_shifts, pairing
+from ._rows import Rows, all_rows, num_shifts, pairing
+from ._strata import Strata, stratified_position
 
 ESTIMATORS = ("auto", "pairing", "deflation", "double-sum")
 _MOST_PAIRINGS = 256  # with rtol and without a budget
 _MOST_SHIFTS = 100_000
-_NOISY = 0.01  # relative standard error from which deflation is tried
+_NOISY = 0.01  # relative standard error from which deflation and strata are tried
+_FEW = 8  # examples that are not worth splitting
 
 
 class PrecisionWarning(UserWarning):
@@ -126,6 +128,8 @@ class _Sampler:
         self._engine, self._numbers, self._key, self._estimator = engine, tuple(numbers), key, estimator
         self._ways = {number: plan.ways[number] for number in numbers}
         self._deflation: Deflation | None = None
+        self._strata: Strata | None = None
+        self._stratified: tuple[Number, ...] = ()
         self._exact: dict[Number, float] = {}
         self._rows: dict[Number, list[float]] = {number: [] for number in numbers}
         self._first = 0
@@ -142,6 +146,7 @@ class _Sampler:
         """How every number is estimated."""
         deflated = self._deflation.ways if self._deflation else ()
         kinds = {number: "deflation" if number in deflated else "pairing" for number in self._numbers}
+        kinds |= dict.fromkeys(self._stratified, "strata")
         return kinds | dict.fromkeys(self._exact, "deflation")
 
     @property
@@ -172,14 +177,19 @@ class _Sampler:
             advance()  # type: ignore[operator]
 
     def choose(self) -> None:
-        """Deflate the numbers for which it was asked, or measured to be better; draw their replicates again."""
+        """Deflate or stratify numbers for which it was asked, or measured to be better; draw their replicates again."""
+        if self._estimator != "pairing":
+            self._deflate()
+            self._stratify()
+
+    def _deflate(self) -> None:
         candidates = {
             number: way
             for number in self._numbers
             if (way := deflatable(self._ways[number])) is not None
             and (self._estimator == "deflation" or _relative_error(self._rows[number]) > _NOISY)
         }
-        if self._estimator == "pairing" or not candidates:
+        if not candidates:
             return
         for way in candidates.values():
             self._engine.average(means_below(way))
@@ -188,22 +198,60 @@ class _Sampler:
             self._exact = dict(deflation.exact)
             self._numbers = tuple(number for number in self._numbers if number not in self._exact)
             return
-        again: dict[Number, list[float]] = {number: [] for number in candidates}
-        for replicate in range(self.count):
-            for number, value in self._one(replicate, tuple(candidates), deflation).items():
-                again[number].append(value)
-        better = [n for n in candidates if self._estimator != "auto" or np.std(again[n]) < np.std(self._rows[n])]
+        again = self._again(lambda replicate: self._one(replicate, tuple(candidates), deflation))
+        better = self._better(again)
         if better:
             self._deflation = deflation.only(better)
             self._rows |= {number: again[number] for number in better}
 
+    def _stratify(self) -> None:
+        deflated = self._deflation.ways if self._deflation else ()
+        candidates = tuple(
+            number
+            for number in self._numbers
+            if number not in deflated
+            and stratified_position(number) is not None
+            and _relative_error(self._rows[number]) > _NOISY
+        )
+        if not candidates or self._engine.sizes[0] < _FEW:
+            return
+        strata = Strata(self._engine, candidates)
+        again = self._again(lambda replicate: self._light(replicate, candidates, strata))
+        better = self._better(again)
+        if better:
+            self._strata, self._stratified = strata, better
+            self._rows |= {number: again[number] for number in better}
+
+    def _again(self, draw: Callable[[int], dict[Number, float]]) -> dict[Number, list[float]]:
+        found: dict[Number, list[float]] = {}
+        for replicate in range(self.count):
+            for number, value in draw(replicate).items():
+                found.setdefault(number, []).append(value)
+        return found
+
+    def _better(self, again: Mapping[Number, list[float]]) -> tuple[Number, ...]:
+        return tuple(n for n in again if self._estimator != "auto" or np.std(again[n]) < np.std(self._rows[n]))
+
     def _one(self, replicate: int, numbers: Sequence[Number], deflation: Deflation | None) -> dict[Number, float]:
+        if self._strata and (split := tuple(n for n in numbers if n in self._stratified)):
+            others = tuple(number for number in numbers if number not in split)
+            light = self._light(replicate, split, self._strata)
+            return (self._one(replicate, others, deflation) if others else {}) | light
         rest = [number if deflation is None else deflation.residual(number) for number in numbers]
-        positions = _ordered(frozenset().union(*(number.positions for number in rest)))
-        rows = pairing(self._key, replicate, positions, *self._engine.sizes)
-        values = self._engine.rows(tuple(rest), rows)
+        values = self._engine.rows(tuple(rest), self._pairing(replicate, rest))
         shift = {} if deflation is None else deflation.exact
         return {number: values[r] + shift.get(number, 0.0) for number, r in zip(numbers, rest, strict=True)}
+
+    def _light(self, replicate: int, numbers: Sequence[Number], strata: Strata) -> dict[Number, float]:
+        found = {}
+        for number in numbers:
+            rows = strata.rest(number, self._pairing(replicate, [number]))
+            found[number] = strata.exact[number] + strata.share * self._engine.rows((number,), rows)[number]
+        return found
+
+    def _pairing(self, replicate: int, numbers: Sequence[Number]) -> Rows:
+        positions = _ordered(frozenset().union(*(number.positions for number in numbers)))
+        return pairing(self._key, replicate, positions, *self._engine.sizes)
 
 
 def _ordered(positions: frozenset[int]) -> tuple[int, ...]:
