@@ -137,12 +137,14 @@ def deflation(results: Mapping[str, Any]) -> str:
             [f"`{what}`" if what[0] == "[" else what, row["pairing"], row["deflation"]]
             for what, row in found["rows"].items()
         ]
-        parts.append(f"`{name}` at a mean loss of {found['loss']:.3g}:\n\n{table(['', 'pairing', 'deflation'], rows)}")
-    return """## Deflation at trained points
+        parts.append(
+            f"`{name}` at a mean loss of {found['loss']:.3g}:\n\n{table(['', 'pairing', 'deflation, strata'], rows)}"
+        )
+    return """## Deflation and strata at trained points
 
 Relative standard errors of sampled values after 16 pairings, at a point reached by gradient descent. Deflation is
-forced here; by default it is used where it was measured to be better. Values whose examples are tied three
-times cannot be deflated.
+forced here; by default it is used where it was measured to be better. Values whose examples are tied
+three times are stratified instead.
 
 """ + "\n\n".join(parts)
 
@@ -255,7 +257,7 @@ def accelerated(results: Mapping[str, Any]) -> str:
 
 Predictions to order 3 of the change of the test loss, cast into other forms with the same coefficients, against 2,000
 simulated runs each on {len(found)} problems with {acceleration.EXAMPLES} digits; geometric means over problems. "Power"
-is A((1 − bη)^(2T) − 1) + Cη. `Prediction.accelerated` is the exponential form, which cannot grow without bound. At one
+is A((1 − bη)^(2T) − 1) + Cη. `Prediction.accelerated` is the exponential form, which grows no faster than η. At one
 and a half times the range nothing is gained reliably: the plain series happens to cross the truth near there.
 
 {table(header, rows)}

@@ -19,8 +19,8 @@ class Estimate:
         stderr: its standard error; `None` if the value is exact up to rounding, never 0.
         num_samples: the number of independent replicates behind it; 0 if exact.
         kind: "exact" for plain averages; "double sum" for an exact sum over all combinations of examples; "pairing" for
-            independent random pairings of examples; "deflation" for an exact low-rank part with the rest paired; "strata" for the
-            examples with the largest gradients taken one by one and the others paired.
+            independent random pairings of examples; "deflation" for an exact low-rank part with the rest paired;
+            "strata" for the examples with the largest gradients taken one by one and the others paired.
         dtype_error: what floating-point arithmetic adds, measured; `None` if it was not measured.
     """
 
