@@ -67,10 +67,15 @@ def fastest_gradient(landscape: Landscape, params: Any) -> Callable[[], Any]:
 
 
 def held_memory() -> float:
-    """Return the most memory this process has held so far, in GiB; on Linux only."""
+    """Return the most memory this process has held since the last `forget_memory`, in GiB; on Linux only."""
     # Not getrusage, which counts what the process that started this one held.
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 2**20
+
+
+def forget_memory() -> None:
+    """Start to measure anew how much memory this process holds at most."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def machine() -> str:

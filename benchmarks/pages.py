@@ -101,8 +101,8 @@ def memory(results: Mapping[str, Any]) -> str:
     return f"""## Many examples, many parameters
 
 An MLP 784-256-10 on images of smooth noise, all values of order ≤ 3 with two pairings; the whole call compiles,
-deflates where pairings are noisy, and checks rounding. "Held" is the most memory the process had, once the
-data were loaded and gradients computed, and at the end.
+deflates where pairings are noisy, and checks rounding. "Held" is the memory of the
+process, with data and runtime: before the call, and at most during it.
 
 {table(header, rows)}"""
 

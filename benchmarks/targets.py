@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from by_hand import runs
-from measuring import fastest_gradient, held_memory, in_turns, once
+from measuring import fastest_gradient, forget_memory, held_memory, in_turns, once
 from problems import Problem, images, num_params, problem, trained
 
 import feyngd as fd
@@ -120,6 +120,7 @@ def memory(count: int) -> dict[str, float]:
     landscape, params = images(count)
     unit = in_turns({"g": fastest_gradient(landscape, params)}, 2)["g"]
     data = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(landscape.data)) / 2**30
+    forget_memory()
     before = held_memory()
     seconds = once(lambda: fd.evaluate(up_to(3), landscape, params, replicates=2, key=jax.random.key(0)))
     exact, paired = work((landscape, params), up_to(3))

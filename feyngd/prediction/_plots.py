@@ -48,12 +48,6 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
             ax.fill_between(rates, mean - 2 * stderr, mean + 2 * stderr, color=colour, alpha=0.25, lw=0, zorder=2)
             if edge < rates[-1]:
                 ax.axvspan(edge, rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
-    beyond = rates[rates > prediction.valid_up_to]
-    if prediction.can_accelerate and len(beyond):
-        form = prediction.accelerated(beyond)[0]
-        ax.plot(
-            beyond, form, color=_COLOURS[4], lw=1.6, ls=":", label=f"order {prediction.order}, accelerated", zorder=3
-        )
     ax.set_xlim(0, rates[-1])
     ax.set_xlabel("learning rate η")
     ax.set_ylabel(_LABELS[prediction.quantity])
