@@ -68,6 +68,12 @@ def errors(found: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.abs(form(found["steps"])(coefficients, rates) - change) for name, form in FORMS.items()}
 
 
+def apart(found: dict[str, Any]) -> np.ndarray:
+    """Return how far our form and the plain series are apart, at every learning rate."""
+    coefficients, rates = np.array(found["coefficients"]), np.array(found["rates"])
+    return ours(coefficients, rates) - plain(coefficients, rates)
+
+
 def problems() -> dict[str, tuple[Landscape, Any, fd.Spacetime]]:
     """Return networks at random starts and after some descent, with short and longer runs."""
     images, labels = digits(EXAMPLES)

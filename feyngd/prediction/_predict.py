@@ -138,7 +138,7 @@ class Prediction:
 
         It is A(e^{−bη} − 1) + Cη added to the initial loss, as gradient descent on a quadratic suggests. Measured on
         twelve problems, its errors at three times `valid_up_to` are a third of the plain series' (docs/benchmarks.md).
-        Within the range the two agree. How far they are apart is a figure for the error of this form.
+        How far the two are apart is a figure for the error of this form, and covered it there.
 
         Args:
             learning_rates: positive and finite; those of the prediction by default.
