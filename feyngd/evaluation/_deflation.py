@@ -22,6 +22,7 @@ from ._engine import Engine
 from ._expressions import TEST, Dot, Given, Input, Mean, Number, Vector, means_below
 
 _RANK, _ITERATIONS = 16, 3
+_MOST_ENTRIES = 2**26  # of the basis, from which making it takes longer than the pairings it saves
 BASIS, LEFT, RIGHT = Given("Q"), Given("q"), Given("s")
 
 
@@ -31,6 +32,11 @@ def deflatable(ways: Sequence[Number]) -> Number | None:
     Some example has to meet the others in exactly two vectors, and without them the number has to be exact.
     """
     return next((number for number in ways if _pair(number) is not None), None)
+
+
+def is_worth_trying(engine: Engine) -> bool:
+    """Whether a basis of leading directions is small enough to be made without being asked for."""
+    return _RANK * sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _MOST_ENTRIES
 
 
 class Deflation:

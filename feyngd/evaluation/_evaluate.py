@@ -56,7 +56,8 @@ def evaluate(
       gradients are taken one by one, each with all others, and only the rest is paired.
     - "double-sum": the exact sum over all combinations of examples; for small data.
     - "auto": the double sum where it costs no more than the pairings, else pairings, else deflation or strata where a
-      pilot of half the replicates measured a large error and these a smaller one.
+      pilot of half the replicates measured a large error and these a smaller one. Deflation is left out beyond four
+      million parameters, where its basis is large.
 
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.

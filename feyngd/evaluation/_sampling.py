@@ -13,7 +13,7 @@ import numpy as np
 from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..progress import Progress
-from ._deflation import Deflation, deflatable
+from ._deflation import Deflation, deflatable, is_worth_trying
 from ._engine import Engine
 from ._expressions import TEST, Number, means_below
 from ._plan import Plan
@@ -189,7 +189,7 @@ class _Sampler:
             if (way := deflatable(self._ways[number])) is not None
             and (self._estimator == "deflation" or _relative_error(self._rows[number]) > _NOISY)
         }
-        if not candidates:
+        if not candidates or (self._estimator == "auto" and not is_worth_trying(self._engine)):
             return
         for way in candidates.values():
             self._engine.average(means_below(way))
