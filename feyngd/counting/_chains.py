@@ -4,7 +4,7 @@ A weak order of items (an ordered set partition) that respects "a comes before b
 blocks. Summing a product of block weights over all such chains takes 3^items steps instead of one for each weak order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -55,3 +55,22 @@ def chain_sums(
             block = (block - 1) & down_set
         sums[down_set] = total
     return sums[full]
+
+
+def chains(down_sets: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Iterate over all chains that grow from the empty down-set to the full one: weak orders, one block for each link.
+
+    Args:
+        down_sets: all down-sets as bit masks; the blocks between them may hold things that come before one another.
+    """
+    full = max(down_sets)
+
+    def extend(chain: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        if chain[-1] == full:
+            yield chain
+            return
+        for larger in down_sets:
+            if larger != chain[-1] and larger & chain[-1] == chain[-1]:
+                yield from extend((*chain, larger))
+
+    return extend((0,))

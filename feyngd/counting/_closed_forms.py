@@ -10,8 +10,7 @@ References:
 """
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from math import comb
+from functools import lru_cache
 
 from sympy.polys.rings import PolyElement
 
@@ -20,6 +19,7 @@ from . import _ratio
 from ._chains import chain_sums
 from ._falling_sum import FallingSum
 from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
+from ._slots import spread_over_slots
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,7 @@ def _reshuffled(diagram: Diagram, grid: Grid) -> Ratio:
 
 
 def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
-    """N^(P) Σ over strict weak orders of the nodes by time of C(T, k) Π_steps Σ_j Π S2(group, j) B^(slots) / N^slots.
-
-    The nodes of one part at one time are spread over j slots of the batch that drew the same point.
-    """
+    """N^(P) Σ over strict weak orders of the nodes by time of C(T, k) Π_steps Σ_j (ways to use j slots) B^(j) / N^j."""
     points, batch, labels = ring_size(grid.N, _ratio.N), ring_size(grid.B, _ratio.B), diagram.labels
 
     def step(block: int) -> FallingSum:
@@ -148,9 +145,7 @@ def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
         for node in range(1, diagram.order + 1):
             if block >> (node - 1) & 1:
                 groups[labels[node]] = groups.get(labels[node], 0) + 1
-        ways = {0: 1}
-        for group in groups.values():
-            ways = _spread(ways, group)
+        ways = spread_over_slots(groups.values())
         # With the length in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
         return FallingSum(
             {
@@ -173,22 +168,6 @@ def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
 def _times_choices_of_points(total: FallingSum, diagram: Diagram, grid: Grid) -> Ratio:
     choices = falling(ring_size(grid.N, _ratio.N), len(diagram.parts) - 1)
     return total.collect(grid.N) * Ratio.make(choices)
-
-
-def _spread(ways: dict[int, int], group: int) -> dict[int, int]:
-    spread: dict[int, int] = {}
-    for used, count in ways.items():
-        for slots in range(1, group + 1):
-            spread[used + slots] = spread.get(used + slots, 0) + count * _stirling(group, slots)
-    return spread
-
-
-@cache
-def _stirling(n: int, k: int) -> int:
-    """Stirling number of the second kind: the partitions of n things into k blocks."""
-    if n == 0 or k == 0:
-        return int(n == k)
-    return sum(comb(n - 1, i) * _stirling(i, k - 1) for i in range(n))
 
 
 _ONE = FallingSum({(): RING.one})

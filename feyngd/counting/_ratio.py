@@ -4,11 +4,11 @@ Every embedding count and every coefficient of a series has this form. Keeping t
 canonical form a matter of trial division by linear factors, without polynomial gcds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from math import factorial
+from math import factorial, perm
 
 import sympy
 from sympy.polys.domains import QQ
@@ -109,6 +109,22 @@ def inverse_size(value: sympy.Expr, name: str) -> Ratio:
     if value.is_Integer:
         return constant(Fraction(1, int(value)))
     return Ratio(RING.one, ((0 if name == "N" else _FACTOR_B, 1),))
+
+
+def inverse_falling(size: int | None, k: int) -> Ratio:
+    """Return 1/N^(k), N a number or `None` for the generator."""
+    if size is None:
+        return Ratio.make(RING.one, dict.fromkeys(range(k), 1))
+    return constant(Fraction(1, perm(size, k)))
+
+
+def over_common_denominator(ratios: Sequence[Ratio]) -> tuple[list[PolyElement], PolyElement]:
+    """Return numerators and the one denominator that they share, all polynomials."""
+    common: dict[int, int] = {}
+    for ratio in ratios:
+        for key, power in ratio.denominator:
+            common[key] = max(power, common.get(key, 0))
+    return [ratio.numerator * _missing(common, dict(ratio.denominator)) for ratio in ratios], _missing(common, {})
 
 
 def falling(x: PolyElement, k: int) -> PolyElement:

@@ -7,6 +7,7 @@ from ._diagram import Diagram as Diagram
 from ._enumeration import diagrams as diagrams
 from ._partitions import growth_strings as growth_strings
 from ._partitions import set_partitions as set_partitions
+from ._tensors import edge_index as edge_index
 from ._tensors import reroot as reroot
 from ._tensors import tensor_expression as tensor_expression
 from ._tensors import value_representative as value_representative

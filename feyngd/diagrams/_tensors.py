@@ -37,13 +37,17 @@ def value_representative(diagram: Diagram) -> Diagram:
     return min(reroot(diagram, node) for node in range(diagram.order + 1))
 
 
-def tensor_expression(diagram: Diagram, *, basis: str = "cumulant", latex: bool = False) -> str:
+def tensor_expression(
+    diagram: Diagram, *, basis: str = "cumulant", latex: bool = False, indexed: bool = False, open_root: bool = False
+) -> str:
     """Write the value of a diagram as a tensor expression.
 
     Args:
         diagram: the diagram; those that differ only in the choice of the root give the same text.
         basis: "cumulant" or "moment": what tied nodes stand for.
         latex: whether to write LaTeX (without dollar signs) or plain text.
+        indexed: whether to keep the root and all indices: the edge above node v has the v-th of the letters ijkmn….
+        open_root: whether the root is no derivative of a loss but a free index, the first, as for the displacement.
 
     Raises:
         ArgumentError: the basis is unknown.
@@ -58,19 +62,26 @@ def tensor_expression(diagram: Diagram, *, basis: str = "cumulant", latex: bool 
         'E[g_i g_j] H_ij'
     """
     check_basis(basis)
-    shape = value_representative(diagram)
+    shape = diagram if indexed or open_root else value_representative(diagram)
     names: dict[tuple[int, int], str] = {}
     for node in range(1, shape.order + 1):
         edge = (shape.parents[node], node)
-        names[edge] = _INDICES[len(names)] if len(names) < len(_INDICES) else f"i{len(names)}"
+        names[edge] = edge_index(node)
     slots = [[names[edge] for edge in names if node in edge] for node in range(shape.order + 1)]
     tensors = [
         ([slots[node] for node in sorted(part)], _letter([len(slots[node]) for node in part], basis))
         for part in shape.parts
     ]
-    if all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
+    if open_root:
+        tensors = tensors[1:]
+    elif not indexed and all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
         return short.replace("tr", r"\operatorname{tr}") if latex else short
     return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_reading_order))
+
+
+def edge_index(node: int) -> str:
+    """Return the letter of the index that is summed over along the edge above a node."""
+    return _INDICES[node - 1] if node <= len(_INDICES) else f"i{node}"
 
 
 def _letter(ranks: Sequence[int], basis: str) -> str:

@@ -186,6 +186,8 @@ def _requested(what: Any, basis: str | None, root: str | None) -> tuple[list[Dia
     if root not in (None, *ROOTS):
         raise ArgumentError(f"Untied roots are measured on 'test' or 'train' data, got root={root!r}.")
     if isinstance(what, Series):
+        if what.quantity == "displacement":
+            raise ArgumentError("The values of a displacement are vectors of parameters, which evaluate does not give.")
         if basis not in (None, what.basis):
             raise ArgumentError(f"The series is in {what.basis}s, but basis={basis!r}: use series.in_basis({basis!r}).")
         return list(what), what.basis, root or ("train" if what.quantity == "train_loss" else "test")

@@ -15,7 +15,7 @@ from ..errors import ArgumentError
 from ..evaluation import Values, check_landscape, evaluate
 from ..landscapes import Landscape
 from ..progress import Progress
-from ..series import Series, expand
+from ..series import QUANTITIES, Series, expand
 from ..spacetimes import Spacetime
 from ._acceleration import accelerates, jackknife
 from ._readings import check_reading
@@ -255,6 +255,8 @@ def predict(
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1.
     """
     rates = check_learning_rates(learning_rates)
+    if quantity not in QUANTITIES:
+        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is predicted")

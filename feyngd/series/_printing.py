@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import sympy
 
-from ..diagrams import tensor_expression
+from ..diagrams import Diagram, tensor_expression
 
 if TYPE_CHECKING:
     from ._series import Series
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 def text(series: "Series") -> str:
     """One line for each diagram: power of η, coefficient, diagram, tensor expression."""
     where = "" if series.spacetime is None else f", {series.spacetime}"
-    rows = [
-        (f"η^{D.order}", str(sympy.factor(value)), str(D), tensor_expression(D, basis=series.basis))
-        for D, value in series.items()
-    ]
+    rows = [(f"η^{D.order}", str(sympy.factor(value)), str(D), _tensors(series, D)) for D, value in series.items()]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
     lines = [f"{series.quantity} to order η^{series.order}, {series.basis} basis{where}"]
     for row in rows:
@@ -25,11 +22,15 @@ def text(series: "Series") -> str:
     return "\n".join(lines if rows else [*lines, "  0"])
 
 
+def _tensors(series: "Series", diagram: Diagram, *, latex: bool = False) -> str:
+    return tensor_expression(diagram, basis=series.basis, latex=latex, open_root=series.quantity == "displacement")
+
+
 def latex(series: "Series") -> str:
     """A sum over values, those of equal value taken together."""
     by_value: dict[tuple[int, str], sympy.Expr] = {}
     for diagram, value in series.items():
-        key = (diagram.order, tensor_expression(diagram, basis=series.basis, latex=True))
+        key = (diagram.order, _tensors(series, diagram, latex=True))
         by_value[key] = by_value.get(key, sympy.Integer(0)) + value
     result = ""
     for (order, tensors), total in by_value.items():

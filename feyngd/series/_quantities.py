@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, overload
 
 from ..counting import Ratio, constant, count_ratio, inverse_size, symbol_sizes
 from ..diagrams import Diagram, check_basis, check_order, diagrams
@@ -9,24 +10,40 @@ from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 from ._series import Series
 
+if TYPE_CHECKING:
+    from ._resummed import ResummedSeries
+
 QUANTITIES = ("test_loss", "train_loss", "gap")
+SERIES = (*QUANTITIES, "displacement")
 
 
-def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment") -> Series:
+@overload
+def expand(
+    quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment", resummed: Literal[False] = False
+) -> Series: ...
+@overload
+def expand(
+    quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment", resummed: Literal[True]
+) -> "ResummedSeries": ...
+def expand(
+    quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment", resummed: bool = False
+) -> "Series | ResummedSeries":
     """Expand an expected loss after SGD in powers of the learning rate η, exactly.
 
     The expectation is over training sets of N i.i.d. points and over the order in which SGD visits them. "test_loss" is
-    the expected loss on a fresh point, "train_loss" the average loss over the training set, "gap" test minus train.
+    the expected loss on a fresh point, "train_loss" the average loss over the training set, "gap" test minus train;
+    "displacement" is E[θ_T − θ_0], a vector: its diagrams' roots have one edge, and nothing else is measured there.
 
     The test loss is `Σ_D (#embeddings(D) / |Aut D|) (−η/B)^order value(D)` over diagrams with the root alone. For the
     train loss the root joins each of the other parts with weight 1/N.
 
     Args:
-        quantity: "test_loss", "train_loss" or "gap".
+        quantity: "test_loss", "train_loss", "gap" or "displacement".
         order: the highest power of η to keep.
         spacetime: N, B, E, T, numbers or symbols, and the sampling.
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
             joint cumulants, so that lone nodes are derivatives of the mean loss.
+        resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
 
     Returns:
         A `Series`: for each diagram the exact coefficient of `η^order · value(D)`.
@@ -45,13 +62,17 @@ def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "mom
         gap to order η^1, cumulant basis, reshuffled, N, B, E
           η^1   E/B   a[a]   tr(C)
     """
-    if quantity not in QUANTITIES:
-        known = ", ".join(repr(name) for name in QUANTITIES)
+    if quantity not in SERIES:
+        known = ", ".join(repr(name) for name in SERIES)
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {known}.")
     order = check_order(order)
     check_basis(basis)
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    if resummed:
+        from ._resummed import ResummedSeries
+
+        return ResummedSeries(quantity, order, spacetime)
     terms, sizes = {}, symbol_sizes(spacetime)
     for diagram, coefficient in _coefficients(quantity, order, spacetime, basis):
         if coefficient.numerator:
@@ -60,21 +81,36 @@ def expand(quantity: str, *, order: int, spacetime: Spacetime, basis: str = "mom
 
 
 def _coefficients(quantity: str, order: int, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:
+    for diagram in measured_diagrams(order):
+        weight = count_ratio(diagram, spacetime, basis=basis, averaging=True)
+        if weight.numerator:
+            for joint, factor in measurements(quantity, diagram, spacetime, basis):
+                yield joint, weight * factor
+
+
+def measured_diagrams(order: int) -> Iterator[Diagram]:
+    """Iterate over the diagrams up to an order whose root is alone."""
+    return (diagram for edges in range(order + 1) for diagram in diagrams(edges))
+
+
+def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:
+    """Iterate over the diagrams that a quantity makes of one by tying its root, with what multiplies the count."""
     one_over_n = inverse_size(spacetime.N, "N")
     step = one_over_n if spacetime.sampling == "full-batch" else inverse_size(spacetime.B, "B")
     factor = constant(1)
-    for edges in range(order + 1):
-        for diagram in diagrams(edges):
-            weight = count_ratio(diagram, spacetime, basis=basis, averaging=True) * factor
-            if not weight.numerator:
-                continue
-            # In cumulants the terms with the root alone are the test loss's own, whatever the root may join.
-            joined = len(diagram.parts) - 1 if basis == "moment" else 0
-            tied = one_over_n.scale(joined)
-            alone = {"test_loss": constant(1), "train_loss": constant(1) + tied.scale(-1), "gap": tied}[quantity]
-            yield diagram, (weight * alone).scale(Fraction(1, diagram.automorphisms))
-            if quantity != "test_loss":
-                sign = 1 if quantity == "train_loss" else -1
-                for joint in diagram.root_ties():
-                    yield joint, (weight * one_over_n).scale(Fraction(sign, joint.automorphisms))
+    for _ in range(diagram.order):
         factor = (factor * step).scale(-1)
+    if quantity == "displacement":
+        if len(diagram.children[0]) == 1:
+            yield diagram, factor.scale(Fraction(1, diagram.automorphisms))
+        return
+    # In cumulants the terms with the root alone are the test loss's own, whatever the root may join.
+    joined = len(diagram.parts) - 1 if basis == "moment" else 0
+    tied = one_over_n.scale(joined)
+    alone = {"test_loss": constant(1), "train_loss": constant(1) + tied.scale(-1), "gap": tied}[quantity]
+    if alone.numerator:
+        yield diagram, (factor * alone).scale(Fraction(1, diagram.automorphisms))
+    if quantity != "test_loss":
+        sign = 1 if quantity == "train_loss" else -1
+        for joint in diagram.root_ties():
+            yield joint, (factor * one_over_n).scale(Fraction(sign, joint.automorphisms))

@@ -242,13 +242,16 @@ class Series(Mapping[Diagram, sympy.Expr]):
         total = sympy.Integer(0)
         for diagram, coefficient in self.items():
             if values is None:
-                value: Any = sympy.Symbol(tensor_expression(diagram, basis=self.basis), real=True)
+                value: Any = sympy.Symbol(self._name(diagram), real=True)
             elif diagram in values:
                 value = sympy.sympify(values[diagram])
             else:
                 raise ArgumentError(f"No value is given for {diagram}; give one for every diagram of the series.")
             total += coefficient * eta**diagram.order * value
         return total
+
+    def _name(self, diagram: Diagram) -> str:
+        return tensor_expression(diagram, basis=self.basis, open_root=self.quantity == "displacement")
 
     def latex(self) -> str:
         """Return the series as LaTeX, without dollar signs: one line of tensor expressions, collected by value."""

@@ -81,6 +81,39 @@ def exact_series(
     return tuple(total)
 
 
+def exact_displacement(
+    landscape: PolynomialLandscape, theta: Sequence[Any], spacetime: Spacetime, order: int
+) -> tuple[tuple[Fraction, ...], ...]:
+    """Return the exact Taylor coefficients in η of E[θ_T − θ_0], by enumeration, in the population reading.
+
+    Args:
+        landscape: the population of polynomial losses.
+        theta: the starting point, rational coordinates.
+        spacetime: a concrete spacetime.
+        order: the highest power of η.
+
+    Returns:
+        For every coordinate of θ the coefficients of η⁰ … η^order.
+
+    Raises:
+        ArgumentError: the order is not an integer ≥ 0, or there is too much to enumerate.
+        SpacetimeError: the spacetime has symbols.
+        LandscapeError: θ has the wrong number of coordinates.
+    """
+    if isinstance(order, bool) or not isinstance(order, int) or order < 0:
+        raise ArgumentError(f"The order is an integer ≥ 0, got {order!r}.")
+    spacetime.require_concrete("SGD can be enumerated")
+    _check_work(len(landscape.losses), spacetime)
+    start = tuple([coordinate] + [Fraction(0)] * order for coordinate in landscape.check_point(theta))
+    runner = _Runner(landscape, start, order)
+    total = [[-value for value in coordinate] for coordinate in start]
+    for _, run, probability in _weighted_runs(landscape, spacetime, "population"):
+        for coordinate, end in zip(total, runner.after(run), strict=True):
+            for power, value in enumerate(end):
+                coordinate[power] += probability * value
+    return tuple(map(tuple, total))
+
+
 def _check_work(kinds: int, spacetime: Spacetime) -> None:
     """Raise `ArgumentError` if enumeration would take minutes."""
     N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)

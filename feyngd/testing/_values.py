@@ -60,6 +60,26 @@ class ExactValues:
         check_basis(basis)
         return self.cumulant(diagram) if basis == "cumulant" else self.moment(diagram)
 
+    def vector(self, diagram: Diagram, basis: str) -> tuple[Fraction, ...]:
+        """Return the value of a diagram whose root is no loss but a free index, as for the displacement.
+
+        Raises:
+            ArgumentError: the basis is unknown, or the root does not have one edge and a part of its own.
+        """
+        check_basis(basis)
+        if len(diagram.children[0]) != 1 or diagram.is_root_tied:
+            raise ArgumentError(f"The root of {diagram} needs one edge and no tie to be a free index.")
+        finer = diagram.refinements() if basis == "cumulant" else iter([(diagram, 1)])
+        total = np.full(self.landscape.dimensions, Fraction(0), dtype=object)
+        kinds = range(len(self.landscape.losses))
+        for moment, factor in finer:
+            for assigned in product(kinds, repeat=len(moment.parts)):
+                weight = Fraction(factor, len(kinds))  # the root's own datapoint does not matter
+                for kind in assigned[1:]:
+                    weight *= self.landscape.weights[kind]
+                total = total + weight * self._contract(moment, 1, assigned)
+        return tuple(total.tolist())
+
     def tensor(self, *ranks: int) -> np.ndarray:
         """Return the joint cumulant of one datapoint's derivatives of these ranks, an array of fractions.
 

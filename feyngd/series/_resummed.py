@@ -1,0 +1,258 @@
+"""Re-summed series: chains of untied Hessians summed up into propagators, so that large T is finite near a minimum."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import sympy
+
+from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, symbol_sizes
+from ..diagrams import Diagram, check_order, edge_index, tensor_expression
+from ..errors import ArgumentError
+from ..spacetimes import Spacetime
+from ._quantities import SERIES, measured_diagrams, measurements
+from ._series import ETA, Series
+
+FORMS = ("discrete", "integral")
+_ORDER_OF_TERMS = {"discrete": "rev-lex", "integral": "none"}  # what puts the 1 first in 1 − ηh and in 1 − e^(−ηTh)
+
+
+class ResummedSeries(Mapping[Diagram, sympy.Expr]):
+    """A re-summed series: `Σ_D η^order(D) · Σ_{i, j, …} series[D](h_i, h_j, …) · value(D)_{i j …}`.
+
+    It runs over *irreducible* diagrams, in the cumulant basis. Every edge of a diagram carries an index of an
+    eigenvector of the Hessian H of the mean loss at the starting point, with the eigenvalue h_i, h_j, …: the sum over
+    the chains of untied Hessians that could stand in for the edge is the propagator (1 − ηh)^(Δt−1) η. The coefficient,
+    a function of these eigenvalues, includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Through order k of η the
+    series with k edges agrees with the plain one, but near a minimum its terms stay finite as T grows.
+
+    Coefficients are computed on demand: `series[D]` as a closed form, which holds where no eigenvalues coincide and
+    none is zero, `series.coefficient(D, …)` as numbers, for any.
+
+    Make one with `feyngd.resum`, or with `feyngd.expand(..., resummed=True)`.
+
+    Args:
+        quantity: "test_loss", "train_loss", "gap" or "displacement".
+        order: the highest number of edges that is kept.
+        spacetime: numbers or symbols.
+        form: "discrete" is exact; "integral" takes sums over steps for integrals, so that (1 − ηh)^t becomes e^{−ηht}:
+            the leading order of every term in η at fixed ηT, B and E.
+        at_minimum: leave out the diagrams that vanish at a minimum of the mean loss.
+
+    Raises:
+        ArgumentError: the quantity or form is unknown, or the order is not an integer ≥ 0.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected: irreducible diagrams are those without
+        an untied node of degree two).
+    """
+
+    basis = "cumulant"
+
+    def __init__(
+        self, quantity: str, order: int, spacetime: Spacetime, *, form: str = "discrete", at_minimum: bool = False
+    ) -> None:
+        if quantity not in SERIES:
+            raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, SERIES))}.")
+        if form not in FORMS:
+            raise ArgumentError(f"Unknown form {form!r}; known are {', '.join(map(repr, FORMS))}.")
+        if not isinstance(spacetime, Spacetime):
+            raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+        if spacetime.explicit is not None and form == "integral":
+            raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
+        self.quantity, self.order, self.spacetime, self.form = quantity, check_order(order), spacetime, form
+        self._at_minimum = at_minimum
+        self._closed_forms: dict[Diagram, sympy.Expr] = {}
+
+    # --- a mapping ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _factors(self) -> dict[Diagram, Ratio]:
+        """What multiplies the sum over embeddings, for every diagram."""
+        found = {}
+        for diagram in measured_diagrams(self.order):
+            # Every term of the sum over embeddings is positive at h = 0, so that it vanishes with their number.
+            if not count_ratio(diagram, self.spacetime, basis="cumulant").numerator:
+                continue
+            for joint, factor in measurements(self.quantity, diagram, self.spacetime, "cumulant"):
+                if joint.is_irreducible and not (self._at_minimum and _vanishes_at_minimum(joint, self.quantity)):
+                    found[joint] = factor
+        return dict(sorted(found.items()))
+
+    def __getitem__(self, diagram: Diagram) -> sympy.Expr:
+        if not isinstance(diagram, Diagram):
+            raise KeyError(f"A series is indexed by diagrams, got {diagram!r}; use Diagram.parse.")
+        if diagram.order > self.order:
+            raise KeyError(f"{diagram} has order {diagram.order}; this series stops at order {self.order}.")
+        if diagram not in self._factors:
+            return sympy.Integer(0)
+        if diagram not in self._closed_forms:
+            factor = self._factors[diagram].as_expr(symbol_sizes(self.spacetime))
+            self._closed_forms[diagram] = factor * self._sum_over_embeddings(diagram)
+        return self._closed_forms[diagram]
+
+    def _sum_over_embeddings(self, diagram: Diagram) -> sympy.Expr:
+        eigenvalues = self.eigenvalues(diagram)
+        if self.spacetime.explicit is None:
+            return PropagatorForms(diagram, self.spacetime, self.form == "integral").total(eigenvalues, ETA)
+        factors = [sympy.Poly(1 - ETA * h, ETA, *eigenvalues) for h in eigenvalues]
+        total = propagated_count(diagram, self.spacetime, factors, lambda x: sympy.Rational(x.numerator, x.denominator))
+        return total.as_expr() if isinstance(total, sympy.Poly) else total
+
+    def __contains__(self, diagram: object) -> bool:
+        return diagram in self._factors
+
+    def __iter__(self) -> Iterator[Diagram]:
+        return iter(self._factors)
+
+    def __len__(self) -> int:
+        return len(self._factors)
+
+    def eigenvalues(self, diagram: Diagram) -> tuple[sympy.Symbol, ...]:
+        """Return the symbols h_i, h_j, … of the edges above nodes 1, 2, … of a diagram."""
+        return tuple(sympy.Symbol(f"h_{edge_index(v)}", real=True) for v in range(1, diagram.order + 1))
+
+    def coefficient(self, diagram: Diagram, eigenvalues: Sequence[Any], learning_rate: Any) -> Any:
+        """Return a coefficient, times η^order, for given eigenvalues, which may coincide or be zero.
+
+        Args:
+            diagram: the diagram.
+            eigenvalues: for the edge above every non-root node, in order, an eigenvalue of H or an array of them;
+                arrays broadcast. Fractions give an exact fraction.
+            learning_rate: η.
+
+        Raises:
+            ArgumentError: the number of eigenvalues is not that of the edges, or the form is "integral".
+            SpacetimeError: the spacetime has symbols.
+        """
+        if len(eigenvalues) != diagram.order:
+            raise ArgumentError(
+                f"{diagram} has {diagram.order} edges, each with an eigenvalue; got {len(eigenvalues)} of them."
+            )
+        if self.form != "discrete":
+            raise ArgumentError("Coefficients in numbers are those of form='discrete'; the integral form is symbolic.")
+        self.spacetime.require_concrete("Coefficients are computed in numbers")
+        if diagram not in self._factors:
+            return Fraction(0)
+        exact = self._factors[diagram].as_expr(symbol_sizes(self.spacetime))
+        factor, numbers = Fraction(int(exact.p), int(exact.q)), [_number(h) for h in eigenvalues]
+        number = Fraction if all(isinstance(h, Fraction) for h in (*numbers, _number(learning_rate))) else float
+        factors = [1 - _number(learning_rate) * h for h in numbers]
+        total = propagated_count(diagram, self.spacetime, factors, number)
+        return total * number(factor) * _number(learning_rate) ** diagram.order
+
+    # --- its relatives ------------------------------------------------------------------------------------------------
+
+    def at_minimum(self) -> "ResummedSeries":
+        """Return the series at a minimum of the mean loss: diagrams with an untied leaf, a gradient, are left out."""
+        return ResummedSeries(self.quantity, self.order, self.spacetime, form=self.form, at_minimum=True)
+
+    def truncate(self, order: int) -> "ResummedSeries":
+        """Return the series with fewer edges.
+
+        Raises:
+            ArgumentError: the order is not an integer from 0 to the series' order.
+        """
+        if check_order(order) > self.order:
+            raise ArgumentError(f"The series stops at order {self.order}, got {order}: expand it further first.")
+        return ResummedSeries(self.quantity, order, self.spacetime, form=self.form, at_minimum=self._at_minimum)
+
+    def subs(self, values: Mapping[sympy.Symbol, Any]) -> "ResummedSeries":
+        """Return the series on the spacetime with symbols replaced by numbers or expressions.
+
+        Raises:
+            SpacetimeError: the new sizes do not make a spacetime.
+        """
+        return ResummedSeries(
+            self.quantity, self.order, self.spacetime.subs(values), form=self.form, at_minimum=self._at_minimum
+        )
+
+    # --- ways out -----------------------------------------------------------------------------------------------------
+
+    def latex(self) -> str:
+        """Return the series as LaTeX, without dollar signs; repeated indices are summed over eigenvectors of H."""
+        written = []
+        for diagram in self:
+            if (coefficient := self[diagram]) != 0:
+                tensors = self._tensors(diagram, latex=True)
+                written.append(
+                    r"\left("
+                    + sympy.latex(coefficient * ETA**diagram.order, order=_ORDER_OF_TERMS[self.form])
+                    + r"\right) "
+                    + tensors
+                )
+        return " + ".join(written) or "0"
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.latex()}$"
+
+    def _tensors(self, diagram: Diagram, *, latex: bool = False) -> str:
+        return tensor_expression(diagram, latex=latex, indexed=True, open_root=self.quantity == "displacement")
+
+    def __str__(self) -> str:
+        where = " at a minimum" if self._at_minimum else ""
+        lines = [
+            f"{self.quantity}{where}, re-summed to {self.order} edges, {self.form} time, {self.spacetime}; "
+            "h: eigenvalues of H"
+        ]
+        rows = [
+            (str(D), self._tensors(D), sympy.sstr(self[D] * ETA**D.order, order=_ORDER_OF_TERMS[self.form]))
+            for D in self
+            if self[D] != 0
+        ]
+        widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+        lines += [f"  {D.ljust(widths[0])}   {tensors.ljust(widths[1])}   {value}" for D, tensors, value in rows]
+        return "\n".join(lines if rows else [*lines, "  0"])
+
+    def __repr__(self) -> str:
+        return f"<ResummedSeries {self.quantity}, {self.order} edges, {self.form}, {len(self)} diagrams>"
+
+
+def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
+    """Re-sum a series: sum up all chains of untied Hessians that could stand in for the edges of its diagrams.
+
+    Args:
+        series: a series made by `expand`, in either basis.
+        form: "discrete", which is exact, or "integral", which takes sums over steps for integrals.
+
+    Returns:
+        A `ResummedSeries` with as many edges as the series has orders.
+
+    Raises:
+        ArgumentError: the series does not come from `expand`, so that its spacetime is unknown; or the form is unknown.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected).
+
+    Examples:
+        >>> import feyngd as fd
+        >>> from sympy import symbols
+        >>> N, T = symbols("N T", integer=True, positive=True)
+        >>> gap = fd.resum(fd.expand("gap", order=1, spacetime=fd.Spacetime.gd(N, T)))
+        >>> print(gap.at_minimum())
+        gap at a minimum, re-summed to 1 edges, discrete time, full batch, N, T; h: eigenvalues of H
+          a[a]   C_ii   (1 - (1 - eta*h_i)**T)/(N*h_i)
+    """
+    if not isinstance(series, Series) or series.quantity not in SERIES or series.spacetime is None:
+        raise ArgumentError(
+            f"A series made by expand(...) is re-summed, with its quantity and spacetime; got {series!r}."
+        )
+    return ResummedSeries(series.quantity, series.order, series.spacetime, form=form)
+
+
+def _vanishes_at_minimum(diagram: Diagram, quantity: str) -> bool:
+    """Whether a diagram has the mean gradient as a factor: an untied node of degree one."""
+    for node in range(diagram.order + 1):
+        degree = len(diagram.children[node]) + (node > 0)
+        is_measurement = node == 0 and quantity == "displacement"
+        if degree == 1 and not is_measurement and diagram.labels.count(diagram.labels[node]) == 1:
+            return True
+    return False
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (int, Fraction)):
+        return Fraction(value)
+    return np.asarray(value, dtype=float)
