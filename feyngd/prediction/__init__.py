@@ -8,5 +8,7 @@ from ._predict import TruncationWarning as TruncationWarning
 from ._predict import predict as predict
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate
+from ._simulate_sde import SDESimulation as SDESimulation
+from ._simulate_sde import simulate_sde as simulate_sde
 from ._study import study as study
 from ._sweep import sweep as sweep
