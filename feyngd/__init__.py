@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from . import drawing as drawing
     from . import landscapes as landscapes
     from . import testing as testing
+    from . import training as training
     from .counting import count_embeddings as count_embeddings
     from .counting import embeddings as embeddings
     from .counting import sanity_check as sanity_check
@@ -56,22 +57,28 @@ if TYPE_CHECKING:
     from .landscapes import SmoothnessWarning as SmoothnessWarning
     from .prediction import Comparison as Comparison
     from .prediction import Prediction as Prediction
+    from .prediction import SDESimulation as SDESimulation
     from .prediction import Simulation as Simulation
     from .prediction import TruncationWarning as TruncationWarning
     from .prediction import compare as compare
     from .prediction import predict as predict
     from .prediction import simulate as simulate
+    from .prediction import simulate_sde as simulate_sde
     from .prediction import study as study
     from .prediction import sweep as sweep
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
+    from .series import ResummedSeries as ResummedSeries
     from .series import Series as Series
     from .series import expand as expand
+    from .series import ode as ode
+    from .series import resum as resum
+    from .series import sde as sde
     from .spacetimes import Spacetime as Spacetime
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("drawing", "landscapes", "testing")
+_SUBMODULES = ("drawing", "landscapes", "testing", "training")
 _HOMES = {
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
     "evaluation": ("Estimate", "Plan", "PrecisionWarning", "Values", "evaluate", "plan"),
@@ -79,16 +86,18 @@ _HOMES = {
     "prediction": (
         "Comparison",
         "Prediction",
+        "SDESimulation",
         "Simulation",
         "TruncationWarning",
         "compare",
         "predict",
         "simulate",
+        "simulate_sde",
         "study",
         "sweep",
     ),
     "progress": ("Progress", "Tqdm"),
-    "series": ("Series", "expand"),
+    "series": ("ResummedSeries", "Series", "expand", "ode", "resum", "sde"),
     "spacetimes": ("Spacetime",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

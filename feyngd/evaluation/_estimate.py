@@ -20,7 +20,8 @@ class Estimate:
         num_samples: the number of independent replicates behind it; 0 if exact.
         kind: "exact" for plain averages; "double sum" for an exact sum over all combinations of examples; "pairing" for
             independent random pairings of examples; "deflation" for an exact low-rank part with the rest paired;
-            "strata" for the examples with the largest gradients taken one by one and the others paired.
+            "strata" for the examples with the largest gradients taken one by one and the others paired; "lanczos" for
+            random combinations of gradients with Lanczos' quadrature.
         dtype_error: what floating-point arithmetic adds, measured; `None` if it was not measured.
     """
 

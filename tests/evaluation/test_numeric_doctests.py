@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-PACKAGES = ("feyngd.evaluation", "feyngd.landscapes", "feyngd.prediction")
+PACKAGES = ("feyngd.evaluation", "feyngd.landscapes", "feyngd.prediction", "feyngd.training")
 
 
 def modules():

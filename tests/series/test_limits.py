@@ -285,7 +285,7 @@ def test_bad_orders(limit, order):
         limit(order)
 
 
-BAD = [-1, 1.5, True, "3", None, [1], sympy.oo, sympy.nan, sympy.I, sympy.Float(2), sympy.Symbol("T"), object()]
+BAD = [-1, 1.5, True, "3", None, [1], sympy.oo, sympy.nan, sympy.I, sympy.Float(2), sympy.Symbol("T"), {}]
 
 
 @pytest.mark.parametrize("size", BAD, ids=repr)

@@ -1,0 +1,138 @@
+"""Covariance of gradients and curvature of the mean loss at a point, in memory that does not grow with the data."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from ..errors import LandscapeError
+
+Loss = Callable[[Any, Any], Any]
+
+CHUNK = 64  # examples that are differentiated together
+_COLUMNS = 64  # of a Hessian that are computed together
+
+
+def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int = CHUNK) -> tuple[jax.Array, jax.Array]:
+    """Return C and H as matrices; differentiable in the parameters, the data and what the loss closes over.
+
+    Args:
+        loss: `loss(params, example)`.
+        params: the point, a pytree of p numbers in all.
+        data: N ≥ 2 examples.
+        chunk_size: how many examples are differentiated together.
+
+    Returns:
+        The covariance of the examples' gradients, divided by N − 1, and the Hessian of their mean loss, shapes (p, p).
+    """
+    theta, example_loss = _flat(loss, params)
+    count, size = num_examples(data), len(theta)
+    blocks = -(-size // _COLUMNS)
+    width = -(-size // blocks)
+    # A few rows of zeros fill the last block: a block of another size would be compiled for itself.
+    directions = jnp.eye(blocks * width, size, dtype=theta.dtype).reshape(blocks, width, size)
+    slopes = jax.vmap(jax.grad(example_loss), in_axes=(None, 0))
+    mean = _sum_over(lambda chunk: jnp.sum(slopes(theta, chunk), axis=0), data, chunk_size) / count
+
+    def sums(chunk: Any) -> tuple[jax.Array, jax.Array]:
+        rows = slopes(theta, chunk) - mean
+        slope = jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))
+        columns = jax.lax.map(jax.vmap(lambda v: jax.jvp(slope, (theta,), (v,))[1]), directions)
+        return jnp.matmul(rows.T, rows, precision="highest"), columns.reshape(-1, size)[:size]
+
+    noise, curvature = _sum_over(sums, data, chunk_size)
+    return noise / (count - 1), (curvature + curvature.T) / (2 * count)
+
+
+@lru_cache(maxsize=64)
+def compiled_matrices(loss: Loss, chunk_size: int) -> Callable[[Any, Any], tuple[jax.Array, jax.Array]]:
+    """Compile `covariance_and_hessian` as a function of the parameters and the data."""
+    return jax.jit(lambda params, data: covariance_and_hessian(loss, params, data, chunk_size))
+
+
+@lru_cache(maxsize=64)
+def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], jax.Array]:
+    """Compile sums of gradients with weights.
+
+    Returns:
+        A function of the parameters, the data and weights of shape (m, N) that returns Σ_n w_n g_n, shape (m, p).
+    """
+
+    @jax.jit
+    def combinations(params: Any, data: Any, weights: jax.Array) -> jax.Array:
+        theta, example_loss = _flat(loss, params)
+
+        def sums(chunk: Any) -> jax.Array:
+            examples, factors = chunk
+            losses, pull = jax.vjp(lambda point: jax.vmap(partial(example_loss, point))(examples), theta)
+            return jax.vmap(lambda row: pull(row)[0])(factors.T.astype(losses.dtype))
+
+        return _sum_over(sums, (data, weights.T), chunk_size)
+
+    return combinations
+
+
+@lru_cache(maxsize=64)
+def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], jax.Array]:
+    """Compile Hessian-vector products, forward over reverse.
+
+    Returns:
+        A function of the parameters, the data and vectors of shape (m, p) that returns Hv for the Hessian of the mean
+        loss and every row v, shape (m, p).
+    """
+
+    @jax.jit
+    def products(params: Any, data: Any, vectors: jax.Array) -> jax.Array:
+        theta, example_loss = _flat(loss, params)
+
+        def sums(chunk: Any) -> jax.Array:
+            slope = jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))
+            return jax.vmap(lambda v: jax.jvp(slope, (theta,), (v,))[1])(vectors)
+
+        return _sum_over(sums, data, chunk_size) / num_examples(data)
+
+    return products
+
+
+def check_finite(curvatures: np.ndarray) -> None:
+    """Raise unless the entries of a Hessian, or of products with it, are finite."""
+    if not np.all(np.isfinite(curvatures)):
+        raise LandscapeError(
+            "The Hessian of the mean loss is not finite at these parameters, although gradients are. Look for a square "
+            "root, norm or logarithm at 0, or start from other parameters."
+        )
+
+
+def num_examples(data: Any) -> int:
+    """Return the length of the leading axis."""
+    return int(jax.tree.leaves(data)[0].shape[0])
+
+
+def num_params(params: Any) -> int:
+    """Return how many numbers the parameters are."""
+    return sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(params))
+
+
+def _flat(loss: Loss, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], jax.Array]]:
+    theta, unravel = ravel_pytree(params)
+    return theta, lambda point, example: loss(unravel(point), example)
+
+
+def _sum_over(function: Callable[[Any], Any], data: Any, chunk_size: int) -> Any:
+    """Sum a function of stacked examples over the data, chunk by chunk and what is left over last."""
+    count = num_examples(data)
+    full = count - count % chunk_size
+    total = None
+    if full:
+        chunks = jax.tree.map(lambda leaf: leaf[:full].reshape(-1, chunk_size, *leaf.shape[1:]), data)
+        shapes = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], chunks))
+        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        total, _ = jax.lax.scan(lambda sums, chunk: (jax.tree.map(jnp.add, sums, function(chunk)), None), zeros, chunks)
+    if full < count:
+        last = function(jax.tree.map(lambda leaf: leaf[full:], data))
+        total = last if total is None else jax.tree.map(jnp.add, total, last)
+    return total
