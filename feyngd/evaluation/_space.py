@@ -73,11 +73,6 @@ class Product:
         return total
 
 
-def sum_rows(rows: jax.Array, mask: jax.Array) -> jax.Array:
-    """Return the sum over those rows that the mask holds; as a product, which XLA compiles faster than a sum."""
-    return jnp.tensordot(mask.astype(rows.dtype), rows, axes=1)
-
-
 Vector = list  # for every parameter a `Product` if it is a site, and otherwise an array
 
 
@@ -114,9 +109,10 @@ class Space:
 
         def total(index: int, leaf: Any) -> jax.Array:
             if isinstance(leaf, Product):
-                kept = leaf.left * mask[:, None, None]
-                return self._flip(index, jnp.einsum("xki,xko->io", kept, leaf.right))
-            return sum_rows(leaf, mask)
+                kept = jnp.where(mask[:, None, None], leaf.left, 0)
+                right = jnp.where(mask[:, None, None], leaf.right, 0)
+                return self._flip(index, jnp.einsum("xki,xko->io", kept, right))
+            return jnp.sum(jnp.where(mask.reshape(-1, *(1 for _ in leaf.shape[1:])), leaf, 0), axis=0)
 
         return jax.tree.unflatten(self._structure, [total(index, leaf) for index, leaf in enumerate(vectors)])
 

@@ -1,8 +1,7 @@
 """One sweep over rows of examples: everything a program asks for, summed over the rows in chunks.
 
-Memory does not grow with the number of rows. Everything is summed as one flat array, which compiles to few kernels, and
-sums over chunks are compensated: a second array carries what rounding takes away, so that single precision accumulates
-like double. On a mesh every device sums its share of the rows.
+Memory does not grow with the number of rows. Sums over chunks are compensated: a second array carries what rounding
+takes away, so that single precision accumulates like double. On a mesh every device sums its share of the rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from ._compiler import compiled
 from ._expressions import TEST, Given, Mean, Number, Vector
 from ._program import Row, shared_vector
-from ._space import Space, sum_rows
+from ._space import Space
 from ._tracing import Loss, TracedLoss
 
 
@@ -53,7 +51,7 @@ def compile_sweep(
         A function of the parameters, the constants in order, the data and test data, the number of chunks to do, the
         rows (position → indices of shape (R,)) and the mask of shape (R,) that tells real rows from padding. R is a
         multiple of the chunk size times the number of devices. It returns the averages of the means, those of the
-        outers, whether all are finite, and the sums of the numbers with what rounding took from them.
+        outers, whether the former are finite, and the sums of the numbers with what rounding took from them.
     """
 
     axes = () if mesh is None else mesh.axis_names
@@ -81,14 +79,11 @@ def compile_sweep(
             return vectors, [row.number(number) for number in program.numbers], pairs
 
         if not program.means and not program.numbers and not program.outers:
-            return shared, [], []
+            return shared, [], jnp.zeros(0), []
         vectors, numbers, pairs = jax.vmap(one_row)(examples)
         means = [space.sum_rows(rows, real) for rows in vectors]
-        return (
-            [*shared, *means],
-            [sum_rows(rows, real) for rows in numbers],
-            [_outer_sum(real, *pair) for pair in pairs],
-        )
+        total = jnp.stack([jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]) if numbers else jnp.zeros(0)
+        return shared, means, total, [_outer_sum(real, *pair) for pair in pairs]
 
     def sweep(
         params: Any,
@@ -102,19 +97,19 @@ def compile_sweep(
         one_chunk = partial(chunk_sums, params, constants, data, test_data)
         chunks = jax.tree.map(lambda array: array.reshape(-1, chunk_size), (rows, mask))
         shapes = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
-        zeros, unravel = ravel_pytree(jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes))
+        zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
         def step(index: jax.Array, carry: tuple) -> tuple:
-            return _add(carry, ravel_pytree(one_chunk(jax.tree.map(lambda array: array[index], chunks)))[0])
+            return _add(carry, one_chunk(jax.tree.map(lambda array: array[index], chunks)))
 
         sums = jax.lax.fori_loop(0, num_chunks, step, (zeros, zeros))
         count = jnp.sum(mask)
         if axes:
             sums, count = jax.lax.psum((sums, count), axes)
         total, lost = sums
-        average = (total + lost) / count.astype(total.dtype)
-        means, _, outers = unravel(average)
-        return means, outers, jnp.all(jnp.isfinite(average)), (unravel(total)[1], unravel(lost)[1])
+        shared, means, _, outers = jax.tree.map(lambda a, b: (a + b) / count.astype(a.dtype), total, lost)
+        means = [*shared, *means]
+        return means, outers, [_all_finite(mean) for mean in means], (total[2], lost[2])
 
     if mesh is None:
         return compiled(sweep, draft=draft)
@@ -152,12 +147,11 @@ def run_sweep(
     num_chunks = -(-count // (chunk_size * devices))
     size = max(num_chunks, -(-room // (chunk_size * devices))) * chunk_size
 
-    def share_out(array: np.ndarray, mode: Any) -> np.ndarray:
-        used = np.pad(array, (0, num_chunks * chunk_size * devices - count), mode).reshape(devices, -1)
+    def share_out(array: np.ndarray) -> np.ndarray:
+        used = np.pad(array, (0, num_chunks * chunk_size * devices - count)).reshape(devices, -1)
         return np.pad(used, ((0, 0), (0, size - used.shape[1]))).reshape(-1)
 
-    # Chunks are filled up with the last row, which counts nothing there: not with one that might not be finite.
-    padded = {position: share_out(index.astype(np.int32), "edge") for position, index in rows.items()}
+    padded = {position: share_out(index.astype(np.int32)) for position, index in rows.items()}
     sweep = compile_sweep(loss, program, chunk_size, mesh, draft)
     arguments = (
         params,
@@ -166,13 +160,13 @@ def run_sweep(
         test_data,
         np.int32(num_chunks),
         padded,
-        share_out(np.ones(count, dtype=bool), "constant"),
+        share_out(np.ones(count, dtype=bool)),
     )
     means, outers, finite, (total, lost) = sweep(*(arguments if mesh is None else _placed(arguments, mesh)))
-    named = dict(zip((*program.shared, *program.means), means, strict=True))
+    names = (*program.shared, *program.means)
     numbers = (np.asarray(total, np.float64) + np.asarray(lost, np.float64)) / count
-    bad = [] if finite else [name for name, mean in named.items() if not _is_finite(mean)]
-    return named, numbers, outers, bad
+    bad = [mean for mean, good in zip(names, finite, strict=True) if not good]
+    return dict(zip(names, means, strict=True)), numbers, outers, bad
 
 
 def _traced(loss: Loss, params: Any, examples: Any) -> TracedLoss:
@@ -193,17 +187,22 @@ def _at(examples: Mapping[int, Any], mean: Mean) -> Any:
 
 
 def _outer_sum(mask: jax.Array, components: jax.Array, vectors: Any) -> Any:
-    kept = components * mask[:, None]
+    kept = jnp.where(mask[:, None], components, 0)
     return jax.tree.map(lambda rows: jnp.einsum("xa,x...->a...", kept, rows), vectors)
 
 
-def _is_finite(tree: Any) -> bool:
-    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree))
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def _add(carry: tuple[jax.Array, jax.Array], values: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _add(carry: tuple, values: Any) -> tuple:
     """Add to sums, and to what rounding has taken from them (Knuth's two-sum)."""
     total, lost = carry
-    raised = total + values
-    added = raised - total
-    return raised, lost + ((total - (raised - added)) + (values - added))
+    raised = jax.tree.map(jnp.add, total, values)
+    taken = jax.tree.map(_rounding, total, values, raised)
+    return raised, jax.tree.map(jnp.add, lost, taken)
+
+
+def _rounding(a: jax.Array, b: jax.Array, rounded: jax.Array) -> jax.Array:
+    part_of_b = rounded - a
+    return (a - (rounded - part_of_b)) + (b - part_of_b)
