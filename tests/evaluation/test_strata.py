@@ -67,3 +67,20 @@ def test_triply_tied_values_of_heavy_tails_are_stratified(point):
     assert chosen.stderr < 0.1 * paired.stderr
     low, high = chosen.interval(0.999)
     assert low < exact < high
+
+
+def test_very_many_parameters_are_not_deflated_unasked(point, monkeypatch):
+    """A basis of directions too large to be worth making is made only if it is asked for."""
+    monkeypatch.setattr("feyngd.evaluation._deflation._MOST_ENTRIES", WIDTH)
+    monkeypatch.setattr("feyngd.evaluation._deflation._RANK", 4)
+    pair = fd.Diagram.parse("[a a]")
+    with jax.enable_x64(True):
+        landscape = fd.Landscape(loss, heavy_tailed(60))
+        kinds = {
+            estimator: fd.evaluate(pair, landscape, point, estimator=estimator, replicates=4, key=jax.random.key(0))[
+                pair
+            ].kind
+            for estimator in ("auto", "deflation")
+        }
+    assert kinds["auto"] in ("pairing", "strata")
+    assert kinds["deflation"] == "deflation"
