@@ -118,21 +118,19 @@ def test_closed_forms_are_the_sums_over_embeddings(spacetime, sizes):
         assert closed == Rational(summed.numerator, summed.denominator), diagram
 
 
-@pytest.mark.parametrize("spacetime", [*SYMBOLIC], ids=str)
+@pytest.mark.parametrize("spacetime", [S for S in SYMBOLIC if S.N == N], ids=str)
 def test_the_integral_form_is_right_to_leading_order_in_the_learning_rate(spacetime):
     """At fixed ηT both forms agree as η → 0; the difference is of first order in η."""
     discrete = fd.expand("test_loss", order=2, spacetime=spacetime, resummed=True)
     integral = fd.resum(fd.expand("test_loss", order=2, spacetime=spacetime), form="integral")
     h = [0.7, 1.9]
-    for diagram in discrete.truncate(2):
+    for diagram in discrete:
         errors = []
         for scale in (20, 40, 80):
             sizes = {N: 6 * scale, B: 2, E: 3, T: 9 * scale}
             filled = {ETA: 0.5 / scale, **dict(zip(discrete.eigenvalues(diagram), h, strict=False)), **sizes}
             exact, limit = (s[diagram].subs(filled, simultaneous=True).evalf() for s in (discrete, integral))
             errors.append(float(limit / exact - 1) if exact else float(limit))
-        if spacetime.N in (4, 6):
-            continue  # no size to grow
         assert errors[2] == pytest.approx(errors[1] / 2, rel=0.2, abs=1e-9)
         assert errors[1] == pytest.approx(errors[0] / 2, rel=0.2, abs=1e-9)
 
