@@ -56,11 +56,14 @@ if TYPE_CHECKING:
     from .landscapes import Landscape as Landscape
     from .landscapes import SmoothnessWarning as SmoothnessWarning
     from .prediction import Comparison as Comparison
+    from .prediction import NearMinimum as NearMinimum
     from .prediction import Prediction as Prediction
+    from .prediction import ResummedPrediction as ResummedPrediction
     from .prediction import SDESimulation as SDESimulation
     from .prediction import Simulation as Simulation
     from .prediction import TruncationWarning as TruncationWarning
     from .prediction import compare as compare
+    from .prediction import near_minimum as near_minimum
     from .prediction import predict as predict
     from .prediction import simulate as simulate
     from .prediction import simulate_sde as simulate_sde
@@ -85,11 +88,14 @@ _HOMES = {
     "landscapes": ("Landscape", "SmoothnessWarning"),
     "prediction": (
         "Comparison",
+        "NearMinimum",
         "Prediction",
+        "ResummedPrediction",
         "SDESimulation",
         "Simulation",
         "TruncationWarning",
         "compare",
+        "near_minimum",
         "predict",
         "simulate",
         "simulate_sde",

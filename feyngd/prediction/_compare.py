@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
-from ._predict import CONVERGED, Prediction
+from ._predict import Prediction
+from ._resummed_prediction import ResummedPrediction
 from ._simulate import Simulation
 
 
@@ -19,7 +20,7 @@ class Comparison:
         simulation: the simulation.
     """
 
-    prediction: Prediction
+    prediction: Prediction | ResummedPrediction
     simulation: Simulation
 
     @property
@@ -73,8 +74,8 @@ class Comparison:
 
     def __str__(self) -> str:
         P, R = self.prediction, self.simulation
-        orders = [f"order {k}" for k in range(1, P.order + 1)]
-        header = ["η", *orders, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "verdict"]
+        columns = P.columns()
+        header = ["η", *columns, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "verdict"]
         rows = []
         for i, rate in enumerate(P.learning_rates):
             verdict = "agrees" if self.agrees[i] else "DIFFERS"
@@ -85,7 +86,7 @@ class Comparison:
             rows.append(
                 [
                     f"{rate:.4g}",
-                    *(f"{P.at(rate, order=k)[0]:.5f}" for k in range(1, P.order + 1)),
+                    *(column[i] for column in columns.values()),
                     f"{P.stderr[i]:.1e}",
                     f"{P.truncation[i]:.1e}",
                     f"{R.mean[i]:.5f}",
@@ -102,14 +103,17 @@ class Comparison:
             [
                 f"{P.quantity}, {P.spacetime}; simulation of {R.runs} runs",
                 *lines,
-                f"allowed = 3 combined standard errors + truncation; converged = term of order {P.order} "
-                f"below {CONVERGED:.0%} of the one before",
+                f"allowed = 3 combined standard errors + truncation; converged = {P.meaning_of_converged}",
             ]
         )
 
 
-def compare(prediction: Prediction, simulation: Simulation) -> Comparison:
+def compare(prediction: Prediction | ResummedPrediction, simulation: Simulation) -> Comparison:
     """Set a prediction against a simulation.
+
+    Args:
+        prediction: what `predict`, or `predict` of a `NearMinimum`, returned.
+        simulation: what `simulate` returned, of the same quantity and spacetime and at the same learning rates.
 
     Raises:
         ArgumentError: they differ in quantity, spacetime or learning rates.
@@ -117,7 +121,8 @@ def compare(prediction: Prediction, simulation: Simulation) -> Comparison:
     Returns:
         A `Comparison`, which prints as a table and plots.
     """
-    if not isinstance(prediction, Prediction) or not isinstance(simulation, Simulation):
+    predictions = (Prediction, ResummedPrediction)
+    if not isinstance(prediction, predictions) or not isinstance(simulation, Simulation):
         raise ArgumentError(f"compare takes a Prediction and a Simulation; got {prediction!r} and {simulation!r}.")
     for name in ("quantity", "spacetime"):
         ours, theirs = getattr(prediction, name), getattr(simulation, name)

@@ -10,6 +10,7 @@ from ..errors import FeynGDError
 if TYPE_CHECKING:
     from ._compare import Comparison
     from ._predict import Prediction
+    from ._resummed_prediction import ResummedPrediction
 
 # Okabe and Ito's colours, told apart in every common colour blindness.
 _COLOURS = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
@@ -55,10 +56,32 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
     return ax
 
 
+def plot_resummed(prediction: "ResummedPrediction", ax: Any = None) -> Any:
+    """Draw a re-summed prediction with its errors as bands, and the loss at the start."""
+    ax = _axes(ax)
+    rates, mean = prediction.learning_rates, prediction.mean
+    order = np.argsort(rates)
+    rates, mean = rates[order], mean[order]
+    sampling, reach = 2 * prediction.stderr[order], prediction.truncation[order]
+    colour = _COLOURS[3]
+    ax.axhline(prediction.start, color=_COLOURS[0], lw=1.0, ls=":", label="at the start", zorder=1)
+    ax.plot(rates, mean, color=colour, lw=2.0, marker="." if len(rates) < 8 else None, label="re-summed", zorder=3)
+    ax.fill_between(rates, mean - sampling, mean + sampling, color=colour, alpha=0.35, lw=0, zorder=2)
+    band = sampling + reach
+    ax.fill_between(rates, mean - band, mean + band, color=colour, alpha=0.15, lw=0, zorder=2, label="± truncation")
+    far = rates[~prediction.converged[order]]
+    if len(far):
+        ax.axvspan(far[0], rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
+    ax.set_xlabel("learning rate η")
+    ax.set_ylabel(_LABELS[prediction.quantity])
+    ax.set_title(str(prediction.spacetime), fontsize=10)
+    return ax
+
+
 def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
     """Draw the prediction, and the simulation with error bars of two standard errors."""
     prediction, simulation = comparison.prediction, comparison.simulation
-    ax = plot_prediction(prediction, ax)
+    ax = prediction.plot(ax)
     ax.errorbar(
         simulation.learning_rates,
         simulation.mean,
@@ -75,7 +98,7 @@ def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
     seen = list(prediction.mean[prediction.converged])
     for sign in (-2, 2):
         seen += list(simulation.mean[finite] + sign * simulation.stderr[finite])
-    seen.append(prediction.coefficients.mean(axis=0)[0])
+    seen.append(prediction.start)
     low, high = min(seen), max(seen)
     pad = 0.05 * (high - low or 1.0)
     ax.set_ylim(low - pad, high + pad)

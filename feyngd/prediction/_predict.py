@@ -179,6 +179,21 @@ class Prediction:
             "coefficients": self.coefficients.mean(axis=0).tolist(),
         }
 
+    @property
+    def start(self) -> float:
+        """The quantity at the start, in the unit of the loss."""
+        return float(self.coefficients.mean(axis=0)[0])
+
+    @property
+    def meaning_of_converged(self) -> str:
+        """When a learning rate counts as converged, in words."""
+        return f"term of order {self.order} below {CONVERGED:.0%} of the one before"
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return what a table shows of the prediction, by column."""
+        rates = self.learning_rates
+        return {f"order {k}": [f"{x:.5f}" for x in self.at(rates, order=k)[0]] for k in range(1, self.order + 1)}
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the prediction at every order against the learning rate; dashed where it has not converged.
 

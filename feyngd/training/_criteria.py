@@ -14,11 +14,19 @@ import numpy as np
 
 from .._arguments import check_integer
 from ..errors import ArgumentError, LandscapeError
-from ..evaluation import Estimate, check_landscape
+from ..evaluation import (
+    CHUNK,
+    Estimate,
+    Loss,
+    Trace,
+    check_landscape,
+    check_num_examples,
+    covariance_and_hessian,
+    num_examples,
+    num_params,
+)
 from ..landscapes import Landscape
-from ._curvature import CHUNK, Loss, covariance_and_hessian, num_examples, num_params
 from ._responses import TIMES, matrix_response, response
-from ._trace import Trace, check_num_examples
 
 
 def aic(landscape: Landscape, params: Any) -> Estimate:

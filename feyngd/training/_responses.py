@@ -8,15 +8,13 @@ The functions of matrices use sums and products alone, so derivatives of every o
 vanish; those of an eigendecomposition do not.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-TIMES = ("continuous", "discrete")
+from ..evaluation import Response
 
-Response = Callable[[np.ndarray], np.ndarray]
+TIMES = ("continuous", "discrete")
 
 _TERMS = 10  # of the exponential series, which leave out less than 2⁻⁵³ where the argument is at most 1/8
 _MOST_DOUBLINGS = 64

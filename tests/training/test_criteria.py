@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import feyngd as fd
+from feyngd.evaluation import _lanczos
 from feyngd.landscapes import cross_entropy, digits, tanh_mlp, toys
-from feyngd.training import _lanczos, aic, stic, stic_value, tic, tic_value
+from feyngd.training import aic, stic, stic_value, tic, tic_value
 from feyngd.training._responses import matrix_response, response
 
 KEY = jax.random.key(5)

@@ -12,15 +12,17 @@ import numpy as np
 
 from .._arguments import check_integer
 from ..errors import ArgumentError, LandscapeError
-from ..evaluation import Estimate, PrecisionWarning, check_key, check_landscape
 from ..landscapes import Landscape
-from ._curvature import check_finite, compiled_matrices, num_params
-from ._lanczos import MIN_STEPS, sampled_traces
-from ._responses import Response
+from ._checks import check_key, check_landscape
+from ._curvature import num_params
+from ._estimate import Estimate
+from ._lanczos import MIN_STEPS, Response, sampled_traces
+from ._sampling import PrecisionWarning
+from ._spectrum import DenseHessian
 
 METHODS = ("auto", "dense", "lanczos")
 
-_DENSE = 1500  # parameters up to which "auto" writes the matrices out
+DENSE = 1500  # parameters up to which "auto" writes the matrices out
 _SENSITIVE = 0.05  # relative change by rounding of the Hessian that is worth a warning
 _SETTLED = 0.05  # relative to the standard error: quadrature that still moves by more is worth a warning
 
@@ -57,7 +59,7 @@ class Trace:
     @property
     def is_dense(self) -> bool:
         """Whether matrices are written out."""
-        return self.method == "dense" or (self.method == "auto" and self.num_params <= _DENSE)
+        return self.method == "dense" or (self.method == "auto" and self.num_params <= DENSE)
 
     def estimate(self, phi: Response, check: Callable[[np.ndarray, float], None]) -> Estimate:
         """Return the estimate.
@@ -71,7 +73,8 @@ class Trace:
             LandscapeError: the Hessian or the value is not finite.
         """
         if self.is_dense:
-            nodes, weights = self._spectrum()
+            hessian = DenseHessian(self.landscape, self.params, min(self.chunk_size, self.landscape.num_examples))
+            nodes, weights = hessian.eigenvalues, hessian.noise_weights
             self._check(nodes, weights, phi, check)
             return Estimate(float(np.sum(weights * phi(nodes))) / self.landscape.num_examples, None, 0, "exact")
         assert self.key is not None
@@ -98,14 +101,6 @@ class Trace:
                 stacklevel=3,
             )
         return estimate
-
-    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the eigenvalues of H, and C's diagonal entries in its eigenbasis."""
-        compiled = compiled_matrices(self.landscape.loss, min(self.chunk_size, self.landscape.num_examples))
-        noise, hessian = (np.asarray(m, dtype=float) for m in compiled(self.params, self.landscape.data))
-        check_finite(hessian)
-        nodes, vectors = np.linalg.eigh(hessian)
-        return nodes, np.sum(vectors * (noise @ vectors), axis=0)
 
     def _check(
         self, nodes: np.ndarray, weights: np.ndarray, phi: Response, check: Callable[[np.ndarray, float], None]

@@ -98,6 +98,70 @@ def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Ar
     return products
 
 
+@lru_cache(maxsize=64)
+def compiled_moments(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], tuple[jax.Array, ...]]:
+    """Compile the first moments of the loss and its gradients at several points.
+
+    Returns:
+        A function of the parameters, the data and offsets of shape (m, p) that returns, at the parameters plus every
+        offset, the mean loss, shape (m,), the mean gradient, (m, p), and the trace of the gradients' covariance, (m,).
+    """
+
+    @jax.jit
+    def moments(params: Any, data: Any, offsets: jax.Array) -> tuple[jax.Array, ...]:
+        theta, example_loss = _flat(loss, params)
+
+        def at(offset: jax.Array) -> tuple[jax.Array, ...]:
+            def sums(chunk: Any) -> tuple[jax.Array, ...]:
+                losses, slopes = jax.vmap(jax.value_and_grad(example_loss), in_axes=(None, 0))(theta + offset, chunk)
+                return jnp.sum(losses), jnp.sum(slopes, axis=0), jnp.sum(slopes**2)
+
+            mean, slope, squares = (total / num_examples(data) for total in _sum_over(sums, data, chunk_size))
+            return mean, slope, squares - jnp.sum(slope**2)
+
+        return jax.lax.map(at, offsets)
+
+    return moments
+
+
+@lru_cache(maxsize=64)
+def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array, ...]]:
+    """Compile forms of vectors that belong to examples x.
+
+    Returns:
+        A function of the parameters, the data, examples, m of them, and vectors u and w of shape (m, p) that returns
+        ∇∇∇l[u, u, u], w·(∇∇l_x − H)u and u·(∇∇l_x − H)u, each of shape (m,).
+    """
+
+    @jax.jit
+    def cubics(params: Any, data: Any, examples: Any, vectors: jax.Array, others: jax.Array) -> tuple[jax.Array, ...]:
+        theta, example_loss = _flat(loss, params)
+
+        def along(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+            def sums(chunk: Any) -> tuple[jax.Array, jax.Array]:
+                def slope(point: jax.Array) -> jax.Array:
+                    return jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))(point)
+
+                def product(point: jax.Array) -> jax.Array:
+                    return jax.jvp(slope, (point,), (vector,))[1]
+
+                image, change = jax.jvp(product, (theta,), (vector,))
+                return image, jnp.dot(change, vector)
+
+            image, third = _sum_over(sums, data, chunk_size)
+            return image / num_examples(data), third / num_examples(data)
+
+        def one(given: tuple[Any, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+            example, vector, other = given
+            image, third = along(vector)
+            own = jax.jvp(jax.grad(lambda point: example_loss(point, example)), (theta,), (vector,))[1]
+            return third, jnp.dot(other, own - image), jnp.dot(vector, own - image)
+
+        return jax.lax.map(one, (examples, vectors, others))
+
+    return cubics
+
+
 def check_finite(curvatures: np.ndarray) -> None:
     """Raise unless the entries of a Hessian, or of products with it, are finite."""
     if not np.all(np.isfinite(curvatures)):

@@ -1,0 +1,218 @@
+"""What re-summed predictions need to know of a point: its noise and its gradient along the curvature, and samples."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import LandscapeError
+from ..landscapes import Landscape
+from ..progress import Progress
+from ._curvature import compiled_cubics, compiled_moments, num_params
+from ._lanczos import SETTLED, Krylov, Response, most_together, signs
+from ._sampling import PrecisionWarning
+from ._spectrum import DenseHessian, MatrixFreeHessian, Spectrum, combinations_of_gradients
+
+_TIMES = (1e1, 1e2, 1e3, 1e4)  # ηT·h_max for which Krylov spaces are grown until they serve
+_RARE = 16  # single examples, drawn by the square of their gradients, that stand for the skewness of the noise
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The curvatures and weights of several groups of replicates; of fewer Krylov dimensions too, to tell the error."""
+
+    groups: Sequence[tuple[np.ndarray, np.ndarray]]
+    coarser: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+
+    def replicates(self, phi: Response) -> np.ndarray:
+        """Return the replicates of the trace of φ(H), shape (m,)."""
+        return np.concatenate([np.sum(weights * phi(nodes), axis=1) for nodes, weights in self.groups])
+
+    def unsettled(self, phi: Response) -> float:
+        """Return the relative change of the mean by the last quarter of the Krylov dimensions."""
+        fine = np.mean(self.replicates(phi))
+        if not self.coarser or not fine:
+            return 0.0
+        return abs(float(np.mean(Traces(self.coarser).replicates(phi)) / fine) - 1)
+
+    def blur(self, phi: Response, rounding: float) -> float:
+        """Return by how much an error of the curvatures changes the mean."""
+        changes = [
+            np.sum(weights * np.abs(phi(nodes - rounding) - phi(nodes + rounding)), axis=1) / 2
+            for nodes, weights in self.groups
+        ]
+        return float(np.mean(np.concatenate(changes)))
+
+
+class Point:
+    """The spectra of the gradients' noise and of their mean along the Hessian's eigenvectors, and samples of both.
+
+    Args:
+        landscape: the loss and the population.
+        params: the point, a pytree of p numbers in all.
+        dense: whether to write matrices out.
+        num_samples: how many random combinations of gradients stand for the noise.
+        max_steps: the most Hessian-vector products for each of them.
+        chunk_size: how many examples are differentiated together.
+        progress: shows progress.
+        key: a JAX random key.
+
+    Raises:
+        LandscapeError: a Hessian-vector product is not finite.
+    """
+
+    def __init__(
+        self,
+        landscape: Landscape,
+        params: Any,
+        *,
+        dense: bool,
+        num_samples: int,
+        max_steps: int,
+        chunk_size: int,
+        progress: Progress,
+        key: jax.Array,
+    ) -> None:
+        self.landscape, self.params, self.is_dense = landscape, params, dense
+        self._chunk_size = min(chunk_size, landscape.num_examples)
+        for_signs, for_rare = jax.random.split(key)
+        self._hessian = (
+            DenseHessian(landscape, params, self._chunk_size)
+            if dense
+            else MatrixFreeHessian(landscape, params, self._chunk_size, max_steps)
+        )
+        count = landscape.num_examples
+        together = min(num_samples, most_together(num_params(params), max_steps) if not dense else num_samples)
+        groups, coarser = [], []
+        with progress.task(num_samples + 1 + _RARE, "spectra") as task:
+            for first in range(0, num_samples, together):
+                members = np.arange(first, min(first + together, num_samples))
+                # V-statistics: the population is the data, and its covariance is divided by M.
+                weights = signs(for_signs, members, count) * ((count - 1) / count) ** 0.5
+                spectrum = self._spectrum(combinations_of_gradients(landscape, params, weights, self._chunk_size))
+                if not first:
+                    self.cloud: Spectrum = spectrum
+                groups.append(spectrum.quadrature())
+                if isinstance(spectrum, Krylov) and not spectrum.is_complete:
+                    coarser.append(spectrum.quadrature(spectrum.steps - spectrum.steps // 4))
+                task.advance(len(members))
+            mean = combinations_of_gradients(landscape, params, np.full((1, count), 1 / count), self._chunk_size)
+            self.gradient = Traces([self._spectrum(mean).quadrature()])
+            task.advance()
+            self._examples, self._shares, rare = self._rare_examples(for_rare)
+            self.rare = self._spectrum(rare)
+            task.advance(_RARE)
+        self.noise = Traces(groups, coarser)
+        if isinstance(self._hessian, DenseHessian):
+            exact = self._hessian.noise_weights * (count - 1) / count
+            self.noise = Traces([(self._hessian.eigenvalues[None], exact[None])])
+
+    def _spectrum(self, vectors: np.ndarray) -> Spectrum:
+        return self._hessian.spectrum(vectors, [_probe(time) for time in _TIMES])
+
+    def _rare_examples(self, key: jax.Array) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Draw examples by the squares of their centred gradients; return them, their weights, and the gradients."""
+        sizes = self._gradient_sizes()
+        total = sizes.sum()
+        count = self.landscape.num_examples
+        chances = sizes / total if total > 0 else np.full(count, 1 / count)
+        drawn = np.asarray(jax.random.choice(key, count, (_RARE,), p=jnp.asarray(chances)))
+        picks = np.zeros((_RARE, count))
+        picks[np.arange(_RARE), drawn] = 1
+        centred = combinations_of_gradients(self.landscape, self.params, picks - 1 / count, self._chunk_size)
+        examples = jax.tree.map(lambda leaf: leaf[drawn], self.landscape.data)
+        return examples, 1 / (count * _RARE * chances[drawn]), centred
+
+    def _gradient_sizes(self) -> np.ndarray:
+        """Return |g_x − G|² for every example, shape (M,)."""
+        landscape = self.landscape
+
+        @jax.jit
+        def sizes(params: Any, data: Any) -> jax.Array:
+            mean = jax.grad(landscape.mean_loss)(params)
+
+            def size(example: Any) -> jax.Array:
+                centred = jax.tree.map(jnp.subtract, jax.grad(landscape.loss)(params, example), mean)
+                return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(centred)), start=jnp.zeros(()))
+
+            return jax.lax.map(size, data, batch_size=self._chunk_size)
+
+        return np.asarray(sizes(self.params, landscape.data), dtype=float)
+
+    @property
+    def rounding(self) -> float:
+        """The size that floating-point arithmetic gives to a curvature of zero."""
+        top = max(float(np.abs(nodes).max()) for nodes, _ in self.noise.groups)
+        eps = jnp.finfo(jnp.result_type(*jax.tree.leaves(self.params))).eps
+        return float(num_params(self.params) ** 0.5 * eps * top)
+
+    @property
+    def curvatures(self) -> tuple[float, float]:
+        """The least and the greatest curvature that was found."""
+        nodes = np.concatenate([nodes.ravel() for nodes, _ in self.noise.groups])
+        return float(nodes.min()), float(nodes.max())
+
+    def moments(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return mean loss, mean gradient and the trace of the gradients' covariance at the point plus offsets.
+
+        Args:
+            offsets: shape (m, p).
+
+        Returns:
+            Arrays of shape (m,), (m, p) and (m,).
+        """
+        compiled = compiled_moments(self.landscape.loss, self._chunk_size)
+        found = compiled(self.params, self.landscape.data, self._as_params(offsets))
+        mean, slope, noise = (np.asarray(array, dtype=float) for array in found)
+        return mean, slope, noise
+
+    def third_cumulants(self, phi: Response) -> tuple[float, float, float]:
+        """Return estimates of S·J, of κ(g, ∇∇l, g)·H and of κ(∇∇l; g, g), with φ(H) on every edge of their diagrams."""
+        compiled = compiled_cubics(self.landscape.loss, self._chunk_size)
+        vectors = self._as_params(self.rare.apply(phi))
+        others = self._as_params(self.rare.apply(lambda h: h * phi(h) ** 2))
+        forms = compiled(self.params, self.landscape.data, self._examples, vectors, others)
+        third, bent, curved = (float(np.asarray(form, dtype=float) @ self._shares) for form in forms)
+        return third, bent, curved
+
+    def apply(self, phi: Response, vector: np.ndarray) -> np.ndarray:
+        """Return φ(H)v for one vector, shape (p,)."""
+        return self._spectrum(vector[None]).apply(phi)[0]
+
+    def check_value(self, value: Any) -> None:
+        """Raise `LandscapeError` where a value overflowed."""
+        if not np.all(np.isfinite(value)):
+            low, high = self.curvatures
+            raise LandscapeError(
+                f"The prediction overflows: the Hessian has eigenvalues from about {low:.2g} to {high:.2g}, and along "
+                "some of them descent of this length runs away. Give parameters nearer to a minimum, fewer steps or a "
+                "smaller learning rate (below 2/h)."
+            )
+
+    def check_settled(self, phi: Response, stderr: float, max_steps: int) -> None:
+        """Warn where Krylov spaces were too small for a function of the curvatures."""
+        change = self.noise.unsettled(phi)
+        value = abs(float(np.mean(self.noise.replicates(phi))))
+        if change > SETTLED and change * value > 0.05 * stderr:
+            warnings.warn(
+                f"Lanczos' quadrature still moved by {change:.1%} in its last steps: raise max_steps={max_steps}.",
+                PrecisionWarning,
+                stacklevel=4,
+            )
+
+    def _as_params(self, vectors: np.ndarray) -> jax.Array:
+        return jnp.asarray(vectors, jnp.result_type(*jax.tree.leaves(self.params)))
+
+
+def _probe(time: float) -> Response:
+    """Return a function of curvatures that changes where descent for a time settles, a time in units of 1/h_max."""
+
+    def phi(h: np.ndarray) -> np.ndarray:
+        size = np.abs(h)
+        return 1 / (1 / time + size / (size.max() or 1.0))
+
+    return phi

@@ -1,0 +1,277 @@
+"""Predictions near a minimum from the spectrum of the noise, where the plain series grows with the number of steps."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._arguments import check_integer
+from ..diagrams import Diagram
+from ..errors import ArgumentError
+from ..evaluation import CHUNK, DENSE, Point, check_key, check_landscape, check_num_examples, num_params
+from ..landscapes import Landscape
+from ..progress import Progress
+from ..series import QUANTITIES, ResummedSeries
+from ..spacetimes import Spacetime
+from ._predict import TruncationWarning, check_learning_rates
+from ._resummed_prediction import ResummedPrediction
+
+METHODS = ("auto", "dense", "lanczos")
+
+# Irreducible diagrams whose tensors are diagonal in the eigenbasis of H: sums over curvatures h of a weight, that of
+# the noise C or of the mean gradient G, times a power of h.
+_SPECTRAL = {"[a]": ("gradient", 0), "[a b]": ("gradient", 1), "[a a]": ("noise", 1), "a[a]": ("noise", 0)}
+# Those of third cumulants of the noise, by the number of S·J, κ(g, ∇∇l, g)·H and κ(∇∇l; g, g).
+_THIRD = {"[a a a]": 0, "[a a[a]]": 1, "a[a a]": 2, "a[a[a]]": 2}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NearMinimum:
+    """The noise and curvature at a point near a minimum: they predict SGD from there at any η, N, B, E and sampling.
+
+    Made by `feyngd.near_minimum`.
+
+    Attributes:
+        point: the spectra.
+        max_steps: the most Hessian-vector products for each random combination of gradients.
+    """
+
+    point: Point
+    max_steps: int
+
+    def predict(
+        self, spacetime: Spacetime, learning_rates: ArrayLike, *, quantity: str = "test_loss"
+    ) -> ResummedPrediction:
+        """Predict an expected loss after SGD from the point.
+
+        Args:
+            spacetime: the concrete N, B, E, T and sampling; T may be large.
+            learning_rates: one or more learning rates, positive and finite, below 2/h for the greatest curvature h.
+            quantity: "test_loss", "train_loss" or "gap".
+
+        Returns:
+            A `ResummedPrediction`.
+
+        Raises:
+            ArgumentError: a learning rate is not positive and finite, or the quantity is unknown.
+            SpacetimeError: the spacetime has symbols.
+            LandscapeError: the prediction overflows.
+
+        Warns:
+            TruncationWarning: higher orders of the noise are not small at a learning rate, or the mean gradient changes
+                the loss by more than the noise does: the point is not near a minimum.
+            PrecisionWarning: Krylov spaces are too small.
+        """
+        rates = check_learning_rates(learning_rates)
+        if quantity not in QUANTITIES:
+            raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+        if not isinstance(spacetime, Spacetime):
+            raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+        spacetime.require_concrete("SGD is predicted")
+        series = ResummedSeries(quantity, 3, spacetime)
+        columns = [self._at(series, float(rate)) for rate in rates]
+        start = 0.0 if quantity == "gap" else self.start
+        noiseless, replicates, truncation, blur = zip(*columns, strict=True)
+        prediction = ResummedPrediction(
+            quantity,
+            spacetime,
+            rates,
+            start,
+            np.array(noiseless),
+            np.stack(replicates, axis=1),
+            np.array(truncation),
+            np.array(blur),
+        )
+        _warn(prediction)
+        return prediction
+
+    @property
+    def start(self) -> float:
+        """The mean loss at the point."""
+        return float(self.point.landscape.mean_loss(self.point.params))
+
+    def _at(self, series: ResummedSeries, rate: float) -> tuple[float, np.ndarray, float, float]:
+        """Return what the gradient changes, replicates of what the noise adds, the truncation figure and the blur."""
+        point = self.point
+        noise = _Spectral(series, rate, "noise")
+        with np.errstate(over="ignore", invalid="ignore"):
+            replicates = point.noise.replicates(noise)
+            noiseless = float(point.gradient.replicates(_Spectral(series, rate, "gradient"))[0])
+        point.check_value([*replicates, noiseless])
+        stderr = float(replicates.std()) / len(replicates) ** 0.5
+        point.check_settled(noise, stderr, self.max_steps)
+        cut = self._next_orders(series, rate, abs(float(replicates.mean())))
+        return noiseless, replicates, cut, point.noise.blur(noise, point.rounding)
+
+    def _next_orders(self, series: ResummedSeries, rate: float, added: float) -> float:
+        """Return the size of third cumulants, and of what changes over the cloud of parameters."""
+        total = self._third_cumulants(series, rate)
+        spread = _spread(series.spacetime, rate)
+        offsets = self.point.cloud.apply(spread)
+        loss, slopes, noise = self.point.moments(np.concatenate([offsets, -offsets, np.zeros_like(offsets[:1])]))
+        drift = -self.point.apply(_relaxation(series.spacetime, rate), slopes[:-1].mean(axis=0) - slopes[-1])
+        shifted = self.point.moments(np.concatenate([drift + offsets, drift - offsets]))
+        nodes, weights = self.point.cloud.quadrature()
+        quadratic = float(np.mean(np.sum(weights * nodes * spread(nodes) ** 2, axis=1))) / 2
+        if series.quantity != "gap":
+            total += abs(float(shifted[0].mean() - loss[-1]) - quadratic)
+        return total + added * abs(float(shifted[2].mean() / noise[-1]) - 1) if noise[-1] > 0 else total
+
+    def _third_cumulants(self, series: ResummedSeries, rate: float) -> float:
+        total = 0.0
+        for diagram, kind in _parsed(_THIRD).items():
+            if diagram in series:
+
+                def root(h: np.ndarray, diagram: Diagram = diagram) -> np.ndarray:
+                    c = series.coefficient(diagram, [h] * diagram.order, rate)
+                    return np.abs(c) ** (1 / diagram.order)
+
+                total += abs(self.point.third_cumulants(root)[kind])
+        return total
+
+    def __repr__(self) -> str:
+        low, high = self.point.curvatures
+        how = "dense" if self.point.is_dense else "Lanczos"
+        return f"<NearMinimum of {num_params(self.point.params)} parameters, curvatures {low:.2g} to {high:.2g}, {how}>"
+
+
+def near_minimum(
+    landscape: Landscape,
+    params: Any,
+    *,
+    method: str = "auto",
+    num_samples: int = 16,
+    max_steps: int = 128,
+    chunk_size: int = CHUNK,
+    progress: Progress | None = None,
+    key: jax.Array,
+) -> NearMinimum:
+    """Measure noise and curvature at a minimum of the population's loss, to predict SGD from there for any T.
+
+    There the plain series grows with ηT, while the parameters only fluctuate: the re-summed one stays finite. To second
+    order in the noise all that it needs are the covariance C of the gradients along the eigenvectors of the Hessian H,
+    so that one measurement serves every learning rate, N, B, E and sampling.
+
+    Args:
+        landscape: the loss and the population, in the population reading.
+        params: the minimum, a pytree of p floating-point numbers in all. A small gradient there is accounted for.
+        method: "dense" writes C and H out, p² numbers each, and is exact; "lanczos" needs Hessian-vector products only
+            and has a standard error; "auto" is dense up to 1,500 parameters.
+        num_samples: the number of random combinations of gradients, at least 2: for the standard error with "lanczos",
+            and for the truncation figure.
+        max_steps: the most Hessian-vector products for each of them, at least 4; "lanczos" only.
+        chunk_size: how many examples are differentiated together.
+        progress: shows progress; silent by default.
+        key: a JAX random key.
+
+    Returns:
+        A `NearMinimum`, whose `predict(spacetime, learning_rates)` takes its place beside `feyngd.predict`.
+
+    Raises:
+        ArgumentError: an option is unfit, or the landscape's reading is not "population": in the others the point would
+            have been fitted to the very data whose noise is measured.
+        LandscapeError: loss, gradient or Hessian are not finite, or there is one example only.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 and corollary 2, in exact discrete time.
+
+    Examples:
+        >>> import jax, feyngd as fd
+        >>> from feyngd.landscapes import toys
+        >>> landscape, params = toys.mean_estimation(hessian=2.0)
+        >>> minimum = fd.near_minimum(landscape, params, key=jax.random.key(0))
+        >>> print(minimum.predict(fd.Spacetime.sgd(1000), 0.1))
+        test_loss predicted near a minimum, re-summed, reshuffled, N=1000, B=1, E=1; 0 at the start
+          η = 0.1       0.0277778, of it 0.02778 by noise ± 0 (sampling) ± 0 (truncation)
+    """
+    check_landscape(landscape)
+    if landscape.reading != "population":
+        raise ArgumentError(
+            f"near_minimum takes the population reading; got {landscape.reading!r}. There the start does not depend on "
+            "the training set: give Landscape(loss, data) with the data as the population."
+        )
+    if method not in METHODS:
+        raise ArgumentError(f"Unknown method {method!r}; the methods are {', '.join(map(repr, METHODS))}.")
+    check_integer("num_samples", num_samples, least=2)
+    check_integer("max_steps", max_steps, least=4)
+    check_integer("chunk_size", chunk_size, least=1)
+    check_key(key, "Combinations of gradients are drawn at random")
+    check_num_examples(landscape.num_examples)
+    landscape.validate(params)
+    point = Point(
+        landscape,
+        params,
+        dense=method == "dense" or (method == "auto" and num_params(params) <= DENSE),
+        num_samples=num_samples,
+        max_steps=max_steps,
+        chunk_size=chunk_size,
+        progress=progress or Progress(),
+        key=key,
+    )
+    return NearMinimum(point, max_steps)
+
+
+class _Spectral:
+    """The sum of the coefficients of spectral diagrams, with their powers of h, as a function of curvatures."""
+
+    def __init__(self, series: ResummedSeries, rate: float, of: str) -> None:
+        self._series, self._rate = series, rate
+        self._powers = {D: power for D, (kind, power) in _parsed(_SPECTRAL).items() if kind == of and D in series}
+
+    def __call__(self, h: np.ndarray) -> np.ndarray:
+        total = np.zeros(np.shape(h))
+        for diagram, power in self._powers.items():
+            total = total + self._series.coefficient(diagram, [h] * diagram.order, self._rate) * h**power
+        return total
+
+
+def _spread(spacetime: Spacetime, rate: float) -> Any:
+    """Return the standard deviation of the parameters along an eigenvector, per unit of noise, by its curvature."""
+    series, pair = ResummedSeries("test_loss", 2, spacetime), Diagram.parse("[a a]")
+
+    def phi(h: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(2 * series.coefficient(pair, [h, h], rate), 0))
+
+    return phi
+
+
+def _relaxation(spacetime: Spacetime, rate: float) -> Any:
+    """Return how far descent follows a constant push along an eigenvector, by its curvature."""
+    series, edge = ResummedSeries("test_loss", 1, spacetime), Diagram.parse("[a]")
+
+    def phi(h: np.ndarray) -> np.ndarray:
+        return np.asarray(-series.coefficient(edge, [h], rate))
+
+    return phi
+
+
+@cache
+def _notations(names: tuple[str, ...]) -> tuple[Diagram, ...]:
+    return tuple(Diagram.parse(name) for name in names)
+
+
+def _parsed(table: Mapping[str, Any]) -> dict[Diagram, Any]:
+    return dict(zip(_notations(tuple(table)), table.values(), strict=True))
+
+
+def _warn(prediction: ResummedPrediction) -> None:
+    far = prediction.learning_rates[~prediction.converged]
+    if len(far):
+        warnings.warn(
+            f"Higher orders of the noise are not small at learning rate(s) from {far.min():.3g} on: there the "
+            "prediction may be far off.",
+            TruncationWarning,
+            stacklevel=3,
+        )
+    if np.any(np.abs(prediction.noiseless) > np.abs(prediction.noise)):
+        warnings.warn(
+            "The mean gradient changes the loss by more than the noise does: these parameters are not near a minimum, "
+            "and what gradient and noise do together is left out. Train on without noise first.",
+            TruncationWarning,
+            stacklevel=3,
+        )

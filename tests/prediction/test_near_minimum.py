@@ -1,0 +1,279 @@
+"""Re-summed predictions near a minimum: exact on quadratics, and honest about what they leave out elsewhere."""
+
+import itertools
+import json
+import warnings
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import feyngd as fd
+from feyngd.landscapes import cross_entropy, digits, tanh_mlp, toys
+
+KEY = jax.random.key(2)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def quadratic_loss(theta, example):
+    x, hessian = example
+    return 0.5 * theta @ hessian @ theta + x @ theta
+
+
+@cache
+def quadratic(spectrum, seed):
+    """A quadratic with noise that does not commute with its Hessian, and its C and H; the minimum is 0."""
+    rng = np.random.default_rng(seed)
+    p, examples = len(spectrum), 7
+    turn = np.linalg.qr(rng.normal(size=(p, p)))[0]
+    hessian = turn @ np.diag(spectrum) @ turn.T
+    hessian = (hessian + hessian.T) / 2
+    noise = rng.normal(size=(examples, p)) ** 3
+    noise -= noise.mean(axis=0)
+    landscape = fd.Landscape(quadratic_loss, (noise, np.repeat(hessian[None], examples, axis=0)))
+    return landscape, noise.T @ noise / examples, hessian
+
+
+def weights(spacetime):
+    """W(s, t), the expected sum over datapoints of their shares in two steps, as theory has it."""
+    N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
+    same = np.eye(T, dtype=bool)
+    epoch = np.arange(T) // (N // B)
+    if spacetime.sampling == "full-batch":
+        return np.full((T, T), 1 / N)
+    if spacetime.sampling == "with-replacement":
+        return np.where(same, 1 / B + (B - 1) / (B * N), 1 / N)
+    if spacetime.sampling == "fixed":
+        return np.where((np.arange(T)[:, None] - np.arange(T)) % (N // B) == 0, 1 / B, 0.0)
+    return np.where(same, 1 / B, np.where(epoch[:, None] == epoch, 0.0, 1 / N))
+
+
+def by_recursion(spacetime, rate, hessian, noise, gradient):
+    """The expected loss over that at the start, and the gap, on a quadratic: sums over steps of powers of 1 − ηH."""
+    T = int(spacetime.T)
+    powers = [rate * np.linalg.matrix_power(np.eye(len(hessian)) - rate * hessian, T - 1 - t) for t in range(T)]
+    W = weights(spacetime)
+    spread = sum(W[s, t] * powers[s] @ noise @ powers[t] for s in range(T) for t in range(T))
+    end = -sum(powers) @ gradient
+    gap = sum(np.trace(power @ noise) for power in powers) / int(spacetime.N)
+    return gradient @ end + end @ hessian @ end / 2, np.trace(hessian @ spread) / 2, gap
+
+
+spacetimes = st.one_of(
+    st.builds(lambda n, t: fd.Spacetime.gd(n, t), st.integers(1, 5), st.integers(1, 6)),
+    st.builds(
+        lambda b, m, e, sampling: fd.Spacetime.sgd(b * m, b, e, sampling=sampling),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.sampled_from(["reshuffled", "fixed", "with-replacement"]),
+    ),
+)
+
+
+@settings(max_examples=40)
+@given(
+    spectrum=st.sampled_from([(0.5, 2.0), (0.0, 1.0, 1.0), (3.0,), (-0.2, 0.0, 0.7)]),
+    spacetime=spacetimes,
+    rate=st.floats(0.01, 0.4),
+    off=st.sampled_from([0.0, 0.3]),
+)
+def test_exact_on_quadratics(spectrum, spacetime, rate, off):
+    landscape, noise, hessian = quadratic(spectrum, 0)
+    params = off * jnp.arange(1.0, len(spectrum) + 1)
+    drift, added, gap = by_recursion(spacetime, rate, hessian, noise, hessian @ np.asarray(params))
+    start = float(landscape.mean_loss(params))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.TruncationWarning)
+        near = at(spectrum, off)
+        test, train, difference = (
+            near.predict(spacetime, rate, quantity=name) for name in ("test_loss", "train_loss", "gap")
+        )
+    assert test.noise == pytest.approx(added, rel=1e-9, abs=1e-12)
+    assert test.noiseless == pytest.approx(drift, rel=1e-9, abs=1e-12)
+    assert test.mean == pytest.approx(start + drift + added, rel=1e-9, abs=1e-12)
+    assert difference.mean == pytest.approx(gap, rel=1e-9, abs=1e-12)
+    assert train.mean == pytest.approx(start + drift + added - gap, rel=1e-9, abs=1e-12)
+    assert test.stderr == 0
+    assert test.truncation == pytest.approx(0, abs=1e-9 * (1 + added))
+
+
+@cache
+def at(spectrum, off, method="auto", samples=16):
+    landscape, _, _ = quadratic(spectrum, 0)
+    params = off * jnp.arange(1.0, len(spectrum) + 1)
+    return fd.near_minimum(landscape, params, method=method, num_samples=samples, key=KEY)
+
+
+@pytest.mark.parametrize("quantity", ["test_loss", "gap"])
+def test_lanczos_covers_the_exact_value(quantity):
+    spacetime, spectrum = fd.Spacetime.sgd(20, 2, 2), (0.1, 0.5, 1.0, 2.0)
+    exact = at(spectrum, 0.0).predict(spacetime, [0.1, 0.3], quantity=quantity)
+    sampled = at(spectrum, 0.0, "lanczos", 200).predict(spacetime, [0.1, 0.3], quantity=quantity)
+    assert sampled.replicates.shape == (200, 2)
+    np.testing.assert_array_less(0, sampled.stderr)
+    np.testing.assert_array_less(np.abs(sampled.mean - exact.mean), 4 * sampled.stderr)
+    np.testing.assert_array_less(sampled.stderr, 0.2 * exact.noise)
+
+
+def by_enumeration(landscape, params, spacetime, rate):
+    """The expected loss of vanilla SGD by all sequences of examples."""
+    gradient, loss = jax.grad(landscape.loss), landscape.loss
+
+    @jax.jit
+    @jax.vmap
+    def end(indices):
+        def step(theta, i):
+            return theta - rate * gradient(theta, landscape.data[i]), None
+
+        theta = jax.lax.scan(step, params, indices)[0]
+        return jnp.mean(jax.vmap(loss, in_axes=(None, 0))(theta, landscape.data))
+
+    count = landscape.num_examples
+    sequences = np.array(list(itertools.product(range(count), repeat=int(spacetime.T))))
+    return float(jnp.mean(end(jnp.asarray(sequences))))
+
+
+@settings(max_examples=6)
+@given(toy=st.sampled_from(["cosh", "gauss fit", "skewed"]), rate=st.floats(0.1, 0.5), steps=st.sampled_from([3, 6]))
+def test_the_truncation_figure_is_of_the_size_of_what_is_left_out(toy, rate, steps):
+    x = {"cosh": [-1.0, 1.0], "gauss fit": [-1.5, -0.5, 0.5, 1.5], "skewed": [-1.0, -1.0, 2.0]}[toy]
+    x = np.array(x) / np.std(x)
+    landscape, params = toys.gauss_fit(x=x) if toy == "gauss fit" else toys.cosh(x=x)
+    spacetime = fd.Spacetime.sgd(steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.TruncationWarning)
+        found = fd.near_minimum(landscape, params, num_samples=64, key=KEY).predict(spacetime, rate)
+    missing = abs(by_enumeration(landscape, params, spacetime, rate) - found.mean[0])
+    assert missing <= 3 * found.truncation[0]
+    assert found.truncation[0] <= 30 * missing + 0.1 * found.noise[0]
+
+
+@pytest.fixture(scope="module")
+def small_network():
+    with jax.enable_x64(True):
+        images, labels = digits(120)
+        images = images.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4))
+        model = tanh_mlp((4, 4), 10, (4,))
+        plain = cross_entropy(model)
+
+        def loss(params, example):
+            return plain(params, example) + 0.01 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+
+        landscape = fd.Landscape(loss, (images, labels))
+        params = jax.tree.map(lambda leaf: leaf.astype(float), model.init(jax.random.key(0)))
+
+        @jax.jit
+        def descend(params):
+            def step(_, carry):
+                params, speed = carry
+                slope = jax.grad(landscape.mean_loss)(params)
+                speed = jax.tree.map(lambda v, g: 0.95 * v - 0.2 * g, speed, slope)
+                return jax.tree.map(jnp.add, params, speed), speed
+
+            return jax.lax.fori_loop(0, 3000, step, (params, jax.tree.map(jnp.zeros_like, params)))[0]
+
+        return landscape, descend(params)
+
+
+def test_a_trained_network_far_beyond_the_plain_series(small_network):
+    landscape, params = small_network
+    spacetime, rates = fd.Spacetime.sgd(400, 40, 10), [0.05, 0.1]
+    near = fd.near_minimum(landscape, params, key=KEY)
+    assert rates[0] * 100 * near.point.curvatures[1] > 5
+    for quantity in ("test_loss", "gap"):
+        prediction = near.predict(spacetime, rates, quantity=quantity)
+        assert prediction.converged.all()
+        simulation = fd.simulate(landscape, params, spacetime, rates, quantity=quantity, runs=300, key=KEY)
+        found = fd.compare(prediction, simulation)
+        assert found.agrees.all(), str(found)
+        np.testing.assert_array_less(found.allowed, 0.2 * prediction.noise)
+    with pytest.warns(fd.TruncationWarning):
+        plain = fd.predict(landscape, params, spacetime, rates, quantity="gap", order=3, key=KEY)
+    np.testing.assert_array_less(simulation.mean, np.abs(plain.mean - simulation.mean))
+
+
+def test_both_methods_agree_on_a_network(small_network):
+    landscape, params = small_network
+    spacetime, rates = fd.Spacetime.sgd(400, 40, 10), [0.02, 0.1]
+    exact = fd.near_minimum(landscape, params, key=KEY).predict(spacetime, rates)
+    sampled = fd.near_minimum(landscape, params, method="lanczos", num_samples=40, key=KEY).predict(spacetime, rates)
+    np.testing.assert_array_less(np.abs(sampled.mean - exact.mean), 4 * sampled.stderr)
+    np.testing.assert_allclose(sampled.truncation, exact.truncation, rtol=0.8)
+
+
+def test_comparisons_are_told_drawn_and_kept():
+    landscape, params = toys.cosh()
+    near = fd.near_minimum(landscape, params, key=KEY)
+    spacetime, rates = fd.Spacetime.sgd(40), [0.1, 0.2]
+    simulation = fd.simulate(landscape, params, spacetime, rates, runs=200, key=KEY)
+    found = fd.compare(near.predict(spacetime, rates), simulation)
+    assert "re-summed" in str(found)
+    assert found.passed
+    record = json.loads(json.dumps(found.to_dict()))
+    assert record["prediction"]["resummed"] is True
+    assert record["prediction"]["mean"] == pytest.approx(found.prediction.mean)
+    ax = found.plot()
+    assert ax.get_xlabel() == "learning rate η"
+    assert "1 parameters" in repr(near)
+    with pytest.raises(fd.ArgumentError, match="spacetime"):
+        fd.compare(near.predict(fd.Spacetime.sgd(41), rates), simulation)
+
+
+def test_a_start_that_is_no_minimum_is_named():
+    landscape, _ = toys.mean_estimation()
+    near = fd.near_minimum(landscape, jnp.array(30.0), key=KEY)
+    with pytest.warns(fd.TruncationWarning, match="not near a minimum"):
+        near.predict(fd.Spacetime.sgd(20), 0.1)
+
+
+def test_large_noise_is_named():
+    landscape, params = toys.cosh()
+    with pytest.warns(fd.TruncationWarning, match="Higher orders of the noise"):
+        fd.near_minimum(landscape, params, key=KEY).predict(fd.Spacetime.sgd(100), 1.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "cg"}, "'auto', 'dense', 'lanczos'"),
+        ({"num_samples": 1}, "num_samples"),
+        ({"max_steps": 3}, "max_steps"),
+        ({"chunk_size": 0}, "chunk_size"),
+        ({"key": None}, "key"),
+    ],
+)
+def test_unfit_options_are_refused(options, words):
+    landscape, params = toys.cosh()
+    with pytest.raises(fd.ArgumentError, match=words):
+        fd.near_minimum(landscape, params, **{"key": KEY, **options})
+
+
+def test_other_readings_are_refused():
+    landscape = fd.Landscape(lambda theta, x: (theta - x) ** 2, np.arange(4.0), reading="unbiased")
+    with pytest.raises(fd.ArgumentError, match="population reading"):
+        fd.near_minimum(landscape, jnp.array(1.5), key=KEY)
+
+
+def test_unfit_questions_are_refused():
+    landscape, params = toys.cosh()
+    near = fd.near_minimum(landscape, params, key=KEY)
+    with pytest.raises(fd.ArgumentError, match="displacement"):
+        near.predict(fd.Spacetime.sgd(4), 0.1, quantity="displacement")
+    with pytest.raises(fd.ArgumentError, match="positive"):
+        near.predict(fd.Spacetime.sgd(4), [-0.1])
+    with pytest.raises(fd.ArgumentError, match="spacetime"):
+        near.predict(4, 0.1)
+    with pytest.raises(fd.SpacetimeError):
+        near.predict(fd.Spacetime.sgd("N"), 0.1)
+    with pytest.raises(fd.LandscapeError, match="overflows"):
+        near.predict(fd.Spacetime.gd(2, 10**6), 30.0)
