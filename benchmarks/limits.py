@@ -2,94 +2,22 @@
 
 Three ways that share nothing: the series; expected losses at finite learning rates without sampling, by quadrature over
 x for SGD and by Kolmogorov's backward equation for the SDE, from which a fit in η takes the coefficients; simulations.
-Gradient flow stays at h = 0, where the loss is ½.
+Gradient flow stays at h = 0, where the loss is ½. `feyngd reproduce gauss-fit` is made of the same parts.
 """
 
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 import jax
 import numpy as np
-from numpy.polynomial import chebyshev
-from numpy.polynomial.hermite_e import hermegauss
-from scipy.linalg import expm
 
 import feyngd as fd
+from feyngd.experiments._gauss_fit import by_series
+from feyngd.experiments._gauss_quadrature import descend, diffuse, third_order
 from feyngd.landscapes import toys
 from feyngd.prediction import simulate_sde
-from feyngd.series import ode, sde
-from feyngd.testing import ExactValues, PolynomialLandscape
 
 STEPS = (1, 2, 4, 10)
-RATES = np.array([0.008, 0.012, 0.016, 0.024, 0.032, 0.04, 0.05, 0.06])
 SIMULATED, RUNS = 0.1, 40_000
-
-
-def loss(h: Any) -> Any:
-    """Return the mean loss at h."""
-    return (h + np.exp(-h)) / 2
-
-
-def descend(rate: float, steps: int, nodes: int = 48, points: int = 28) -> float:
-    """Return the expected loss after SGD: mean over x by Gauss–Hermite, step after step from the last to the first.
-
-    The loss after k more steps is a smooth function of h, kept by its Chebyshev interpolant on all h in reach.
-    """
-    x, weights = hermegauss(points)
-    weights = weights / weights.sum()
-
-    def move(h: Any) -> Any:
-        return h[..., None] - rate / 2 * (1 - np.multiply.outer(np.exp(-h), x**2))
-
-    reach = [(0.0, 0.0)]
-    for _ in range(steps - 1):
-        low, high = reach[-1]
-        reach.append((low - rate / 2, high + rate / 2 * (x.max() ** 2 * np.exp(-low) - 1)))
-    after = loss
-    for low, high in reversed(reach[1:]):
-
-        def mean(h: Any, after: Any = after) -> Any:
-            return after(move(h)) @ weights
-
-        after = chebyshev.Chebyshev.interpolate(mean, nodes, domain=(low, high))
-    return float(after(move(np.zeros(1))[0]) @ weights)
-
-
-def diffuse(rate: float, steps: int, nodes: int = 64) -> float:
-    """Return the expected loss after the SDE: ∂u/∂t = −l′u′ + (η/2)C u″ for the time ηT, by Chebyshev collocation.
-
-    C = e^(−2h)/2. The ends are eight standard deviations away, and what is done there does not matter.
-    """
-    grid = np.cos(np.pi * np.arange(nodes + 1) / nodes)
-    ends = np.where((np.arange(nodes + 1) % nodes) == 0, 2.0, 1.0) * (-1.0) ** np.arange(nodes + 1)
-    apart = grid[:, None] - grid[None, :] + np.eye(nodes + 1)
-    first = ends[:, None] / ends[None, :] / apart
-    first -= np.diag(first.sum(axis=1))
-    width = 8 * rate * (steps / 2) ** 0.5
-    h, first = width * grid, first / width
-    generator = -((1 - np.exp(-h)) / 2)[:, None] * first + (rate / 4 * np.exp(-2 * h))[:, None] * (first @ first)
-    generator[[0, -1]] = 0
-    return float((expm(rate * steps * generator) @ loss(h))[nodes // 2])
-
-
-def third_order(expected: Callable[[float, int], float], steps: int) -> float:
-    """Return the coefficient of η³, from losses less the known ½ + η²T/8, by a polynomial in η through them."""
-    rates = RATES / steps**0.5
-    losses = np.array([expected(rate, steps) for rate in rates])
-    return float(np.polynomial.polynomial.polyfit(rates, (losses - 0.5 - rates**2 * steps / 8) / rates**3, 5)[0])
-
-
-def by_series(steps: int) -> dict[str, tuple[Fraction, ...]]:
-    """Return the exact coefficients of SGD, SDE and ODE to order 3; x² is 0, 1 or 6, with the moments that are used."""
-    taylor = [(-1) ** k * Fraction(1, 2 * factorial) for k, factorial in enumerate((1, 1, 2, 6, 24))]
-    losses = [
-        {(k,): square * c + (Fraction(1, 2) if k == 1 else 0) for k, c in enumerate(taylor)} for square in (0, 1, 6)
-    ]
-    weights = [Fraction(1, 3), Fraction(3, 5), Fraction(1, 15)]
-    values = ExactValues(PolynomialLandscape(losses, weights), [0])
-    sgd = fd.expand("test_loss", order=3, spacetime=fd.Spacetime.sgd(steps), basis="cumulant")
-    return {"SGD": values.sum(sgd), "SDE": values.sum(sde(3, T=steps)), "ODE": values.sum(ode(3, T=steps))}
 
 
 def check(rate: float) -> float:
@@ -99,7 +27,7 @@ def check(rate: float) -> float:
 
 def main() -> None:
     """Print the coefficients of η³ in both ways, then losses at one learning rate in all ways."""
-    print(f"one step against its closed form: {max(check(rate) for rate in RATES):.1e}")
+    print(f"one step against its closed form: {max(check(rate) for rate in np.linspace(0.01, 0.06, 6)):.1e}")
     print("\ncoefficient of η³        SGD                  SDE                  SGD − SDE")
     print("  T     series   finite η    series   finite η    series   finite η   −T/48, without skew T/16")
     for steps in STEPS:

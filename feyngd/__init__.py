@@ -41,9 +41,14 @@ from .errors import SpacetimeError as SpacetimeError
 
 if TYPE_CHECKING:
     from . import drawing as drawing
+    from . import experiments as experiments
     from . import landscapes as landscapes
     from . import testing as testing
     from . import training as training
+    from .anchoring import Anchored as Anchored
+    from .anchoring import AnchoredPrediction as AnchoredPrediction
+    from .anchoring import advise as advise
+    from .anchoring import anchor as anchor
     from .counting import count_embeddings as count_embeddings
     from .counting import embeddings as embeddings
     from .counting import sanity_check as sanity_check
@@ -55,15 +60,16 @@ if TYPE_CHECKING:
     from .evaluation import plan as plan
     from .landscapes import Landscape as Landscape
     from .landscapes import SmoothnessWarning as SmoothnessWarning
+    from .minima import NearMinimum as NearMinimum
+    from .minima import entropic_drift as entropic_drift
+    from .minima import near_minimum as near_minimum
     from .prediction import Comparison as Comparison
-    from .prediction import NearMinimum as NearMinimum
     from .prediction import Prediction as Prediction
     from .prediction import ResummedPrediction as ResummedPrediction
     from .prediction import SDESimulation as SDESimulation
     from .prediction import Simulation as Simulation
     from .prediction import TruncationWarning as TruncationWarning
     from .prediction import compare as compare
-    from .prediction import near_minimum as near_minimum
     from .prediction import predict as predict
     from .prediction import simulate as simulate
     from .prediction import simulate_sde as simulate_sde
@@ -81,21 +87,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("drawing", "landscapes", "testing", "training")
+_SUBMODULES = ("drawing", "experiments", "landscapes", "testing", "training")
 _HOMES = {
+    "anchoring": ("Anchored", "AnchoredPrediction", "advise", "anchor"),
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
     "evaluation": ("Estimate", "Plan", "PrecisionWarning", "Values", "evaluate", "plan"),
     "landscapes": ("Landscape", "SmoothnessWarning"),
+    "minima": ("NearMinimum", "entropic_drift", "near_minimum"),
     "prediction": (
         "Comparison",
-        "NearMinimum",
         "Prediction",
         "ResummedPrediction",
         "SDESimulation",
         "Simulation",
         "TruncationWarning",
         "compare",
-        "near_minimum",
         "predict",
         "simulate",
         "simulate_sde",

@@ -5,8 +5,10 @@ from ._checks import check_landscape as check_landscape
 from ._curvature import CHUNK as CHUNK
 from ._curvature import Loss as Loss
 from ._curvature import covariance_and_hessian as covariance_and_hessian
+from ._curvature import flat_loss as flat_loss
 from ._curvature import num_examples as num_examples
 from ._curvature import num_params as num_params
+from ._curvature import sum_over as sum_over
 from ._estimate import Estimate as Estimate
 from ._estimate import Values as Values
 from ._evaluate import evaluate as evaluate

@@ -29,14 +29,14 @@ def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int =
     Returns:
         The covariance of the examples' gradients, divided by N − 1, and the Hessian of their mean loss, shapes (p, p).
     """
-    theta, example_loss = _flat(loss, params)
+    theta, example_loss = flat_loss(loss, params)
     count, size = num_examples(data), len(theta)
     blocks = -(-size // _COLUMNS)
     width = -(-size // blocks)
     # A few rows of zeros fill the last block: a block of another size would be compiled for itself.
     directions = jnp.eye(blocks * width, size, dtype=theta.dtype).reshape(blocks, width, size)
     slopes = jax.vmap(jax.grad(example_loss), in_axes=(None, 0))
-    mean = _sum_over(lambda chunk: jnp.sum(slopes(theta, chunk), axis=0), data, chunk_size) / count
+    mean = sum_over(lambda chunk: jnp.sum(slopes(theta, chunk), axis=0), data, chunk_size) / count
 
     def sums(chunk: Any) -> tuple[jax.Array, jax.Array]:
         rows = slopes(theta, chunk) - mean
@@ -44,7 +44,7 @@ def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int =
         columns = jax.lax.map(jax.vmap(lambda v: jax.jvp(slope, (theta,), (v,))[1]), directions)
         return jnp.matmul(rows.T, rows, precision="highest"), columns.reshape(-1, size)[:size]
 
-    noise, curvature = _sum_over(sums, data, chunk_size)
+    noise, curvature = sum_over(sums, data, chunk_size)
     return noise / (count - 1), (curvature + curvature.T) / (2 * count)
 
 
@@ -64,14 +64,14 @@ def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[[Any, Any, ja
 
     @jax.jit
     def combinations(params: Any, data: Any, weights: jax.Array) -> jax.Array:
-        theta, example_loss = _flat(loss, params)
+        theta, example_loss = flat_loss(loss, params)
 
         def sums(chunk: Any) -> jax.Array:
             examples, factors = chunk
             losses, pull = jax.vjp(lambda point: jax.vmap(partial(example_loss, point))(examples), theta)
             return jax.vmap(lambda row: pull(row)[0])(factors.T.astype(losses.dtype))
 
-        return _sum_over(sums, (data, weights.T), chunk_size)
+        return sum_over(sums, (data, weights.T), chunk_size)
 
     return combinations
 
@@ -87,13 +87,13 @@ def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Ar
 
     @jax.jit
     def products(params: Any, data: Any, vectors: jax.Array) -> jax.Array:
-        theta, example_loss = _flat(loss, params)
+        theta, example_loss = flat_loss(loss, params)
 
         def sums(chunk: Any) -> jax.Array:
             slope = jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))
             return jax.vmap(lambda v: jax.jvp(slope, (theta,), (v,))[1])(vectors)
 
-        return _sum_over(sums, data, chunk_size) / num_examples(data)
+        return sum_over(sums, data, chunk_size) / num_examples(data)
 
     return products
 
@@ -109,14 +109,14 @@ def compiled_moments(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Arr
 
     @jax.jit
     def moments(params: Any, data: Any, offsets: jax.Array) -> tuple[jax.Array, ...]:
-        theta, example_loss = _flat(loss, params)
+        theta, example_loss = flat_loss(loss, params)
 
         def at(offset: jax.Array) -> tuple[jax.Array, ...]:
             def sums(chunk: Any) -> tuple[jax.Array, ...]:
                 losses, slopes = jax.vmap(jax.value_and_grad(example_loss), in_axes=(None, 0))(theta + offset, chunk)
                 return jnp.sum(losses), jnp.sum(slopes, axis=0), jnp.sum(slopes**2)
 
-            mean, slope, squares = (total / num_examples(data) for total in _sum_over(sums, data, chunk_size))
+            mean, slope, squares = (total / num_examples(data) for total in sum_over(sums, data, chunk_size))
             return mean, slope, squares - jnp.sum(slope**2)
 
         return jax.lax.map(at, offsets)
@@ -135,7 +135,7 @@ def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Arra
 
     @jax.jit
     def cubics(params: Any, data: Any, examples: Any, vectors: jax.Array, others: jax.Array) -> tuple[jax.Array, ...]:
-        theta, example_loss = _flat(loss, params)
+        theta, example_loss = flat_loss(loss, params)
 
         def along(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
             def sums(chunk: Any) -> tuple[jax.Array, jax.Array]:
@@ -148,7 +148,7 @@ def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Arra
                 image, change = jax.jvp(product, (theta,), (vector,))
                 return image, jnp.dot(change, vector)
 
-            image, third = _sum_over(sums, data, chunk_size)
+            image, third = sum_over(sums, data, chunk_size)
             return image / num_examples(data), third / num_examples(data)
 
         def one(given: tuple[Any, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
@@ -181,12 +181,13 @@ def num_params(params: Any) -> int:
     return sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(params))
 
 
-def _flat(loss: Loss, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], jax.Array]]:
+def flat_loss(loss: Loss, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], jax.Array]]:
+    """Return the parameters as one vector, and the loss as a function of such vectors."""
     theta, unravel = ravel_pytree(params)
     return theta, lambda point, example: loss(unravel(point), example)
 
 
-def _sum_over(function: Callable[[Any], Any], data: Any, chunk_size: int) -> Any:
+def sum_over(function: Callable[[Any], Any], data: Any, chunk_size: int) -> Any:
     """Sum a function of stacked examples over the data, chunk by chunk and what is left over last."""
     count = num_examples(data)
     full = count - count % chunk_size

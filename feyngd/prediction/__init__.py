@@ -5,12 +5,15 @@ from ._compare import compare as compare
 from ._files import check_writable as check_writable
 from ._files import replace_file as replace_file
 from ._files import write_json as write_json
-from ._near_minimum import NearMinimum as NearMinimum
-from ._near_minimum import near_minimum as near_minimum
+from ._plots import LABELS as LABELS
+from ._plots import PALETTE as PALETTE
+from ._plots import new_axes as new_axes
 from ._plots import require_matplotlib as require_matplotlib
 from ._predict import Prediction as Prediction
 from ._predict import TruncationWarning as TruncationWarning
+from ._predict import check_learning_rates as check_learning_rates
 from ._predict import predict as predict
+from ._readings import check_reading as check_reading
 from ._resummed_prediction import ResummedPrediction as ResummedPrediction
 from ._simulate import Simulation as Simulation
 from ._simulate import simulate as simulate

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ._resummed_prediction import ResummedPrediction
 
 # Okabe and Ito's colours, told apart in every common colour blindness.
-_COLOURS = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
-_LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
+PALETTE = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
+LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
 
 
 def require_matplotlib() -> None:
@@ -23,7 +23,12 @@ def require_matplotlib() -> None:
         raise FeynGDError("Figures need matplotlib: pip install 'feyngd[plotting]'.")
 
 
-def _axes(ax: Any) -> Any:
+def new_axes(ax: Any = None) -> Any:
+    """Return axes, new ones unless some are given.
+
+    Raises:
+        FeynGDError: matplotlib is missing.
+    """
     if ax is not None:
         return ax
     require_matplotlib()
@@ -34,14 +39,14 @@ def _axes(ax: Any) -> Any:
 
 def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
     """Draw every order against the learning rate, each dashed from where it stops converging."""
-    ax = _axes(ax)
+    ax = new_axes(ax)
     rates = np.linspace(0, prediction.learning_rates.max() * 1.04, 400)
     for order in range(1, prediction.order + 1):
         cut = prediction.truncate(order)
         mean, stderr = cut.at(rates)
         edge = cut.valid_up_to
         inside = rates <= edge
-        colour, last = _COLOURS[order % len(_COLOURS)], order == prediction.order
+        colour, last = PALETTE[order % len(PALETTE)], order == prediction.order
         width = 2.0 if last else 1.3
         ax.plot(rates[inside], mean[inside], color=colour, lw=width, label=f"order {order}", zorder=3)
         ax.plot(rates[~inside], mean[~inside], color=colour, lw=width, ls=(0, (3, 2)), zorder=3)
@@ -51,20 +56,20 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
                 ax.axvspan(edge, rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
     ax.set_xlim(0, rates[-1])
     ax.set_xlabel("learning rate η")
-    ax.set_ylabel(_LABELS[prediction.quantity])
+    ax.set_ylabel(LABELS[prediction.quantity])
     ax.set_title(str(prediction.spacetime), fontsize=10)
     return ax
 
 
 def plot_resummed(prediction: "ResummedPrediction", ax: Any = None) -> Any:
     """Draw a re-summed prediction with its errors as bands, and the loss at the start."""
-    ax = _axes(ax)
+    ax = new_axes(ax)
     rates, mean = prediction.learning_rates, prediction.mean
     order = np.argsort(rates)
     rates, mean = rates[order], mean[order]
     sampling, reach = 2 * prediction.stderr[order], prediction.truncation[order]
-    colour = _COLOURS[3]
-    ax.axhline(prediction.start, color=_COLOURS[0], lw=1.0, ls=":", label="at the start", zorder=1)
+    colour = PALETTE[3]
+    ax.axhline(prediction.start, color=PALETTE[0], lw=1.0, ls=":", label="at the start", zorder=1)
     ax.plot(rates, mean, color=colour, lw=2.0, marker="." if len(rates) < 8 else None, label="re-summed", zorder=3)
     ax.fill_between(rates, mean - sampling, mean + sampling, color=colour, alpha=0.35, lw=0, zorder=2)
     band = sampling + reach
@@ -73,7 +78,7 @@ def plot_resummed(prediction: "ResummedPrediction", ax: Any = None) -> Any:
     if len(far):
         ax.axvspan(far[0], rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
     ax.set_xlabel("learning rate η")
-    ax.set_ylabel(_LABELS[prediction.quantity])
+    ax.set_ylabel(LABELS[prediction.quantity])
     ax.set_title(str(prediction.spacetime), fontsize=10)
     return ax
 

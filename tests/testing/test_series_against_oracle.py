@@ -97,7 +97,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @pytest.mark.parametrize("sampling", SYMBOLIC)
-@settings(max_examples=26, suppress_health_check=SLOW)
+@settings(max_examples=20, suppress_health_check=SLOW)
 @given(data=st.data(), order=st.integers(0, 2))
 def test_series_equal_exact_sgd_to_second_order(sampling, data, order):
     """All quantities, both bases, numbers and symbols for the sizes."""
@@ -105,7 +105,7 @@ def test_series_equal_exact_sgd_to_second_order(sampling, data, order):
 
 
 @pytest.mark.parametrize("sampling", SYMBOLIC)
-@settings(max_examples=25, suppress_health_check=SLOW)
+@settings(max_examples=16, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_series_equal_exact_sgd_to_third_order(sampling, data):
     """All quantities, both bases, numbers and symbols for the sizes."""
@@ -113,7 +113,7 @@ def test_series_equal_exact_sgd_to_third_order(sampling, data):
 
 
 @pytest.mark.parametrize("sampling", SYMBOLIC)
-@settings(max_examples=14, suppress_health_check=SLOW)
+@settings(max_examples=8, suppress_health_check=SLOW)
 @given(data=st.data())
 def test_series_equal_exact_sgd_to_fourth_order(sampling, data):
     """All quantities, both bases, numbers and symbols for the sizes."""

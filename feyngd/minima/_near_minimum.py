@@ -15,11 +15,10 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..evaluation import CHUNK, DENSE, Point, check_key, check_landscape, check_num_examples, num_params
 from ..landscapes import Landscape
+from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates
 from ..progress import Progress
 from ..series import QUANTITIES, ResummedSeries
 from ..spacetimes import Spacetime
-from ._predict import TruncationWarning, check_learning_rates
-from ._resummed_prediction import ResummedPrediction
 
 METHODS = ("auto", "dense", "lanczos")
 
@@ -170,7 +169,8 @@ def near_minimum(
         key: a JAX random key.
 
     Returns:
-        A `NearMinimum`, whose `predict(spacetime, learning_rates)` takes its place beside `feyngd.predict`.
+        A `NearMinimum`; what its `predict(spacetime, learning_rates)` returns is compared and drawn like predictions by
+        `feyngd.predict`.
 
     Raises:
         ArgumentError: an option is unfit, or the landscape's reading is not "population": in the others the point would

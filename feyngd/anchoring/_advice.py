@@ -1,0 +1,96 @@
+"""What would change the outcome of a training run most, at the same number of example evaluations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import sympy
+
+from ..errors import ArgumentError, SpacetimeError
+from ..evaluation import Estimate
+from ..spacetimes import Spacetime
+from ._anchor import Anchored
+
+SAMPLINGS = ("reshuffled", "with-replacement", "fixed")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One change of a run, and what it is predicted to do to the test loss at the end.
+
+    Attributes:
+        change: the change, in words.
+        spacetime: the changed run.
+        effect: the predicted change of the final test loss, with its standard error; negative is better.
+        truncation: the size of the next order in the noise of both runs together.
+    """
+
+    change: str
+    spacetime: Spacetime
+    effect: Estimate
+    truncation: float
+
+    def __str__(self) -> str:
+        errors = f"± {self.effect.stderr or 0:.1g} (sampling) ± {self.truncation:.1g} (truncation)"
+        return f"{self.effect.value:+.4g} {errors}  {self.change}"
+
+
+def advise(anchored: Anchored, spacetime: Spacetime, *, factor: int = 2) -> tuple[list[Advice], list[str]]:
+    """Rank changes of batch size, data, epochs and sampling by what they do to the test loss at the end.
+
+    Every change keeps the number of example evaluations, E·N, and the learning rate of every step: smaller batches make
+    more steps, more data fewer epochs. All are arithmetic on the same functionals, so that what they have in common
+    does not blur the differences.
+
+    Args:
+        anchored: the functionals.
+        spacetime: the run as planned: reshuffled, fixed or with replacement, of whole epochs.
+        factor: by how much batch size and data are changed, 2 or more.
+
+    Returns:
+        The changes, those that lower the test loss most first; and those that cannot be told, with the reason.
+
+    Raises:
+        ArgumentError: the spacetime has no epochs, or the factor is not an integer ≥ 2.
+        SpacetimeError: the planned run itself is not served.
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+        raise ArgumentError(f"factor is an integer ≥ 2, got {factor!r}.")
+    if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
+        raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
+    planned = anchored.predict(spacetime)
+    found, untold = [], []
+    for change, sizes in _changes(anchored, spacetime, factor):
+        try:
+            changed = _made(*sizes)
+            other = anchored.predict(changed)
+        except SpacetimeError as error:
+            untold.append(f"{change}: {error}")
+            continue
+        base = planned.noiseless[-1] + planned.replicates[:, -1]
+        effect = Estimate.from_replicates(other.noiseless[-1] + other.replicates[:, -1] - base, kind="path")
+        found.append(Advice(change, changed, effect, float(np.hypot(other.truncation[-1], planned.truncation[-1]))))
+    return sorted(found, key=lambda advice: advice.effect.value), untold
+
+
+def _changes(anchored: Anchored, spacetime: Spacetime, factor: int) -> list[tuple[str, tuple]]:
+    """Return changes in words, with N, B, the number of evaluations and the sampling of the changed run."""
+    N, B, sampling = int(spacetime.N), int(spacetime.B), spacetime.sampling
+    budget = int(spacetime.T) * B
+    changes = [(f"batches of {B * factor} instead of {B}", (N, B * factor, budget, sampling))]
+    if B % factor == 0:
+        changes.append((f"batches of {B // factor} instead of {B}", (N, B // factor, budget, sampling)))
+    if anchored.landscape.reading == "population":
+        changes.append(
+            (f"{N * factor} training points instead of {N}, fewer epochs", (N * factor, B, budget, sampling))
+        )
+        if N % factor == 0:
+            smaller = f"{N // factor} training points instead of {N}, more epochs"
+            changes.append((smaller, (N // factor, B, budget, sampling)))
+    return changes + [(f"{other} batches", (N, B, budget, other)) for other in SAMPLINGS if other != sampling]
+
+
+def _made(N: int, B: int, budget: int, sampling: str) -> Spacetime:
+    steps = sympy.Rational(budget, B)
+    if not steps.is_Integer:
+        raise SpacetimeError(f"{budget} evaluations are no whole number of batches of {B}.")
+    return Spacetime.sgd(N, B, T=int(steps), sampling=sampling)

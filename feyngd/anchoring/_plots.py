@@ -1,0 +1,48 @@
+"""Figures of anchored predictions, in matplotlib."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..prediction import LABELS, PALETTE, new_axes
+
+if TYPE_CHECKING:
+    from ._prediction import AnchoredPrediction
+
+_OF_PARTS = {"minibatch noise": PALETTE[3], "finite data": PALETTE[1], "gap": PALETTE[4]}
+
+
+def plot_curve(prediction: "AnchoredPrediction", ax: Any, label: str | None, colour: str | None) -> Any:
+    """Draw a learning curve; on new axes with the noiseless path."""
+    alone = ax is None
+    ax = new_axes(ax)
+    colour = colour or PALETTE[3]
+    times, mean = prediction.times, prediction.mean
+    sampling = 2 * prediction.stderr
+    reach = sampling + prediction.truncation
+    if alone:
+        ax.plot(times, prediction.noiseless, color=PALETTE[0], lw=1.2, ls="--", label="noiseless", zorder=1)
+    ax.plot(times, mean, color=colour, lw=1.8, label=label or str(prediction.spacetime), zorder=3)
+    ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.12, lw=0, zorder=2)
+    ax.fill_between(times, mean - sampling, mean + sampling, color=colour, alpha=0.3, lw=0, zorder=2)
+    ax.set_xlabel("step t")
+    ax.set_ylabel(LABELS[prediction.quantity])
+    if alone:
+        ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_contributions(prediction: "AnchoredPrediction", ax: Any) -> Any:
+    """Draw what each part adds, with two standard errors."""
+    ax = new_axes(ax)
+    times = prediction.times
+    for number, (name, rows) in enumerate(prediction.parts.items()):
+        colour = _OF_PARTS.get(name, PALETTE[(number + 2) % len(PALETTE)])
+        mean, reach = rows.mean(axis=0), 2 * rows.std(axis=0, ddof=1) / len(rows) ** 0.5
+        ax.plot(times, mean, color=colour, lw=1.8, label=name)
+        ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.25, lw=0)
+    ax.axhline(0, color=PALETTE[0], lw=0.8)
+    ax.set_xlim(times[0], max(times[-1], 1))
+    ax.set_xlabel("step t")
+    ax.set_ylabel("added to the noiseless path")
+    ax.set_title(str(prediction.spacetime), fontsize=10)
+    ax.legend(frameon=False, fontsize=8)
+    return ax

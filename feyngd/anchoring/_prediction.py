@@ -1,0 +1,110 @@
+"""Learning curves predicted along the noiseless path, with what each choice contributes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..evaluation import Estimate
+from ..spacetimes import Spacetime
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AnchoredPrediction:
+    """An expected loss at every step of SGD, to second order in the noise along the noiseless path.
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the concrete spacetime.
+        times: the steps t, shape (S,): 0 to T.
+        noiseless: the quantity on the noiseless path, shape (S,), in the unit of the loss.
+        parts: replicates of what is added to it, by name, each of shape (m, S): "minibatch noise", of the order and
+            the batches; "finite data", of the training set being N draws; "gap", of the loss being measured on it.
+        truncation: the size of the next order, shape (S,).
+    """
+
+    quantity: str
+    spacetime: Spacetime
+    times: np.ndarray
+    noiseless: np.ndarray
+    parts: Mapping[str, np.ndarray]
+    truncation: np.ndarray
+
+    @property
+    def replicates(self) -> np.ndarray:
+        """Replicates of all that the noise adds, shape (m, S)."""
+        return np.sum(list(self.parts.values()), axis=0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The prediction at every step, in the unit of the loss."""
+        return self.noiseless + self.replicates.mean(axis=0)
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of `mean` from the replicates."""
+        rows = self.replicates
+        return rows.std(axis=0, ddof=1) / len(rows) ** 0.5
+
+    @property
+    def contributions(self) -> dict[str, np.ndarray]:
+        """The mean of every part, by name, with the noiseless path first."""
+        return {"noiseless": self.noiseless} | {name: rows.mean(axis=0) for name, rows in self.parts.items()}
+
+    @property
+    def final(self) -> Estimate:
+        """The prediction after the last step."""
+        return Estimate.from_replicates(self.noiseless[-1] + self.replicates[:, -1], kind="path")
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the next order is below a fifth of what the noise adds."""
+        return self.truncation <= 0.2 * np.abs(self.replicates.mean(axis=0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction as plain lists and numbers, for JSON."""
+        return {
+            "quantity": self.quantity,
+            "spacetime": str(self.spacetime),
+            "times": self.times.tolist(),
+            "mean": self.mean.tolist(),
+            "stderr": self.stderr.tolist(),
+            "truncation": self.truncation.tolist(),
+            "contributions": {name: curve.tolist() for name, curve in self.contributions.items()},
+        }
+
+    def plot(self, ax: Any = None, *, label: str | None = None, colour: str | None = None) -> Any:
+        """Draw the learning curve with two standard errors and the truncation figure as bands.
+
+        Args:
+            ax: matplotlib axes; new ones, with the noiseless path, if there are none.
+            label: of the curve; the spacetime by default.
+            colour: of the curve.
+
+        Returns:
+            The matplotlib axes.
+        """
+        from ._plots import plot_curve
+
+        return plot_curve(self, ax, label, colour)
+
+    def plot_contributions(self, ax: Any = None) -> Any:
+        """Draw what each part adds to the noiseless path, at every step.
+
+        Returns:
+            The matplotlib axes.
+        """
+        from ._plots import plot_contributions
+
+        return plot_contributions(self, ax)
+
+    def __repr__(self) -> str:
+        return f"<AnchoredPrediction of {self.quantity}, {self.spacetime}>"
+
+    def __str__(self) -> str:
+        last = ", ".join(f"{name} {curve[-1]:.4g}" for name, curve in self.contributions.items())
+        return (
+            f"{self.quantity} after {self.times[-1]} steps, {self.spacetime}: {self.mean[-1]:.6g} "
+            f"± {self.stderr[-1]:.2g} (sampling) ± {self.truncation[-1]:.2g} (truncation)\n  {last}"
+        )

@@ -1,0 +1,95 @@
+"""What sampling does to second order in the noise: expected products of a datapoint's shares in two steps, exactly.
+
+A step's batch loss is l + Σ_n c_n (l_n − l), where c_n is a datapoint's share of the batch. To second order in the
+noise all that matters of the sampling is W(s, t), the expected sum over datapoints of their shares in steps s and t. It
+is the same for all pairs of steps that stand alike: within a step, within an epoch, at the same place in their epochs,
+or at all. So W is a sum of few terms, each a number times an equivalence of steps.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ..errors import SpacetimeError
+from ..spacetimes import Spacetime
+
+KINDS = ("step", "epoch", "place", "run")
+
+
+@dataclass(frozen=True, order=True)
+class Ties:
+    """An equivalence of steps.
+
+    Attributes:
+        kind: "step", every step for itself; "epoch", steps of one epoch; "place", steps at the same place in their
+            epochs; "run", all steps.
+        length: the number of steps of an epoch, N/B; 0 where it does not matter.
+    """
+
+    kind: str
+    length: int = 0
+
+    def labels(self, steps: int) -> np.ndarray:
+        """Return a number for every step, the same for those that are tied, shape (steps,)."""
+        times = np.arange(steps)
+        if self.kind == "epoch":
+            return times // self.length
+        if self.kind == "place":
+            return times % self.length
+        return times if self.kind == "step" else np.zeros_like(times)
+
+    def __str__(self) -> str:
+        return self.kind if not self.length else f"{self.kind} of {self.length} steps"
+
+
+STEP, RUN = Ties("step"), Ties("run")
+
+
+def noise_weights(spacetime: Spacetime, reading: str = "population") -> dict[Ties, Fraction]:
+    """Return W as a sum: for every equivalence of steps, what it adds to W(s, t) where s and t are tied.
+
+    Args:
+        spacetime: a concrete spacetime.
+        reading: "population", where training sets are drawn anew; or "conditional", where the data are the training set
+            and only their order is random, with fields centred over the data.
+
+    Raises:
+        SpacetimeError: the spacetime has symbols, or its batches are listed, or fixed in the conditional reading.
+
+    References:
+        theory: "Anchored on the noiseless path"; the decomposition is the project's own.
+    """
+    spacetime.require_concrete("The weights of the noise are numbers")
+    N, B, sampling = int(spacetime.N), int(spacetime.B), spacetime.sampling
+    if sampling == "explicit" or (sampling == "fixed" and reading == "conditional"):
+        raise SpacetimeError(
+            f"{sampling} batches in the {reading} reading have weights of their own, which no functional of the path "
+            "serves: use reshuffled, with-replacement or full batches."
+        )
+    epoch = Ties("epoch", N // B)
+    if reading == "conditional":
+        found = {
+            "reshuffled": {
+                STEP: Fraction(N, B * (N - 1)) if N > 1 else Fraction(0),
+                epoch: -Fraction(1, max(N - 1, 1)),
+            },
+            "with-replacement": {STEP: Fraction(1, B)},
+            "full-batch": {},
+        }[sampling]
+        return {} if B == N and sampling == "reshuffled" else found
+    return {
+        "reshuffled": {STEP: Fraction(1, B), RUN: Fraction(1, N), epoch: -Fraction(1, N)},
+        "fixed": {Ties("place", N // B): Fraction(1, B)},
+        "with-replacement": {STEP: Fraction(N - 1, N * B), RUN: Fraction(1, N)},
+        "full-batch": {RUN: Fraction(1, N)},
+    }[sampling]
+
+
+def served(spacetime: Spacetime, reading: str, steps: int) -> dict[Ties, Fraction]:
+    """Return the weights up to a step, with equivalences that are the same up to there put together."""
+    found: dict[Ties, Fraction] = {}
+    for ties, weight in noise_weights(spacetime, reading).items():
+        same = next((t for t in (STEP, RUN) if np.array_equal(t.labels(steps), ties.labels(steps))), ties)
+        found[same] = found.get(same, Fraction(0)) + weight
+    return {ties: weight for ties, weight in found.items() if weight}

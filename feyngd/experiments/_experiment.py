@@ -1,0 +1,142 @@
+"""What an experiment is: predictions set against simulations, with a verdict on each, a figure and the numbers."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an experiment is run.
+
+    Attributes:
+        key: a JAX random key for everything random.
+        quick: fewer runs and smaller problems, to see that all works; verdicts are then those of larger errors.
+        images: images of shape (M, height, width) or (M, height, width, colours) and labels of shape (M,), for
+            experiments on networks.
+        progress: shows progress.
+    """
+
+    key: jax.Array
+    images: tuple[Any, Any]
+    quick: bool = False
+    progress: Progress = field(default_factory=Progress)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim, whether it holds, and the numbers that decide it.
+
+    Attributes:
+        claim: the claim, in words.
+        holds: whether the numbers bear it out.
+        numbers: the numbers, by name.
+    """
+
+    claim: str
+    holds: bool
+    numbers: Mapping[str, float]
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.5g}" for name, value in self.numbers.items())
+        return f"{'holds         ' if self.holds else 'DOES NOT HOLD '} {self.claim}: {numbers}"
+
+
+def agreement(
+    claim: str, prediction: float, simulation: float, *, stderr: float, within: float = 0.0, relative: float = 0.0
+) -> Finding:
+    """Make a finding of whether a prediction and a simulation agree.
+
+    Args:
+        claim: the claim, in words.
+        prediction: the predicted number.
+        simulation: the simulated number.
+        stderr: the combined standard error of the two; three of them are allowed.
+        within: what is allowed beyond them, such as a truncation figure, in the unit of the numbers.
+        relative: what is allowed as a fraction of the simulated number, in place of the others if it is more.
+    """
+    allowed = max(3 * stderr + within, relative * abs(simulation))
+    difference = abs(prediction - simulation)
+    numbers = {"prediction": prediction, "simulation": simulation, "stderr": stderr, "allowed": allowed}
+    return Finding(claim, bool(math.isfinite(difference) and difference <= allowed), numbers)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of an experiment.
+
+    Attributes:
+        findings: the claims with their verdicts.
+        data: everything that the figure shows, as plain lists and numbers, by name.
+        figure: the figure, in matplotlib.
+    """
+
+    findings: Sequence[Finding]
+    data: Mapping[str, Any]
+    figure: "Figure"
+
+    @property
+    def holds(self) -> bool:
+        """Whether all claims hold."""
+        return all(finding.holds for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return findings and data as plain lists and numbers, for JSON; what is not finite is `None`."""
+        findings = [{"claim": f.claim, "holds": f.holds, "numbers": dict(f.numbers)} for f in self.findings]
+        return {"verdict": self.holds, "findings": _finite(findings), "data": _finite(dict(self.data))}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment of a paper.
+
+    Attributes:
+        name: what it is called on the command line.
+        title: what it shows, in a sentence.
+        source: the paper and section.
+        run: runs it.
+    """
+
+    name: str
+    title: str
+    source: str
+    run: Callable[[Setting], Outcome]
+
+
+def new_figure(columns: int = 1, rows: int = 1, *, width: float = 5.2, height: float = 4.0) -> tuple["Figure", Any]:
+    """Return a figure without a window and its axes, an array of shape (rows, columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def drawn(figure: "Figure", kind: str) -> bytes:
+    """Return a figure as the content of a file of a kind, such as "png"."""
+    content = BytesIO()
+    figure.savefig(content, format=kind)
+    return content.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    """Turn mappings, sequences, arrays and numbers into what JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, Sequence):
+        return [_finite(item) for item in value]
+    return value if isinstance(value, int) or math.isfinite(value) else None

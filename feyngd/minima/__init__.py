@@ -1,0 +1,6 @@
+"""Near a minimum: re-summed predictions from the spectrum of the noise, and where noise carries the parameters."""
+
+from ._drift import DenseMinimum as DenseMinimum
+from ._drift import entropic_drift as entropic_drift
+from ._near_minimum import NearMinimum as NearMinimum
+from ._near_minimum import near_minimum as near_minimum
