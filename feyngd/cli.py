@@ -1,4 +1,4 @@
-"""The command line: `feyngd series`, `feyngd diagrams`, `feyngd predict`, `feyngd sweep`."""
+"""The command line: `feyngd series`, `feyngd diagrams`, `feyngd predict`, `feyngd sweep`, `feyngd reproduce`."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from . import __version__
 from .errors import ArgumentError, FeynGDError
 
 _LEARNING_RATES = (0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03)
+_IMAGES = 500  # in experiments: every simulated run ends with the loss on each image
 
 _SERIES_EXAMPLE = """example:
   $ feyngd series gap --order 1 --basis cumulant
@@ -51,11 +52,21 @@ _SWEEP_EXAMPLE = """example:
   $ feyngd sweep sweep.toml --out results
       2 × 2 × 2 × 2 × 2 configurations, a JSON and an NPZ file for each; the same command again goes on where it was
 """
+_REPRODUCE_EXAMPLE = """examples:
+  $ feyngd reproduce --list
+      the experiments' names, what they show, and where in the papers they are
+
+  $ feyngd reproduce basic-predictions multi-epoch
+      claims with their verdicts here; basic-predictions.png and .json, multi-epoch.png and .json in ./reproduce
+
+  $ feyngd reproduce batch-size --cifar10 cifar-10-batches-py --out cifar
+      the convnet on the first 500 images of CIFAR-10, whose published files are in that folder
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 for success, 1 if simulation contradicts prediction, 2 for bad
-    input, 130 if interrupted."""
+    """Run the command line and return its exit status: 0 for success, 1 if simulation contradicts prediction or a claim
+    does not hold, 2 for bad input, 130 if interrupted."""
     return _run(_parser().parse_args(arguments))
 
 
@@ -133,6 +144,20 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("config", metavar="CONFIG.toml", help="what to combine: see the example")
     sweep.add_argument("--out", default="sweep", metavar="FOLDER", help="where the files go (default ./sweep)")
     sweep.add_argument("--quiet", action="store_true", help="no progress bars")
+
+    again = command(
+        "reproduce", _reproduce, "repeat the papers' experiments and judge their claims", _REPRODUCE_EXAMPLE
+    )
+    again.add_argument("names", nargs="*", metavar="NAME", help="experiments, see --list; all by default")
+    again.add_argument("--list", action="store_true", help="list the experiments and leave")
+    again.add_argument("--out", default="reproduce", metavar="FOLDER", help="where the files go (default ./reproduce)")
+    again.add_argument("--quick", action="store_true", help="fewer runs and smaller problems, to see that all works")
+    images = again.add_mutually_exclusive_group()
+    images.add_argument("--cifar10", metavar="FOLDER", help="networks on CIFAR-10 instead of scikit-learn's digits")
+    images.add_argument("--fashion-mnist", metavar="FOLDER", help="networks on Fashion-MNIST")
+    again.add_argument("--limit", type=int, help=f"how many images, from the first (default {_IMAGES})")
+    again.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    again.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser
 
 
@@ -265,6 +290,49 @@ def _sweep(options: argparse.Namespace) -> int:
         print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
         return 1
     return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from .experiments import EXPERIMENTS, reproduce
+    from .progress import Progress, Tqdm
+
+    if options.list:
+        for one in EXPERIMENTS.values():
+            print(f"{one.name:<{max(map(len, EXPERIMENTS))}}   {one.title} ({one.source})")
+        return 0
+    options.on_interrupt = f"; what was finished is in {options.out}"
+    outcomes = reproduce(
+        options.names or "all",
+        options.out,
+        quick=options.quick,
+        images=_images(options),
+        report=lambda text: print(f"{text}\n", flush=True),
+        progress=Progress() if options.quiet else Tqdm(disable=None, leave=False),  # no bars into a file or a pipe
+        seed=options.seed,
+    )
+    if failed := [name for name, outcome in outcomes.items() if not outcome.holds]:
+        print(f"a claim does NOT HOLD in {', '.join(failed)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _images(options: argparse.Namespace) -> Any:
+    """Return the images and labels that were asked for."""
+    from .landscapes import digits, load_cifar10, load_fashion_mnist
+
+    try:
+        if options.cifar10 is not None:
+            images, labels = load_cifar10(options.cifar10)
+        elif options.fashion_mnist is not None:
+            images, labels = load_fashion_mnist(options.fashion_mnist)
+        else:
+            images, labels = digits()
+    except OSError as error:
+        raise ArgumentError(f"Cannot read {error.filename!r} ({error.strerror}): name a folder of images.") from error
+    limit = min(_IMAGES, len(labels)) if options.limit is None else options.limit
+    if not 1 <= limit <= len(labels):
+        raise ArgumentError(f"--limit is from 1 to {len(labels)}, the number of images; got {limit}.")
+    return images[:limit], labels[:limit]
 
 
 if __name__ == "__main__":

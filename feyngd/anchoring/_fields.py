@@ -77,4 +77,6 @@ def drawn_batches(spacetime: Spacetime, reading: str, count: int, replicates: in
         else np.broadcast_to(np.arange(N), (replicates, N))
     )
     batches = np.moveaxis(sets[np.arange(replicates)[:, None, None], slots], 0, 1)
-    return jnp.asarray(np.concatenate([batches, batches[-1:]]))
+    # Without a step nothing moves, and any batch will do.
+    last = batches[-1:] if len(batches) else np.zeros((1, replicates, int(spacetime.B)), int)
+    return jnp.asarray(np.concatenate([batches, last]))

@@ -48,7 +48,7 @@ class _Case:
 
 
 def _run(setting: Setting) -> Outcome:
-    landscape, starts = convnet_at_starts(setting, 3 if setting.quick else 4)
+    landscape, starts = convnet_at_starts(setting, 2 if setting.quick else 4)
     keys = jax.random.split(jax.random.fold_in(setting.key, 1), len(starts))
     cases = [_case(landscape, start, setting, key) for start, key in zip(starts, keys, strict=True)]
     findings = [
@@ -107,7 +107,14 @@ def _figure(cases: list[_Case]) -> Any:
     curves.set_ylabel("expected test loss, nats")
     for case, marker in zip(cases, _MARKERS, strict=False):
         _draw_errors(errors, case, marker)
-    errors.set(xscale="log", yscale="log", xlabel="learning rate η", ylabel="|prediction − simulation|, nats")
+    noise = min(float(case.error(ORDER)[1].min()) for case in cases)
+    errors.set(
+        xscale="log",
+        yscale="log",
+        ylim=(noise / 3, None),
+        xlabel="learning rate η",
+        ylabel="|prediction − simulation|, nats",
+    )
     errors.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     errors.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:.3g}"))
     errors.xaxis.set_minor_formatter(NullFormatter())
@@ -124,7 +131,8 @@ def _draw_errors(ax: Any, case: _Case, marker: str) -> None:
     for order, colour in COLOURS.items():
         error, stderr = (np.abs(numbers) for numbers in case.error(order))
         for which, face in ((inside, colour), (~inside, "white")):
-            bars = [np.minimum(2 * stderr, 0.9 * error)[which], 2 * stderr[which]]  # a log scale ends above zero
+            # A log scale has no zero: bars that reach it go down to the edge of the figure.
+            bars = [np.minimum(2 * stderr, (1 - 1e-9) * error)[which], 2 * stderr[which]]
             ax.errorbar(
                 rates[which], error[which], yerr=bars, fmt=marker, ms=4, color=colour, mfc=face, lw=0.8, capsize=2
             )

@@ -47,7 +47,7 @@ class Finding:
     numbers: Mapping[str, float]
 
     def __str__(self) -> str:
-        numbers = ", ".join(f"{name} {value:.5g}" for name, value in self.numbers.items())
+        numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.numbers.items())
         return f"{'holds         ' if self.holds else 'DOES NOT HOLD '} {self.claim}: {numbers}"
 
 

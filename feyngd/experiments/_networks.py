@@ -49,8 +49,16 @@ def _network(shape: tuple[int, ...]) -> tuple[Model, Callable[[Any, Any], Any]]:
 def values_at(landscape: Landscape, start: Any, setting: Setting, key: jax.Array, *, gap: bool = False) -> Values:
     """Return the values that predict the test loss, and the gap if asked for, on any spacetime."""
     wanted = [diagram for order in range(ORDER + 1) for diagram in diagrams(order, root_tied=gap)]
-    replicates = 4 if setting.quick else 16
-    return evaluate(wanted, landscape, start, replicates=replicates, progress=setting.progress, key=key)
+    return evaluate(
+        wanted,
+        landscape,
+        start,
+        estimator="pairing" if setting.quick else "auto",  # others take minutes to compile for a convnet
+        replicates=16,
+        check_dtype=not setting.quick,
+        progress=setting.progress,
+        key=key,
+    )
 
 
 def prediction_from(

@@ -212,3 +212,101 @@ def test_interrupted_sweep_keeps_what_was_finished(tmp_path: Path) -> None:
     assert f"what was finished is in {out}" in errors
     assert len(list(out.glob("values/*.npz"))) == 1
     assert not list(out.glob("*.json"))
+
+
+@pytest.fixture
+def fake_experiments(monkeypatch) -> list:
+    """Experiments that compute nothing instead of the real ones; the settings that they ran with are returned."""
+    from feyngd.experiments import EXPERIMENTS, Experiment, Finding, Outcome
+    from feyngd.experiments._experiment import new_figure
+
+    seen = []
+
+    def fake(name: str, holds: bool) -> Experiment:
+        def run(setting):
+            seen.append(setting)
+            if name == "stopped":
+                raise KeyboardInterrupt
+            return Outcome([Finding("two is two", holds, {"prediction": 2.0})], {}, new_figure()[0])
+
+        return Experiment(name, f"what {name} shows", "a paper, section 5", run)
+
+    for name in list(EXPERIMENTS):
+        monkeypatch.delitem(EXPERIMENTS, name)
+    for name, holds in (("right", True), ("wrong", False), ("stopped", True)):
+        monkeypatch.setitem(EXPERIMENTS, name, fake(name, holds))
+    return seen
+
+
+def test_reproduce_lists_the_experiments(capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = output_of(capsys, "reproduce", "--list").splitlines()
+    assert [line.split()[0] for line in lines][:3] == ["basic-predictions", "multi-epoch", "batch-size"]
+    assert all("section 5" in line for line in lines[:3])
+    assert not list(tmp_path.iterdir())
+
+
+def test_reproduce_prints_verdicts_and_writes_files(capsys, tmp_path: Path, fake_experiments) -> None:
+    arguments = ("--out", str(tmp_path), "--limit", "30", "--seed", "3", "--quick", "--quiet")
+    out = output_of(capsys, "reproduce", "right", *arguments)
+    assert "right: what right shows (a paper, section 5)" in out
+    assert "holds          two is two: prediction 2" in out
+    assert json.loads((tmp_path / "right.json").read_text())["seed"] == 3
+    (setting,) = fake_experiments
+    assert setting.quick
+    assert setting.images[0].shape == (30, 8, 8)
+    assert cli.main(["reproduce", "right", "wrong", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert "DOES NOT HOLD  two is two: prediction 2" in captured.out
+    assert captured.err == "a claim does NOT HOLD in wrong\n"
+    assert json.loads((tmp_path / "wrong.json").read_text())["verdict"] is False
+
+
+def test_reproduce_runs_all_by_default_and_says_what_an_interruption_leaves(capsys, tmp_path, fake_experiments) -> None:
+    assert cli.main(["reproduce", "--out", str(tmp_path), "--quiet"]) == 130
+    assert f"interrupted; what was finished is in {tmp_path}" in capsys.readouterr().err
+    assert [setting.images[0].shape for setting in fake_experiments] == [(500, 8, 8)] * 3
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["right.json", "wrong.json"]
+
+
+def test_reproduce_reads_published_files(capsys, tmp_path: Path, fake_experiments) -> None:
+    for name, magic, sizes, content in (
+        ("train-images-idx3-ubyte", 0x803, (3, 28, 28), bytes(3 * 28 * 28)),
+        ("train-labels-idx1-ubyte", 0x801, (3,), bytes([9, 0, 1])),
+    ):
+        header = b"".join(number.to_bytes(4, "big") for number in (magic, *sizes))
+        (tmp_path / name).write_bytes(header + content)
+    arguments = ("reproduce", "right", "--fashion-mnist", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet")
+    output_of(capsys, *arguments)
+    output_of(capsys, *arguments, "--limit", "2")
+    assert [setting.images[1].tolist() for setting in fake_experiments] == [[9, 0, 1], [9, 0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("left",), "Unknown experiment 'left'; there are right, wrong, stopped"),
+        (("right", "--limit", "0"), "--limit is from 1 to 1797"),
+        (("right", "--limit", "1798"), "--limit is from 1 to 1797"),
+        (("right", "--cifar10", "{out}"), "There is no file"),
+        (("right", "--fashion-mnist", "{out}"), "There is no file"),
+        (("right", "--seed", "-1"), "The seed is an integer"),
+        (("right", "--out", "{file}"), "Cannot write to"),
+    ],
+)
+def test_reproduce_refuses_bad_input_before_running(capsys, tmp_path, fake_experiments, arguments, says) -> None:
+    (tmp_path / "file").write_text("in the way")
+    places = {"out": tmp_path / "out", "file": tmp_path / "file"}
+    given = [argument.format(**places) for argument in arguments]
+    assert says in error_of(capsys, "reproduce", *([] if "--out" in given else ["--out", str(tmp_path)]), *given)
+    assert not fake_experiments
+
+
+def test_reproduce_refuses_what_it_cannot_read(capsys, tmp_path, fake_experiments, monkeypatch) -> None:
+    def refuse(folder: str) -> None:
+        raise PermissionError(13, "Permission denied", f"{folder}/data_batch_1")
+
+    monkeypatch.setattr("feyngd.landscapes.load_cifar10", refuse)
+    says = error_of(capsys, "reproduce", "right", "--cifar10", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert f"Cannot read '{tmp_path}/data_batch_1' (Permission denied)" in says
+    assert not fake_experiments

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.experiments import EXPERIMENTS, Finding, Setting
+from feyngd.experiments import Outcome, Setting
 from feyngd.experiments import _basic_predictions as basic
 from feyngd.experiments import _batch_size as batch_size
 from feyngd.experiments import _multi_epoch as multi_epoch
@@ -45,7 +46,7 @@ def test_ends_of_runs_are_those_of_a_plain_loop() -> None:
     for given in (None, slope):
         ends = Runs(LANDSCAPE, given).ends(START, [0.1, 0.3], batches, label="", progress=fd.Progress())
         assert ends.shape == (2, 3, 2)
-        data = np.linspace(-1, 2, 7, dtype=np.float32).astype(float)
+        data = np.asarray(LANDSCAPE.data, dtype=float)
         for rate, draw, run in ((0, 0, 0), (1, 2, 1), (1, 0, 1)):
             a, eta = float(np.float32(0.8)), (0.1, 0.3)[rate]
             for batch in batches[draw, run]:
@@ -141,52 +142,95 @@ def setting() -> Iterator[Setting]:
     networks._network.cache_clear()
 
 
-def record_of(name: str, setting: Setting) -> tuple[list[Finding], dict[str, Any]]:
-    """Run an experiment; return its findings, and its record after a trip through JSON."""
-    found = EXPERIMENTS[name].run(setting)
+def record_of(found: Outcome) -> tuple[list[bool], dict[str, Any]]:
+    """Return the verdicts of an outcome and its data after a trip through JSON, having drawn its figure."""
     record = json.loads(json.dumps(found.to_dict()))
-    assert record["verdict"] is all(finding.holds for finding in found.findings)
+    assert record["verdict"] is found.holds
     assert drawn(found.figure, "png").startswith(b"\x89PNG")
-    return list(found.findings), record["data"]
+    return [finding.holds for finding in found.findings], record["data"]
 
 
 def test_basic_predictions(setting, monkeypatch) -> None:
-    findings, data = record_of("basic-predictions", setting)
-    assert [finding.holds for finding in findings] == [True] * 5
+    simulations, predict, simulate = [], basic.prediction_from, basic.simulate
+
+    def simulated_once(*arguments: Any, **options: Any) -> fd.Simulation:
+        simulations.append(simulate(*arguments, **options))
+        return simulations[-1]
+
+    monkeypatch.setattr(basic, "simulate", simulated_once)
+    verdicts, data = record_of(basic._run(setting))
+    assert verdicts == [True] * 4
     assert "N=10, B=1" in data["spacetime"]
-    first, *others = data["starts"]
-    assert len(others) == 2
-    assert first["prediction"]["mean_by_order"][0] != others[0]["prediction"]["mean_by_order"][0]
+    first, second = data["starts"]
+    assert first["prediction"]["mean_by_order"][0] != second["prediction"]["mean_by_order"][0]
     assert first["simulation"]["learning_rates"] == first["prediction"]["learning_rates"]
     assert first["prediction"]["converged"] == [True] * 5 + [False] * 2
 
     def wrong(*arguments: Any) -> fd.Prediction:
-        right = prediction_from(*arguments)
-        return fd.Prediction(
-            right.quantity, right.spacetime, right.learning_rates, right.coefficients * np.array([1, 1, 1.5, 1])
-        )
+        right = predict(*arguments)
+        coefficients = right.coefficients * np.array([1, 1.1, 1, 1])
+        return fd.Prediction(right.quantity, right.spacetime, right.learning_rates, coefficients)
 
-    prediction_from = basic.prediction_from
+    monkeypatch.setattr(basic, "simulate", lambda *arguments, **options: simulations.pop(0))
     monkeypatch.setattr(basic, "prediction_from", wrong)
-    findings, _ = record_of("basic-predictions", setting)
-    assert not any(finding.holds for finding in findings[:3])
-    assert "DOES NOT HOLD" in str(findings[0])
+    found = basic._run(setting)
+    assert [finding.holds for finding in found.findings[:2]] == [False] * 2
+    assert "DOES NOT HOLD  start 1" in str(found.findings[0])
 
 
-def test_multi_epoch(setting) -> None:
-    findings, data = record_of("multi-epoch", setting)
-    assert [finding.holds for finding in findings] == [True] * 7
-    two, three = data["several epochs less one"]
-    assert (two["epochs"], three["epochs"]) == (2, 3)
-    assert two["prediction"]["coefficients"][:2] == [0, 0]  # both have as many steps
-    assert len(two["mean"]) == len(two["stderr"]) == len(two["prediction"]["learning_rates"])
-    gaps = [gap["prediction"]["coefficients"] for gap in data["gaps"]]
-    np.testing.assert_allclose([gap[1] / gaps[0][1] for gap in gaps], [1, 2, 3], rtol=1e-5)
+def test_several_epochs_cost_test_loss(setting) -> None:
+    landscape, (start,) = networks.convnet_at_starts(setting, 1)
+    values = networks.values_at(landscape, start, setting, jax.random.key(1))
+    for epochs in (2, 3):
+        one = multi_epoch._repeats(landscape, start, values, setting, epochs, jax.random.key(epochs))
+        assert [finding.holds for finding in multi_epoch._findings_on_repeats(one)] == [True, True]
+        first, second = one.prediction.coefficients.mean(axis=0)[1:3]
+        assert first == 0  # both have as many steps
+        assert second > 0
+        wrong = replace(one, samples=-one.samples)
+        assert [finding.holds for finding in multi_epoch._findings_on_repeats(wrong)] == [False, False]
+
+
+def test_gaps_are_predicted_and_simulated_alike(setting, monkeypatch) -> None:
+    def instead(landscape, start, spacetime, rates, *, runs, quantity, progress, key) -> fd.Simulation:
+        return fd.Simulation(quantity, spacetime, np.array(rates), np.zeros((len(rates), runs)))
+
+    monkeypatch.setattr(multi_epoch, "simulate", instead)
+    monkeypatch.setattr(networks, "ORDER", 2)
+    landscape, (start,) = networks.convnet_at_starts(setting, 1)
+    values = networks.values_at(landscape, start, setting, jax.random.key(1), gap=True)
+    found = multi_epoch._gaps(landscape, start, values, setting, jax.random.key(2))
+    for epochs, (prediction, simulation) in zip((1, 2, 3), found, strict=True):
+        assert prediction.spacetime == simulation.spacetime == fd.Spacetime.sgd(N=10, B=1, E=epochs)
+        assert prediction.quantity == simulation.quantity == "gap"
+        assert prediction.converged.tolist() == [True] * 4 + [False]
+    slopes = [one.coefficients.mean(axis=0)[1] for one, _ in found]
+    np.testing.assert_allclose(np.array(slopes) / slopes[0], [1, 2, 3], rtol=1e-5)
+
+
+def test_multi_epoch_tells_all(setting, monkeypatch) -> None:
+    """The experiment's own findings, record and figure, from parts that are made up."""
+    rng = np.random.default_rng(0)
+    right = prediction([0, 0, 1, -0.2])
+    gap = fd.Prediction("gap", S, right.learning_rates, np.array([[0, 1, -0.5, 0.1]]))
+    noise = 1e-3 * rng.normal(size=(3, 50))
+    repeats = multi_epoch._Repeats(2, 0.2, right, right.mean[:, None] + noise)
+    simulation = fd.Simulation("gap", S, gap.learning_rates, gap.mean[:, None] + noise)
+    monkeypatch.setattr(multi_epoch, "values_at", lambda *_, **__: None)
+    monkeypatch.setattr(multi_epoch, "_repeats", lambda *_: repeats)
+    monkeypatch.setattr(multi_epoch, "_gaps", lambda *_: [(gap, simulation)] * 3)
+    verdicts, data = record_of(multi_epoch._run(setting))
+    assert verdicts == [True] * 7
+    assert len(data["gaps"]) == 3
+    assert [one["draws"] for one in data["several epochs less one"]] == [50, 50]
+    far = fd.Simulation("gap", S, gap.learning_rates, gap.mean[:, None] + 1 + noise)
+    monkeypatch.setattr(multi_epoch, "_gaps", lambda *_: [(gap, far), (gap, simulation), (gap, simulation)])
+    assert record_of(multi_epoch._run(setting))[0] == [True] * 4 + [False, True, True]
 
 
 def test_batch_size(setting) -> None:
-    findings, data = record_of("batch-size", setting)
-    assert [finding.holds for finding in findings] == [True] * 4
+    verdicts, data = record_of(batch_size._run(setting))
+    assert verdicts == [True] * 4
     assert data["N"] == 10
     for start in data["starts"]:
         ratios = start["distances' ratio and its 95 % interval"]

@@ -1,0 +1,138 @@
+"""What `anchor` and `Anchored.predict` refuse, with the cause and the cure."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+
+import feyngd as fd
+from feyngd import Spacetime
+from feyngd.anchoring import anchor, noise_weights
+
+KEY, START = jax.random.key(0), jnp.array(2.0)
+
+
+def square(theta, x):
+    return (theta - x) ** 2
+
+
+def landscape(reading="population"):
+    test = np.array([0.0, 1.0]) if reading == "conditional" else None
+    return fd.Landscape(square, np.array([-1.0, 0.0, 0.5, 1.0]), test, reading=reading)
+
+
+def anchored(reading="population", **options):
+    options = {"steps": 4, "learning_rate": 0.1, "num_samples": 2, "truncation_samples": 0, "key": KEY} | options
+    return anchor(landscape(reading), START, **options)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {reading: anchored(reading, steps=6, epoch_lengths=[2]) for reading in ("population", "conditional")}
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"reading": "unbiased"}, "'population' and 'conditional'; got 'unbiased'"),
+        ({"steps": 0}, "steps is an integer ≥ 1, got 0"),
+        ({"steps": 2.5}, r"steps is an integer ≥ 1, got 2\.5"),
+        ({"learning_rate": [0.1, 0.2]}, "one for each of 4 steps; got 2"),
+        ({"learning_rate": [0.1] * 5}, "one for each of 4 steps; got 5"),
+        ({"learning_rate": -0.1}, r"positive and finite, got -0\.1"),
+        ({"learning_rate": "fast"}, "positive numbers, got 'fast'"),
+        ({"epoch_lengths": [2, 0]}, "epoch_lengths is an integer ≥ 1, got 0"),
+        ({"num_samples": 1}, "num_samples is an integer ≥ 2, got 1"),
+        ({"truncation_samples": -1}, "truncation_samples is an integer ≥ 0, got -1"),
+        ({"chunk_size": 0}, "chunk_size is an integer ≥ 1, got 0"),
+        ({"key": None}, r"give key=jax\.random\.key\(seed\), not None"),
+        ({"key": 3}, r"give key=jax\.random\.key\(seed\), not 3"),
+    ],
+    ids=str,
+)
+def test_options_that_are_refused(options, match):
+    with pytest.raises(fd.ArgumentError, match=match):
+        anchored(**options)
+
+
+def test_arguments_of_the_wrong_kind():
+    with pytest.raises(TypeError, match="key"):
+        anchor(landscape(), START, steps=4, learning_rate=0.1)
+    with pytest.raises(fd.ArgumentError, match="got str"):
+        anchor("landscape", START, steps=4, learning_rate=0.1, key=KEY)
+    with pytest.raises(fd.LandscapeError, match="int32"):
+        anchor(landscape(), jnp.array(2), steps=4, learning_rate=0.1, key=KEY)
+
+
+def test_a_diverging_path_names_the_step_and_a_stable_rate():
+    """The curvature is 2, so that learning rates below 1 are stable."""
+    with pytest.raises(fd.LandscapeError) as refused:
+        anchored(steps=100, learning_rate=30.0)
+    losses, distance = [], np.float32(2.0 - 0.125)
+    with np.errstate(over="ignore"):
+        while not losses or np.isfinite(losses[-1]):
+            losses.append(distance**2)
+            distance = distance * np.float32(-59)
+    text = str(refused.value)
+    assert f"at step {len(losses) - 1} of 100, with the learning rate 30." in text
+    assert "about 1 at the start: take a smaller learning rate" in text
+
+
+def test_curves_that_are_not_anchored(made):
+    population, conditional = made["population"], made["conditional"]
+    symbol = sympy.Symbol("N", integer=True, positive=True)
+
+    def refused(match, predict, *given, error=fd.SpacetimeError, **sizes):
+        with pytest.raises(error, match=match):
+            predict(*given, **sizes)
+
+    refused(
+        "'loss'.*'test_loss', 'train_loss', 'gap'", population.predict, N=4, quantity="loss", error=fd.ArgumentError
+    )
+    refused("Give N", population.predict, B=2, error=fd.ArgumentError)
+    for predict in (population.predict, lambda *given, **sizes: population.orders(*given, key=KEY, **sizes)):
+        refused(r"makes 8 steps, and 6 were anchored.*take E ≤ 3", predict, N=4, B=2, E=4)
+        refused("only on a concrete spacetime; replace N with numbers", predict, Spacetime.sgd(symbol))
+    refused(
+        r"epochs of 3 steps \(epoch of 3 steps\), and anchored are \[2\]: give epoch_lengths",
+        population.predict,
+        N=6,
+        B=2,
+    )
+    fixed = {"N": 4, "B": 2, "sampling": "fixed"}
+    refused("give epoch_lengths and fixed_order to anchor", population.predict, **fixed)
+    refused("anchored are none", anchored().predict, N=4, B=2, E=2)
+    refused("explicit batches in the population reading", population.predict, Spacetime.from_batches([[0], [1]], N=2))
+    for given in (Spacetime.sgd(4, sampling="fixed"), Spacetime.from_batches([[0], [1]], N=4)):
+        refused("use sampling='reshuffled' or 'with-replacement'", conditional.predict, given)
+        refused("use reshuffled, with-replacement or full batches", noise_weights, given, "conditional")
+    refused("N = 4, the number of examples; got N=2", conditional.predict, N=2)
+
+
+def test_orders_that_are_refused(made):
+    for options, match in (
+        ({"order": 1}, "order is an integer ≥ 2"),
+        ({"num_samples": 1}, "num_samples is an integer ≥ 2"),
+        ({"key": None}, "give key="),
+    ):
+        with pytest.raises(fd.ArgumentError, match=match):
+            made["population"].orders(**({"N": 4, "B": 2, "key": KEY} | options))
+
+
+def test_no_steps_leave_the_start(made):
+    for reading, start in (("population", 4.0625), ("conditional", 2.5)):
+        curve = made[reading].predict(N=4, E=0)
+        assert (len(curve.times), curve.mean.tolist(), curve.stderr.tolist()) == (1, [start], [0.0])
+        curve = made[reading].orders(N=4, E=0, order=3, num_samples=2, key=KEY)
+        assert (curve.mean.tolist(), curve.stderr.tolist()) == ([start], [0.0])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
+def test_curves_are_predicted_in_other_precisions(dtype):
+    made = anchor(
+        landscape(), jnp.array(2.0, dtype), steps=3, learning_rate=0.1, num_samples=8, truncation_samples=0, key=KEY
+    )
+    curve = made.predict(N=4, B=4, sampling="with-replacement")
+    assert np.isfinite(curve.mean).all()
+    assert curve.noiseless[-1] == pytest.approx(0.546875 + 1.875**2 * 0.8**6, rel=1e-2)

@@ -1,0 +1,157 @@
+"""JAX's derivatives along the noiseless path against rational arithmetic: all signs, all runs, and draws of them."""
+
+import math
+from fractions import Fraction
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+from noise_by_definition import functionals, tied
+
+from feyngd import Spacetime
+from feyngd.anchoring import Ties
+from feyngd.anchoring._fields import batch_field, sign_field, sign_steps
+from feyngd.anchoring._jets import compiled_jets
+from feyngd.anchoring._ties import RUN, STEP
+from feyngd.testing import PolynomialLandscape, exact_anchored_series
+
+X, Y = sympy.symbols("x y")
+POINT = (Fraction(1, 2), Fraction(-3, 4))
+START = np.array([0.5, -0.75])
+RATES = tuple(Fraction(k, 16) for k in (4, 2, 6, 4, 1, 3))
+MOST_STEPS, MOST_REPLICATES = len(RATES), 512
+QUANTITIES = ("test_loss", "train_loss", "gap")
+CLOSE = {"rtol": 1e-10, "atol": 1e-13}
+
+
+def cubic(theta, numbers):
+    z = numbers[0] * theta[0] + numbers[1] * theta[1]
+    return z**3 / 4 + numbers[2] * theta[0] * theta[1] + numbers[3] * z**2 + numbers[4] * theta[1] + theta @ theta
+
+
+def numbers(seed, count):
+    return np.random.default_rng(seed).integers(-3, 4, (count, 5)) / 4
+
+
+def polynomials(rows):
+    def expression(a, b, c, d, e):
+        z = a * X + b * Y
+        return z**3 / 4 + c * X * Y + d * z**2 + e * Y + X**2 + Y**2
+
+    exact = [[sympy.Rational(int(4 * x), 4) for x in row] for row in rows]
+    return PolynomialLandscape.from_expressions([expression(*row) for row in exact], (X, Y))
+
+
+def given_weights(weights):
+    """A field that is given its weights."""
+    return weights
+
+
+def jets(order, data, test, rates, weights):
+    """Derivatives up to an order of the mean loss, of F_t and of the test loss, each of shape (R, T + 1, …).
+
+    Steps and replicates are filled up to the same number, so that everything is compiled once.
+    """
+    steps, replicates, count = weights.shape
+    filled = np.zeros((MOST_STEPS + 1, MOST_REPLICATES, count))
+    filled[:steps, :replicates] = weights
+    rates = np.append(as_floats(rates), np.zeros(MOST_STEPS + 1 - steps))
+    with jax.enable_x64(True):
+        run = compiled_jets(cubic, order, 2, given_weights, test is not None)
+        value, losses, noise, tested = run(*map(jnp.asarray, (START, data)), test, jnp.asarray(rates), filled)
+    start = np.broadcast_to(np.asarray(value)[:, None, None], (*losses.shape[:2], 1))
+    mean = np.concatenate([start, losses], axis=2)
+    arrays = (mean, np.asarray(noise), mean if test is None else np.asarray(tested))
+    return [np.moveaxis(array[:steps, :replicates], 0, 1) for array in arrays]
+
+
+def as_floats(fractions):
+    return np.array(fractions, dtype=float)
+
+
+@pytest.mark.parametrize("ties", [STEP, RUN, Ties("epoch", 2), Ties("place", 2)], ids=str)
+@pytest.mark.parametrize("reading", ["population", "conditional"])
+def test_all_signs_average_to_the_functionals(ties, reading):
+    """Over all signs of three examples in three steps: E d²/dε² = Σ_{s~t} E_x D_st, at every step of the path."""
+    rates, data = RATES[:3], numbers(1, 3)
+    test = numbers(2, 2) if reading == "conditional" else None
+    with jax.enable_x64(True):
+        _, labels = sign_steps([ties], jax.random.split(jax.random.key(0), 1), len(rates))
+    labels = np.asarray(labels)[:, 0]
+    assert labels[-1] == labels[-2]
+    signs = np.array(list(product((-1, 1), repeat=3 * (labels.max() + 1)))).reshape(-1, labels.max() + 1, 3)
+    centred = (signs - signs.mean(axis=2, keepdims=True)) / 3**0.5
+    mean, noise, tested = jets(2, data, test, rates, np.moveaxis(centred[:, labels], 0, 1))
+    landscape = polynomials(data)
+    together = tied(ties, len(rates))
+    noiseless, D, influence = functionals(landscape, landscape.mean, POINT, rates)
+    np.testing.assert_allclose(mean[0, :, 0], as_floats(noiseless), **CLOSE)
+    np.testing.assert_allclose(mean[:, :, 1].mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(mean[:, :, 2].mean(axis=0), as_floats((together * D).sum(axis=(1, 2))), **CLOSE)
+    if ties == RUN:
+        np.testing.assert_allclose(noise[:, :, 1].mean(axis=0), as_floats(influence.sum(axis=1)), **CLOSE)
+    if test is not None:
+        noiseless, D, _ = functionals(landscape, polynomials(test).mean, POINT, rates)
+        np.testing.assert_allclose(tested[0, :, 0], as_floats(noiseless), **CLOSE)
+        np.testing.assert_allclose(tested[:, :, 2].mean(axis=0), as_floats((together * D).sum(axis=(1, 2))), **CLOSE)
+
+
+def test_drawn_signs_are_those_that_are_enumerated():
+    """Centred signs over √M: the same in tied steps, drawn anew in others and in other draws, all equally often."""
+    ties = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)]
+    field, keys, steps = sign_field(2), jax.random.split(jax.random.key(3), 400), 4
+    keyed, labels = sign_steps(ties, keys, steps)
+    drawn = np.stack([np.asarray(field((keyed[t], labels[t]))) for t in range(steps + 1)])
+    drawn = np.moveaxis(drawn.reshape(steps + 1, len(ties), 400, 2), 0, 2)
+    assert {tuple(row) for row in np.round(drawn.reshape(-1, 2) * 2**0.5, 6)} == {(0, 0), (1, -1), (-1, 1)}
+    for one, rows in zip(ties, drawn[:, :, :, 0] * 2**0.5, strict=True):
+        products = rows[:, :steps].T @ rows[:, :steps] / 400  # on average 1/2 where steps are tied, otherwise 0
+        assert (np.abs(products - tied(one, steps) / 2) < 4 * 0.5 / 400**0.5).all(), one
+        same = (rows[:, :steps, None] == rows[:, None, :steps]).all(axis=0)
+        np.testing.assert_array_equal(same, tied(one, steps) == 1)
+        np.testing.assert_array_equal(rows[:, steps], rows[:, steps - 1])
+
+
+RUNS = [
+    ("population", Spacetime.sgd(2, 1, 2)),
+    ("population", Spacetime.sgd(3, 1, 1)),
+    ("population", Spacetime.sgd(2, 1, 3, sampling="fixed")),
+    ("population", Spacetime.sgd(2, 2, T=2, sampling="with-replacement")),
+    ("population", Spacetime.gd(3, 4)),
+    ("conditional", Spacetime.sgd(3, 1, 2)),
+    ("conditional", Spacetime.sgd(3, 2, T=2, sampling="with-replacement")),
+    ("conditional", Spacetime.sgd(3, 1, T=4, sampling="with-replacement")),
+]
+
+
+@pytest.mark.parametrize(("reading", "spacetime"), RUNS, ids=str)
+def test_all_runs_average_to_the_exact_series(reading, spacetime):
+    """Over all training sets and runs the first four derivatives are k! times the coefficients of ε^k."""
+    N, steps = int(spacetime.N), int(spacetime.T)
+    rates = RATES[:steps]
+    data = numbers(3, 3)
+    test = numbers(4, 2) if reading == "conditional" else None
+    sets = list(product(range(3), repeat=N)) if reading == "population" else [tuple(range(3))]
+    listed = [(np.array(drawn)[np.array(run)], chance) for drawn in sets for chance, run in spacetime.outcomes()]
+    batches = np.stack([run for run, _ in listed], axis=1)
+    chances = np.array([float(chance) for _, chance in listed]) / len(sets)
+    with jax.enable_x64(True):
+        weights = [np.asarray(batch_field(3, int(spacetime.B))(jnp.asarray(batch))) for batch in batches]
+    mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]))
+    factorials = [math.factorial(k) for k in range(5)]
+
+    def exact(quantity):
+        options = {} if test is None else {"test": polynomials(test)}
+        return as_floats(
+            exact_anchored_series(quantity, polynomials(data), POINT, spacetime, rates, 4, reading=reading, **options)
+        )
+
+    np.testing.assert_allclose(chances @ tested[:, -1] / factorials, exact("test_loss"), **CLOSE)
+    if test is not None:
+        np.testing.assert_allclose(chances @ mean[:, -1] / factorials, exact("train_loss"), **CLOSE)
+    elif spacetime.sampling == "full-batch":  # F of the last step is that of the training set
+        deviation = np.append(0, chances @ noise[:, -1] / factorials[:4])
+        np.testing.assert_allclose(-deviation, exact("gap"), **CLOSE)

@@ -1,0 +1,164 @@
+"""`anchor` and `Anchored.predict` end to end: learning curves within their errors of the exact second order."""
+
+from fractions import Fraction
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+import sympy
+from noise_by_definition import second_order
+
+import feyngd as fd
+from feyngd import Spacetime
+from feyngd.anchoring import anchor, noise_weights
+from feyngd.anchoring._fields import drawn_batches
+from feyngd.testing import PolynomialLandscape, exact_anchored_series
+
+X, Y = sympy.symbols("x y")
+POINT, START = (Fraction(1, 2), Fraction(-3, 4)), np.array([0.5, -0.75])
+RATES = [Fraction(1, 8), Fraction(1, 4), Fraction(1, 8), Fraction(3, 16)]
+QUANTITIES = ("test_loss", "train_loss", "gap")
+DRAWS = 992  # whole groups, so that everything is compiled once
+SPACETIMES = [
+    ("population", Spacetime.sgd(4, 2, 2)),
+    ("population", Spacetime.sgd(4, 2, 2, sampling="fixed")),
+    ("population", Spacetime.sgd(4, 1, 1)),
+    ("population", Spacetime.sgd(3, 1, 1, sampling="fixed")),
+    ("population", Spacetime.sgd(2, 2, 4)),
+    ("population", Spacetime.sgd(3, 1, T=4, sampling="with-replacement")),
+    ("population", Spacetime.gd(3, 4)),
+    ("conditional", Spacetime.sgd(4, 2, 2)),
+    ("conditional", Spacetime.sgd(4, 1, 1)),
+    ("conditional", Spacetime.sgd(4, 2, 1)),
+    ("conditional", Spacetime.sgd(4, 4, 3)),
+    ("conditional", Spacetime.sgd(4, 1, T=3, sampling="with-replacement")),
+    ("conditional", Spacetime.gd(4, 4)),
+]
+
+
+def cubic(theta, numbers):
+    z = numbers[0] * theta[0] + numbers[1] * theta[1]
+    return z**3 / 4 + numbers[2] * theta[0] * theta[1] + numbers[3] * z**2 + numbers[4] * theta[1] + theta @ theta
+
+
+def numbers(seed, count):
+    return np.random.default_rng(seed).integers(-3, 4, (count, 5)) / 4
+
+
+def polynomials(rows):
+    def expression(a, b, c, d, e):
+        z = a * X + b * Y
+        return z**3 / 4 + c * X * Y + d * z**2 + e * Y + X**2 + Y**2
+
+    exact = [[sympy.Rational(int(4 * x), 4) for x in row] for row in rows]
+    return PolynomialLandscape.from_expressions([expression(*row) for row in exact], (X, Y))
+
+
+DATA = {"population": numbers(1, 3), "conditional": numbers(5, 4)}
+TEST = {"population": None, "conditional": numbers(2, 3)}
+EXACT = {reading: polynomials(rows) for reading, rows in DATA.items()}
+TESTED = {"population": None, "conditional": polynomials(TEST["conditional"])}
+
+
+@cache
+def exact_curves(reading, spacetime):
+    """ε⁰ and ε² of every quantity at every step, by definition."""
+    rates, weights = RATES[: int(spacetime.T)], noise_weights(spacetime, reading)
+    return second_order(EXACT[reading], POINT, rates, weights, int(spacetime.N), TESTED[reading])
+
+
+@pytest.fixture(scope="module")
+def anchored():
+    with jax.enable_x64(True):
+        return {
+            reading: anchor(
+                fd.Landscape(cubic, rows, TEST[reading], reading=reading),
+                START,
+                steps=4,
+                learning_rate=[float(rate) for rate in RATES],
+                epoch_lengths=[2],
+                fixed_order=reading == "population",
+                num_samples=DRAWS,
+                truncation_samples=0,
+                key=jax.random.key(7),
+            )
+            for reading, rows in DATA.items()
+        }
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+@pytest.mark.parametrize(("reading", "spacetime"), SPACETIMES, ids=str)
+def test_learning_curves_are_the_exact_second_order(reading, spacetime, quantity, anchored):
+    """At every step, and against enumeration at the last: within four errors, which are small against the noise."""
+    steps = int(spacetime.T)
+    landscape, test, rates = EXACT[reading], TESTED[reading], RATES[:steps]
+    noiseless, noise = exact_curves(reading, spacetime)[quantity]
+    enumerated = exact_anchored_series(quantity, landscape, POINT, spacetime, rates, 2, reading=reading, test=test)
+    assert (noiseless[-1], noise[-1]) == enumerated[::2]
+    prediction = anchored[reading].predict(spacetime, quantity=quantity)
+    noiseless, noise = noiseless.astype(float), noise.astype(float)
+    np.testing.assert_array_equal(prediction.times, range(steps + 1))
+    np.testing.assert_allclose(prediction.noiseless, noiseless, rtol=1e-12, atol=1e-15)
+    assert (np.abs(prediction.mean - noiseless - noise) <= 4 * prediction.stderr + 1e-14).all()
+    assert prediction.stderr.max() <= 0.25 * np.abs(noise).max() + 1e-14
+    assert prediction.final.value == pytest.approx(prediction.mean[-1], rel=1e-12)
+    np.testing.assert_allclose(sum(prediction.contributions.values()), prediction.mean, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("spacetime", [Spacetime.sgd(4, 2, 2), Spacetime.sgd(4, 1, 1)], ids=str)
+def test_a_curve_by_sizes_is_that_of_the_spacetime(spacetime, anchored):
+    sizes = {"B": int(spacetime.B), "E": int(spacetime.E)}
+    ours = anchored["conditional"].predict(**sizes)
+    assert ours.spacetime == anchored["population"].predict(N=4, **sizes).spacetime == spacetime
+    np.testing.assert_array_equal(ours.mean, anchored["conditional"].predict(spacetime).mean)
+    assert anchored["population"].predict(N=3, sampling="full-batch").spacetime == Spacetime.gd(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("reading", "spacetime"),
+    [("population", Spacetime.sgd(4, 2, 2)), ("conditional", Spacetime.sgd(4, 1, 1))],
+    ids=str,
+)
+def test_higher_orders_are_those_of_the_exact_series(reading, spacetime, anchored):
+    """Orders two to four from draws of real batches, each within four errors of enumeration."""
+    options = {"reading": reading, "test": TESTED[reading]}
+    rates = RATES[: int(spacetime.T)]
+    exact = exact_anchored_series("test_loss", EXACT[reading], POINT, spacetime, rates, 4, **options)
+    with jax.enable_x64(True):
+        found = anchored[reading].orders(spacetime, order=4, num_samples=800, key=jax.random.key(2))
+    assert list(found.parts) == ["order 2", "order 3", "order 4"]
+    np.testing.assert_allclose(found.noiseless[-1], float(exact[0]), rtol=1e-12)
+    for value, draws in zip(exact[2:], found.parts.values(), strict=True):
+        stderr = draws[:, -1].std(ddof=1) / len(draws) ** 0.5
+        assert abs(draws[:, -1].mean() - float(value)) <= 4 * stderr
+
+
+@pytest.mark.parametrize(
+    "spacetime",
+    [
+        Spacetime.sgd(4, 2, 3),
+        Spacetime.sgd(4, 2, 3, sampling="fixed"),
+        Spacetime.sgd(4, 3, T=5, sampling="with-replacement"),
+        Spacetime.gd(4, 3),
+    ],
+    ids=str,
+)
+def test_drawn_batches_visit_training_sets_as_their_sampling_does(spacetime):
+    """Epochs visit the whole training set of their run, and what follows the last step is its batch again."""
+    steps, size = int(spacetime.T), int(spacetime.B)
+    drawn = np.asarray(drawn_batches(spacetime, "population", 7, 300, jax.random.key(0)))
+    assert drawn.shape == (steps + 1, 300, size)
+    np.testing.assert_array_equal(drawn[steps], drawn[steps - 1])
+    counts = np.bincount(drawn[0].ravel(), minlength=7)  # every example equally often, seven of them
+    expected = drawn[0].size / 7
+    assert len(counts) == 7
+    assert (np.abs(counts - expected) < 5 * expected**0.5).all()
+    if spacetime.sampling != "with-replacement":
+        epochs = np.moveaxis(drawn[:steps], 0, 1).reshape(300, -1, 4)
+        assert (np.sort(epochs) == np.sort(epochs[:, :1])).all()
+        assert (epochs == epochs[:, :1]).all() == (spacetime.sampling != "reshuffled")
+    given = np.asarray(drawn_batches(spacetime, "conditional", 4, 300, jax.random.key(0)))
+    assert set(given.ravel()) == {0, 1, 2, 3}
+    if spacetime.sampling != "with-replacement":
+        assert (np.sort(np.moveaxis(given[:steps], 0, 1).reshape(300, -1, 4)) == np.arange(4)).all()
