@@ -175,7 +175,9 @@ class Anchored:
                 raise ArgumentError("Give N, the number of training points, or a Spacetime.")
             N = self.landscape.num_examples
         if sampling == "full-batch":
-            return Spacetime.gd(N, self.steps if T is None and E is None else T if T is not None else E)
+            if E is not None:
+                raise ArgumentError(f"Full batches count steps: give T, not E; got E={E}.")
+            return Spacetime.gd(N, self.steps if T is None else T)
         return Spacetime.sgd(N, B, E, T=self.steps if E is None and T is None else T, sampling=sampling)
 
     def _prediction(
@@ -259,6 +261,8 @@ def anchor(
         theory: "Anchored on the noiseless path".
     """
     rates = _check(landscape, steps, learning_rate, num_samples, truncation_samples, chunk_size, key)
+    if isinstance(epoch_lengths, int):
+        raise ArgumentError(f"epoch_lengths is a list of numbers of steps, such as [40]; got {epoch_lengths!r}.")
     lengths = [check_integer("epoch_lengths", length, least=1) for length in epoch_lengths]
     landscape.validate(params)
     population = landscape.reading == "population"

@@ -53,7 +53,7 @@ def values_at(landscape: Landscape, start: Any, setting: Setting, key: jax.Array
         wanted,
         landscape,
         start,
-        estimator="pairing" if setting.quick else "auto",  # others take minutes to compile for a convnet
+        estimator="pairing" if setting.quick else "auto",  # the others compile several times as much
         replicates=16,
         check_dtype=not setting.quick,
         progress=setting.progress,

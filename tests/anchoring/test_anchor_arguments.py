@@ -43,6 +43,7 @@ def made():
         ({"learning_rate": -0.1}, r"positive and finite, got -0\.1"),
         ({"learning_rate": "fast"}, "positive numbers, got 'fast'"),
         ({"epoch_lengths": [2, 0]}, "epoch_lengths is an integer ≥ 1, got 0"),
+        ({"epoch_lengths": 2}, "epoch_lengths is a list of numbers of steps"),
         ({"num_samples": 1}, "num_samples is an integer ≥ 2, got 1"),
         ({"truncation_samples": -1}, "truncation_samples is an integer ≥ 0, got -1"),
         ({"chunk_size": 0}, "chunk_size is an integer ≥ 1, got 0"),
@@ -54,6 +55,11 @@ def made():
 def test_options_that_are_refused(options, match):
     with pytest.raises(fd.ArgumentError, match=match):
         anchored(**options)
+
+
+def test_full_batches_have_no_epochs(made):
+    with pytest.raises(fd.ArgumentError, match="Full batches count steps: give T, not E; got E=2"):
+        made["population"].predict(N=4, E=2, sampling="full-batch")
 
 
 def test_arguments_of_the_wrong_kind():

@@ -225,7 +225,8 @@ def test_multi_epoch_tells_all(setting, monkeypatch) -> None:
     assert [one["draws"] for one in data["several epochs less one"]] == [50, 50]
     far = fd.Simulation("gap", S, gap.learning_rates, gap.mean[:, None] + 1 + noise)
     monkeypatch.setattr(multi_epoch, "_gaps", lambda *_: [(gap, far), (gap, simulation), (gap, simulation)])
-    assert record_of(multi_epoch._run(setting))[0] == [True] * 4 + [False, True, True]
+    found = multi_epoch._run(setting).findings
+    assert [finding.holds for finding in found] == [True] * 4 + [False, True, True]
 
 
 def test_batch_size(setting) -> None:
