@@ -40,6 +40,18 @@ def example_arrays(data: Any, name: str = "data") -> Any:
     return jax.tree.unflatten(jax.tree.structure(data), arrays)
 
 
+def hashable(loss: Loss) -> Loss:
+    """Return the loss, as a function of its own where it cannot be hashed, such as a method of a module with arrays.
+
+    Compiled programs are kept by the loss that they were made from.
+    """
+    try:
+        hash(loss)
+    except TypeError:
+        return lambda params, example: loss(params, example)
+    return loss
+
+
 def check_same_examples(data: Any, test_data: Any) -> None:
     """Raise unless the test data hold the same kind of examples: structure, shapes and dtypes."""
 

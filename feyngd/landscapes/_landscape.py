@@ -19,6 +19,7 @@ from ._checks import (
     check_params,
     check_same_examples,
     example_arrays,
+    hashable,
     nonfinite_leaf,
 )
 
@@ -84,6 +85,7 @@ class Landscape:
             )
         if self.test_data is None and self.reading == "conditional":
             raise ArgumentError("In the conditional reading the test loss is measured on test_data: give it.")
+        object.__setattr__(self, "loss", hashable(self.loss))
         object.__setattr__(self, "data", example_arrays(self.data))
         if self.test_data is not None:
             object.__setattr__(self, "test_data", example_arrays(self.test_data, "test_data"))

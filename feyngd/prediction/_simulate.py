@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..evaluation import check_key, check_landscape
+from ..evaluation import check_key, check_landscape, flat_loss
 from ..landscapes import Landscape
 from ..progress import Progress
 from ..series import QUANTITIES
@@ -147,8 +147,7 @@ def simulate(
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     shares = _shares(spacetime)
-    theta, loss = landscape.flatten(params)
-    measure = _make_measure(loss, quantity, landscape.reading, min(chunk_size, runs))
+    measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, runs))
     luck = _luck(landscape, params)
     samples = np.empty((len(rates), runs))
     size = min(runs, _BLOCK)
@@ -157,7 +156,7 @@ def simulate(
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
                 data = landscape.data, landscape.test_data
-                done = measure(theta, rate, data, training_sets[block], batches[block], shares, luck)
+                done = measure(params, rate, data, training_sets[block], batches[block], shares, luck)
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
@@ -220,9 +219,27 @@ def _shares(spacetime: Spacetime) -> np.ndarray:
     return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
 
 
-def _make_measure(
-    loss: Callable[..., jax.Array], quantity: str, reading: str, chunk_size: int
+@lru_cache(maxsize=64)
+def _compiled_measure(
+    example_loss: Callable[..., Any], quantity: str, reading: str, chunk_size: int
 ) -> Callable[..., jax.Array]:
+    """Compile runs of SGD and their measurement, once for every loss, shape and question."""
+
+    @jax.jit
+    def measure(
+        params: Any, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any, luck: Any
+    ) -> jax.Array:
+        theta, loss = flat_loss(example_loss, params)
+        run = _make_run(loss, quantity, reading)
+        rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
+        return jax.lax.map(
+            partial(run, theta, rate, data, shares, luck), (training_sets, batches), batch_size=chunk_size
+        )
+
+    return measure
+
+
+def _make_run(loss: Callable[..., jax.Array], quantity: str, reading: str) -> Callable[..., jax.Array]:
     def losses(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
         examples = jax.tree.map(lambda leaf: leaf[indices], data)
         return jax.vmap(partial(loss, theta))(examples)
@@ -264,13 +281,4 @@ def _make_measure(
             result += train_loss if quantity == "train_loss" else -train_loss
         return result
 
-    @jax.jit
-    def measure(
-        theta: jax.Array, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any, luck: Any
-    ) -> jax.Array:
-        rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
-        return jax.lax.map(
-            partial(run, theta, rate, data, shares, luck), (training_sets, batches), batch_size=chunk_size
-        )
-
-    return measure
+    return run

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import feyngd as fd
 from feyngd.errors import ArgumentError, LandscapeError
 from feyngd.landscapes import Landscape
 
@@ -216,3 +217,21 @@ def test_a_gradient_that_is_not_finite_names_the_parameter_and_the_first_bad_exa
     landscape = scalar_landscape(lambda p, x: p["good"] * x + jnp.sqrt(jnp.abs(p["root"] * x)), [1.0, 2.0, 0.0])
     with pytest.raises(LandscapeError, match=r"params\['root'\] is not finite on example 2, the first of 1"):
         landscape.validate({"good": 1.0, "root": 1.0})
+
+
+def test_a_loss_that_cannot_be_hashed():
+    """Methods of modules that hold arrays, as libraries of networks have them, compare arrays and so have no hash."""
+
+    class Module:
+        scale = np.array([1.0, 2.0])
+
+        __hash__ = None
+
+        def __call__(self, theta, x):
+            return jnp.sum((self.scale * theta - x) ** 2)
+
+    landscape = fd.Landscape(Module(), np.arange(8.0).reshape(4, 2))
+    prediction = fd.predict(landscape, jnp.ones(2), fd.Spacetime.sgd(2), [0.01], order=2, key=jax.random.key(0))
+    simulation = fd.simulate(landscape, jnp.ones(2), fd.Spacetime.sgd(2), [0.01], runs=50, key=jax.random.key(0))
+    assert np.isfinite(prediction.mean).all()
+    assert np.isfinite(simulation.mean).all()
