@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/feyngd predict --out $(OUT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check .
