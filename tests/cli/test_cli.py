@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -215,7 +217,7 @@ def test_interrupted_sweep_keeps_what_was_finished(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def fake_experiments(monkeypatch) -> list:
+def fake_experiments() -> Iterator[list]:
     """Experiments that compute nothing instead of the real ones; the settings that they ran with are returned."""
     from feyngd.experiments import EXPERIMENTS, Experiment, Finding, Outcome
     from feyngd.experiments._experiment import new_figure
@@ -231,11 +233,9 @@ def fake_experiments(monkeypatch) -> list:
 
         return Experiment(name, f"what {name} shows", "a paper, section 5", run)
 
-    for name in list(EXPERIMENTS):
-        monkeypatch.delitem(EXPERIMENTS, name)
-    for name, holds in (("right", True), ("wrong", False), ("stopped", True)):
-        monkeypatch.setitem(EXPERIMENTS, name, fake(name, holds))
-    return seen
+    known = {name: fake(name, holds) for name, holds in (("right", True), ("wrong", False), ("stopped", True))}
+    with mock.patch.dict(EXPERIMENTS, known, clear=True):  # which puts them back in their order
+        yield seen
 
 
 def test_reproduce_lists_the_experiments(capsys, tmp_path: Path, monkeypatch) -> None:

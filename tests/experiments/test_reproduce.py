@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def outcome(holds: bool = True) -> Outcome:
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Setting]:
+def fakes() -> Iterator[dict[str, Setting]]:
     """Three experiments that compute nothing instead of the real ones; settings they ran with are returned by name."""
     seen: dict[str, Setting] = {}
 
@@ -45,11 +47,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Setting]:
 
         return Experiment(name, f"what {name} shows", "a paper, section 1", run)
 
-    for name in list(EXPERIMENTS):
-        monkeypatch.delitem(EXPERIMENTS, name)
-    for name, holds in (("right", True), ("wrong", False), ("stopped", True)):
-        monkeypatch.setitem(EXPERIMENTS, name, fake(name, holds))
-    return seen
+    known = {name: fake(name, holds) for name, holds in (("right", True), ("wrong", False), ("stopped", True))}
+    with mock.patch.dict(EXPERIMENTS, known, clear=True):  # which puts them back in their order
+        yield seen
 
 
 def test_all_experiments_are_there() -> None:
