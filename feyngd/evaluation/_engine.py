@@ -21,6 +21,11 @@ from ._tracing import TracedLoss
 
 _MEMORY = 2**28  # bytes for the per-example vectors of one chunk
 _LARGEST_CHUNK = 64
+_MOST_ROWS = 4096  # of one chunk on an accelerator
+# On CPUs caches decide how many rows go together: as many as fit, within limits that were measured.
+_CACHE = 2**23
+_MOST_ROWS_ON_CPU = 160
+_LEAST_ROWS = {"one example": 40, "several examples": 80}
 _MANY_USES = 2  # of a weight by one example, from which arithmetic and not memory takes the time
 
 
@@ -206,12 +211,25 @@ class Engine:
             numbers = 2 * _row_size(self._landscape, self.params)
             numbers += sum(leaf.size for leaf in jax.tree.leaves(self.params)) if program.outers else 0
             size = numbers * max(leaf.dtype.itemsize for leaf in jax.tree.leaves(self.params))
-            largest = max(1, min(_LARGEST_CHUNK, _MEMORY // (size * vectors)))
+            # The largest number that makes as few chunks, so that the last one is not half empty.
+            most = min(_rows_together(program, size * vectors), _MEMORY // (size * vectors), self._room)
+            most = max(1, most)
+            largest = -(-self._room // -(-self._room // most))
         return min(largest, self._room)
 
     @property
     def _room(self) -> int:
         return max(self._landscape.num_examples, self._landscape.num_test_examples)
+
+
+def _rows_together(program: Program, size: int) -> int:
+    """Return how many rows are fastest together, given the bytes of one."""
+    if jax.default_backend() != "cpu":
+        return _MOST_ROWS
+    if not (program.means or program.numbers or program.outers):
+        return _MOST_ROWS_ON_CPU
+    least = _LEAST_ROWS["one example" if len(program.positions) == 1 else "several examples"]
+    return min(max(least, _CACHE // size), _MOST_ROWS_ON_CPU)
 
 
 def cost_model(landscape: Landscape, params: Any) -> CostModel:
