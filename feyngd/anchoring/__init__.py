@@ -2,8 +2,9 @@
 
 from ._advice import Advice as Advice
 from ._advice import advise as advise
-from ._anchor import Anchored as Anchored
+from ._anchor import InterruptedWarning as InterruptedWarning
 from ._anchor import anchor as anchor
+from ._anchored import Anchored as Anchored
 from ._prediction import AnchoredPrediction as AnchoredPrediction
 from ._study import Curve as Curve
 from ._study import anchor_study as anchor_study

@@ -8,7 +8,7 @@ import sympy
 from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import Estimate
 from ..spacetimes import Spacetime
-from ._anchor import Anchored
+from ._anchored import Anchored
 
 SAMPLINGS = ("reshuffled", "with-replacement", "fixed")
 

@@ -11,52 +11,64 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..evaluation import Loss, flat_loss, num_examples, sum_over
+from ..evaluation import Loss, flat_loss, num_examples, sum_over, with_products
+from ._fields import picked, random_examples
 
-Field = Callable[[Any], jax.Array]  # from what a step is given to weights of examples, shape (R, M)
+# From what a step is given to examples and their weights w, of shape (R, q), and a share c: F = Σ w_n l_n − c l.
+Field = Callable[[Any], tuple[jax.Array, jax.Array, Any]]
 
 
 @lru_cache(maxsize=64)
-def compiled_jets(loss: Loss, order: int, chunk_size: int, field: Field, tested: bool) -> Callable[..., Any]:
+def compiled_jets(
+    loss: Loss, order: int, chunk_size: int, field: Field, tested: bool, curvature: int | None = None
+) -> Callable[..., Any]:
     """Compile a run along the noiseless path with R replicates of perturbations.
 
     Args:
         loss: `loss(params, example)`.
         order: K, the number of derivatives.
         chunk_size: how many examples are differentiated together.
-        field: gives the weights w of the examples in F_t = Σ_n w_n l_n from what a step is given.
+        field: gives the noise F_t from what a step is given.
         tested: whether the loss is measured on test data too.
+        curvature: how many random examples stand for all in derivatives of the mean loss; all of them if `None`. With
+            some of them what is found is no more than its size.
 
     Returns:
-        A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), and what every
-        step is given, leading axis T + 1, that returns for every t from 0 to T: the mean loss, shape (T + 1,); its
-        derivatives, (T + 1, R, K); those of F_t(θ_t), less than K of them, from the 0-th on, (T + 1, R, K); and the
+        A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), what every
+        step is given, leading axis T + 1, and a key. For every t from 0 to T it returns the mean loss, shape (T + 1,);
+        its derivatives, (T + 1, R, K); those of F_t(θ_t), less than K of them, from the 0-th on, (T + 1, R, K); and the
         test loss with its derivatives, (T + 1, R, K + 1), or `None`.
     """
 
     @jax.jit
-    def jets(params: Any, data: Any, test_data: Any, rates: jax.Array, given: Any) -> Any:
-        theta, example_loss = flat_loss(loss, params)
-        replicates = jax.eval_shape(field, jax.tree.map(lambda leaf: leaf[0], given)).shape[0]
+    def jets(params: Any, data: Any, test_data: Any, rates: jax.Array, given: Any, key: jax.Array) -> Any:
+        theta, example_loss = flat_loss(with_products(loss), params)
+        replicates = jax.eval_shape(field, jax.tree.map(lambda leaf: leaf[0], given))[0].shape[0]
 
         def mean(point: jax.Array, chunk: Any) -> tuple[jax.Array, jax.Array]:
-            examples, _ = chunk
-            return jax.value_and_grad(lambda point: jnp.sum(_losses(example_loss, point, examples)))(point)
+            return jax.value_and_grad(lambda point: jnp.sum(_losses(example_loss, point, chunk)))(point)
 
         def weighted(point: jax.Array, chunk: Any) -> tuple[jax.Array, jax.Array]:
             examples, weights = chunk
             return jax.value_and_grad(lambda point: jnp.dot(weights, _losses(example_loss, point, examples)))(point)
 
-        def one(theta: jax.Array, derivatives: tuple[jax.Array, ...], weights: jax.Array) -> Any:
-            def sums(chunk: Any) -> Any:
-                along = ladder(partial(mean, chunk=chunk), theta, derivatives)
-                return along, ladder(partial(weighted, chunk=chunk), theta, derivatives[:-1])
+        def along(function: Any, examples: Any, theta: jax.Array, derivatives: tuple[jax.Array, ...]) -> Any:
+            return sum_over(
+                lambda chunk: ladder(partial(function, chunk=chunk), theta, derivatives), examples, chunk_size
+            )
 
-            along, noise = sum_over(sums, (data, weights), chunk_size)
-            count = num_examples(data)
-            losses, slopes = ([part[i] / count for part in along] for i in range(2))
-            pushes = [slopes[k] + k * noise[k - 1][1] for k in range(1, order + 1)]
-            return losses[0], slopes[0], tuple(pushes), jnp.stack(losses[1:]), jnp.stack([f for f, _ in noise])
+        def one(theta: jax.Array, derivatives: tuple[jax.Array, ...], indices: Any, weights: Any, key: Any) -> Any:
+            near = random_examples(key, data, curvature)
+            of_mean = [
+                tuple(part / num_examples(near) for part in pair) for pair in along(mean, near, theta, derivatives)
+            ]
+            own = along(weighted, (picked(data, indices), weights), theta, derivatives[:-1])
+            noise = [
+                tuple(x - share * y for x, y in zip(*pair, strict=True)) for pair in zip(own, of_mean, strict=False)
+            ]
+            pushes = [of_mean[k][1] + k * noise[k - 1][1] for k in range(1, order + 1)]
+            losses = jnp.stack([value for value, _ in of_mean[1:]])
+            return *of_mean[0], tuple(pushes), losses, jnp.stack([f for f, _ in noise])
 
         def measured(theta: jax.Array, derivatives: tuple[jax.Array, ...]) -> jax.Array:
             def sums(chunk: Any) -> Any:
@@ -66,18 +78,24 @@ def compiled_jets(loss: Loss, order: int, chunk_size: int, field: Field, tested:
 
         def step(carry: Any, given_rate: Any) -> Any:
             theta, derivatives = carry
-            given, rate = given_rate
-            # The path is that of all replicates: mapped over them it is computed once.
-            axes = (None, (0,) * order, 0)
-            value, slope, pushes, losses, noise = jax.vmap(one, in_axes=axes, out_axes=(None, None, 0, 0, 0))(
-                theta, derivatives, field(given)
-            )
-            test = jax.vmap(measured, in_axes=axes[:2])(theta, derivatives) if tested else None
+            given, rate, key = given_rate
+            indices, weights, _ = field(given)
+            # The path is that of all replicates: mapped over them it is computed once, unless its examples differ.
+            keys = None if curvature is None else jax.random.split(key, replicates)
+            alone = None if curvature is None else 0
+            value, slope, pushes, losses, noise = jax.vmap(
+                one, in_axes=(None, (0,) * order, 0, 0, alone), out_axes=(alone, alone, 0, 0, 0)
+            )(theta, derivatives, indices, weights, keys)
+            if curvature is not None:
+                value, slope = (part / num_examples(data) for part in along(mean, data, theta, ())[0])
+            test = jax.vmap(measured, in_axes=(None, (0,) * order))(theta, derivatives) if tested else None
             moved = tuple(d - rate * push for d, push in zip(derivatives, pushes, strict=True))
             return (theta - rate * slope, moved), (value, losses, noise, test)
 
+        share = field(jax.tree.map(lambda leaf: leaf[0], given))[2]
         start = (jnp.zeros((replicates, len(theta)), theta.dtype),) * order
-        return jax.lax.scan(step, (theta, start), (given, jnp.append(rates, 0)))[1]
+        steps = given, jnp.append(rates, 0), jax.random.split(key, len(rates) + 1)
+        return jax.lax.scan(step, (theta, start), steps)[1]
 
     return jets
 

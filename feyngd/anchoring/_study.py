@@ -16,7 +16,8 @@ from ..landscapes import Landscape
 from ..prediction import PALETTE, check_writable, replace_file, require_matplotlib, simulate, write_json
 from ..progress import Progress
 from ..spacetimes import Spacetime
-from ._anchor import Anchored, anchor
+from ._anchor import anchor
+from ._anchored import Anchored
 from ._prediction import AnchoredPrediction
 
 _LOOKS = 3  # numbers of epochs at which a learning curve is simulated, at most
@@ -75,7 +76,7 @@ def anchor_study(
     out: str | os.PathLike[str],
     *,
     runs: int = 200,
-    num_samples: int = 32,
+    num_samples: int = 128,
     report: Callable[[str], None] = lambda text: None,
     progress: Progress | None = None,
     about: dict[str, Any] | None = None,

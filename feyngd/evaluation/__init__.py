@@ -20,3 +20,4 @@ from ._sampling import PrecisionWarning as PrecisionWarning
 from ._trace import DENSE as DENSE
 from ._trace import Trace as Trace
 from ._trace import check_num_examples as check_num_examples
+from ._tracing import with_products as with_products

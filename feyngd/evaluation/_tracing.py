@@ -118,6 +118,19 @@ class TracedLoss:
         return result + more.T.reshape(*weight_axes, *shape)
 
 
+def with_products(loss: Loss) -> Loss:
+    """Return a loss with its convolutions rewritten as products, for runs that have kernels of their own."""
+
+    def rewritten(params: Any, example: Any) -> jax.Array:
+        shapes = (
+            jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), tree)
+            for tree in (params, example)
+        )
+        return TracedLoss(loss, *shapes)(jax.tree.leaves(params), example)[0]
+
+    return rewritten
+
+
 class _Search:
     """Finds the sites of a jaxpr."""
 

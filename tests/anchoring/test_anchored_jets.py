@@ -13,7 +13,7 @@ from noise_by_definition import functionals, tied
 
 from feyngd import Spacetime
 from feyngd.anchoring import Ties
-from feyngd.anchoring._fields import batch_field, sign_field, sign_steps
+from feyngd.anchoring._fields import sign_field, sign_steps
 from feyngd.anchoring._jets import compiled_jets
 from feyngd.anchoring._ties import RUN, STEP
 from feyngd.testing import PolynomialLandscape, exact_anchored_series
@@ -46,8 +46,13 @@ def polynomials(rows):
 
 
 def given_weights(weights):
-    """A field that is given its weights."""
-    return weights
+    """A field that is given the weights of all examples."""
+    return jnp.broadcast_to(jnp.arange(weights.shape[1]), weights.shape), weights, 0
+
+
+def shares(batch, count):
+    """The weights of all examples in the noise of a batch."""
+    return np.array([np.bincount(rows, minlength=count) / len(rows) for rows in batch]) - 1 / count
 
 
 def jets(order, data, test, rates, weights):
@@ -61,7 +66,9 @@ def jets(order, data, test, rates, weights):
     rates = np.append(as_floats(rates), np.zeros(MOST_STEPS + 1 - steps))
     with jax.enable_x64(True):
         run = compiled_jets(cubic, order, 2, given_weights, test is not None)
-        value, losses, noise, tested = run(*map(jnp.asarray, (START, data)), test, jnp.asarray(rates), filled)
+        value, losses, noise, tested = run(
+            *map(jnp.asarray, (START, data)), test, jnp.asarray(rates), filled, jax.random.key(0)
+        )
     start = np.broadcast_to(np.asarray(value)[:, None, None], (*losses.shape[:2], 1))
     mean = np.concatenate([start, losses], axis=2)
     arrays = (mean, np.asarray(noise), mean if test is None else np.asarray(tested))
@@ -102,9 +109,9 @@ def test_all_signs_average_to_the_functionals(ties, reading):
 def test_drawn_signs_are_those_that_are_enumerated():
     """Centred signs over √M: the same in tied steps, drawn anew in others and in other draws, all equally often."""
     ties = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)]
-    field, keys, steps = sign_field(2), jax.random.split(jax.random.key(3), 400), 4
+    field, keys, steps = sign_field(2, None), jax.random.split(jax.random.key(3), 400), 4
     keyed, labels = sign_steps(ties, keys, steps)
-    drawn = np.stack([np.asarray(field((keyed[t], labels[t]))) for t in range(steps + 1)])
+    drawn = np.stack([np.asarray(field((keyed[t], labels[t]))[1]) for t in range(steps + 1)])
     drawn = np.moveaxis(drawn.reshape(steps + 1, len(ties), 400, 2), 0, 2)
     assert {tuple(row) for row in np.round(drawn.reshape(-1, 2) * 2**0.5, 6)} == {(0, 0), (1, -1), (-1, 1)}
     for one, rows in zip(ties, drawn[:, :, :, 0] * 2**0.5, strict=True):
@@ -138,8 +145,7 @@ def test_all_runs_average_to_the_exact_series(reading, spacetime):
     listed = [(np.array(drawn)[np.array(run)], chance) for drawn in sets for chance, run in spacetime.outcomes()]
     batches = np.stack([run for run, _ in listed], axis=1)
     chances = np.array([float(chance) for _, chance in listed]) / len(sets)
-    with jax.enable_x64(True):
-        weights = [np.asarray(batch_field(3, int(spacetime.B))(jnp.asarray(batch))) for batch in batches]
+    weights = [shares(batch, 3) for batch in batches]
     mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]))
     factorials = [math.factorial(k) for k in range(5)]
 

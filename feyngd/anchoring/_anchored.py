@@ -1,0 +1,219 @@
+"""What one computation along the noiseless path knows: SGD for every N, B, E and sampling."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._arguments import check_integer
+from ..errors import ArgumentError, SpacetimeError
+from ..evaluation import CHUNK, check_key
+from ..landscapes import Landscape
+from ..prediction import check_reading
+from ..progress import Progress
+from ..series import QUANTITIES
+from ..spacetimes import Spacetime
+from ._prediction import AnchoredPrediction
+from ._runs import Runs
+from ._ties import RUN, Ties, served
+
+NOISE = CURVATURE = 64  # examples, as measured in benchmarks/anchoring.py
+_TOGETHER = 16  # draws of real batches that run side by side
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Anchored:
+    """The noiseless path from a start, and what noise does along it to second order. Made by `feyngd.anchor`.
+
+    Attributes:
+        landscape: the loss and the data.
+        params: the start.
+        rates: the learning rate of every step, shape (T,).
+        train_loss: the mean loss over the data on the noiseless path at steps 0 to T, shape (T + 1,).
+        test_loss: the test loss there; the same in the population reading.
+        second: for every equivalence of steps, replicates of Σ_{s~t} E_x D_st of the test loss, shape (m, T + 1).
+        train_second: the same of the mean loss over the data.
+        influence: replicates of E_x ∂(l_x − l)(θ_t)/∂ε for a field that stays the same, shape (m, T + 1).
+        fourth: for every equivalence, the mean of the fourth derivative of the test loss, shape (T + 1,).
+        chunk_size: how many examples are differentiated together.
+        noise_examples: how many examples made the noise of a step.
+        curvature_examples: how many examples stood for all in Hessians.
+    """
+
+    landscape: Landscape
+    params: Any
+    rates: np.ndarray
+    train_loss: np.ndarray
+    test_loss: np.ndarray
+    second: dict[Ties, np.ndarray]
+    train_second: dict[Ties, np.ndarray]
+    influence: np.ndarray
+    fourth: dict[Ties, np.ndarray]
+    chunk_size: int = CHUNK
+    noise_examples: int = NOISE
+    curvature_examples: int = CURVATURE
+
+    @property
+    def steps(self) -> int:
+        """The number of steps T."""
+        return len(self.rates)
+
+    def predict(
+        self,
+        spacetime: Spacetime | None = None,
+        *,
+        N: int | None = None,
+        B: int = 1,
+        E: int | None = None,
+        T: int | None = None,
+        sampling: str = "reshuffled",
+        quantity: str = "test_loss",
+    ) -> AnchoredPrediction:
+        """Predict a learning curve of SGD from the functionals of the path: arithmetic, no more runs.
+
+        Args:
+            spacetime: the concrete spacetime; or give its sizes.
+            N: the number of training points; in the conditional reading the number of examples, which is the default.
+            B: the batch size.
+            E: the number of epochs; with T steps at most. All of the anchored steps if neither E nor T is given.
+            T: the number of steps.
+            sampling: "reshuffled", "fixed", "with-replacement" or "full-batch".
+            quantity: "test_loss", "train_loss" or "gap".
+
+        Raises:
+            ArgumentError: the quantity is unknown, or N is missing.
+            SpacetimeError: the steps are more than were anchored; or epochs have a length that was not anchored.
+        """
+        if quantity not in QUANTITIES:
+            raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+        if spacetime is None:
+            spacetime = self._spacetime(N, B, E, T, sampling)
+        steps = self._check(spacetime)
+        weights = served(spacetime, self.landscape.reading, steps)
+        if missing := [ties for ties in weights if ties not in self.second]:
+            known = sorted({ties.length for ties in self.second if ties.kind == "epoch"})
+            raise SpacetimeError(
+                f"{spacetime} has epochs of {int(spacetime.N) // int(spacetime.B)} steps ({missing[0]}), and anchored "
+                f"are {known or 'none'}: give epoch_lengths{' and fixed_order' * (missing[0].kind == 'place')} to "
+                "anchor, or take N/B of an anchored length, one epoch, with-replacement or full batches."
+            )
+        return self._prediction(quantity, spacetime, weights, steps)
+
+    def orders(
+        self,
+        spacetime: Spacetime | None = None,
+        *,
+        N: int | None = None,
+        B: int = 1,
+        E: int | None = None,
+        T: int | None = None,
+        sampling: str = "reshuffled",
+        order: int = 4,
+        num_samples: int = 32,
+        progress: Progress | None = None,
+        key: jax.Array,
+    ) -> AnchoredPrediction:
+        """Predict the test loss of one spacetime to a higher order in the noise, from the noise of real batches.
+
+        Small batches need orders ε³ and ε⁴. They depend on more of the sampling than pairs of steps, so that every
+        spacetime takes a computation of its own. The first order is zero on average and is left out.
+
+        Args:
+            spacetime: as in `predict`.
+            N: as in `predict`.
+            B: as in `predict`.
+            E: as in `predict`.
+            T: as in `predict`.
+            sampling: as in `predict`.
+            order: the highest order in the noise, 2 or more; the time grows like 2 to this power.
+            num_samples: the number of draws of training sets and batches, at least 2.
+            progress: shows progress; silent by default.
+            key: a JAX random key.
+
+        Returns:
+            An `AnchoredPrediction` whose parts are "order 2", "order 3", …; its truncation figure is the last of them.
+
+        Raises:
+            ArgumentError: an option is unfit.
+            SpacetimeError: the steps are more than were anchored, or the spacetime does not suit the reading.
+        """
+        check_integer("order", order, least=2)
+        check_integer("num_samples", num_samples, least=2)
+        check_key(key, "Training sets and batches are drawn at random")
+        if spacetime is None:
+            spacetime = self._spacetime(N, B, E, T, sampling)
+        steps = self._check(spacetime)
+        sizes = self.noise_examples, self.curvature_examples
+        runs = Runs(self.landscape, self.params, self.rates[:steps], self.chunk_size, *sizes)
+        groups = []
+        with (progress or Progress()).task(num_samples, f"noise to order {order}") as task:
+            for first in range(0, num_samples, _TOGETHER):
+                count = min(_TOGETHER, num_samples - first)
+                groups.append(runs.batches(spacetime, count, order, jax.random.fold_in(key, first)))
+                task.advance(count)
+        found = np.concatenate(groups)
+        parts = {f"order {k}": found[:, :, k] / math.factorial(k) for k in range(2, order + 1)}
+        truncation = np.abs(parts[f"order {order}"].mean(axis=0))
+        times, noiseless = np.arange(steps + 1), self.test_loss[: steps + 1]
+        return AnchoredPrediction("test_loss", spacetime, times, noiseless, parts, truncation)
+
+    def _check(self, spacetime: Spacetime) -> int:
+        """Return the number of steps, if they are anchored and suit the reading."""
+        spacetime.require_concrete("Learning curves are predicted")
+        check_reading(self.landscape, spacetime)
+        steps = int(spacetime.T)
+        if steps > self.steps:
+            raise SpacetimeError(
+                f"{spacetime} makes {steps} steps, and {self.steps} were anchored: E·N/B is at most {self.steps}. "
+                f"Anchor more steps, or take E ≤ {self.steps * int(spacetime.B) // int(spacetime.N)}."
+            )
+        return steps
+
+    def _spacetime(self, N: int | None, B: int, E: int | None, T: int | None, sampling: str) -> Spacetime:
+        if N is None:
+            if self.landscape.reading != "conditional":
+                raise ArgumentError("Give N, the number of training points, or a Spacetime.")
+            N = self.landscape.num_examples
+        if sampling == "full-batch":
+            if E is not None:
+                raise ArgumentError(f"Full batches count steps: give T, not E; got E={E}.")
+            return Spacetime.gd(N, self.steps if T is None else T)
+        return Spacetime.sgd(N, B, E, T=self.steps if E is None and T is None else T, sampling=sampling)
+
+    def _prediction(
+        self, quantity: str, spacetime: Spacetime, weights: dict[Ties, Any], steps: int
+    ) -> AnchoredPrediction:
+        until = slice(0, steps + 1)
+        second = self.train_second if quantity == "train_loss" else self.second
+        zero = np.zeros_like(next(iter(self.second.values()))[:, until])
+        rows = {ties: float(weight) / 2 * second[ties][:, until] for ties, weight in weights.items()}
+        total = sum(rows.values(), start=zero)
+        parts = {}
+        if self.landscape.reading == "conditional":
+            noiseless = {"test_loss": self.test_loss, "train_loss": self.train_loss}.get(quantity)
+            if quantity == "gap":
+                noiseless = self.test_loss - self.train_loss
+                train = sum((float(w) / 2 * self.train_second[t][:, until] for t, w in weights.items()), start=zero)
+                total = total - train
+            parts["minibatch noise"] = total
+        else:
+            noiseless = np.zeros(self.steps + 1) if quantity == "gap" else self.test_loss
+            if quantity != "gap":
+                data = second[RUN][:, until] / (2 * int(spacetime.N))
+                parts = {"minibatch noise": total - data, "finite data": data}
+            if quantity != "test_loss":
+                gap = -self.influence[:, until] / int(spacetime.N)
+                parts["gap"] = gap if quantity == "gap" else -gap
+        assert noiseless is not None
+        cut = [float(w) ** 2 * self.fourth[t][until] / 24 for t, w in weights.items() if t in self.fourth]
+        truncation = np.abs(np.sum(cut, axis=0)) if cut else np.zeros(steps + 1)
+        return AnchoredPrediction(quantity, spacetime, np.arange(steps + 1), noiseless[until], parts, truncation)
+
+    def __repr__(self) -> str:
+        drop = f"{self.train_loss[0]:.3g} to {self.train_loss[-1]:.3g}"
+        ties = ", ".join(str(one) for one in self.second)
+        return (
+            f"<Anchored on {self.steps} noiseless steps, mean loss {drop}; ties: {ties}; {len(self.influence)} draws>"
+        )

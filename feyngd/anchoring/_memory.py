@@ -1,0 +1,33 @@
+"""How much memory there is, and how many draws of noise fit into it."""
+
+import os
+
+import jax
+
+from ..errors import ArgumentError
+
+_COPIES = 16  # of a vector of parameters that a draw holds for an equivalence of steps, at the most
+_TOGETHER = 32  # draws that run side by side, and between two reports of progress
+_SHARE = 0.5  # of the memory that draws may take
+
+
+def available_memory() -> int:
+    """Return the bytes of memory of the device that computes."""
+    stats = jax.devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def draws_together(num_params: int, itemsize: int, num_ties: int) -> int:
+    """Return how many draws of noise run side by side.
+
+    Raises:
+        ArgumentError: not even one fits into the memory.
+    """
+    one, room = num_params * itemsize * num_ties * _COPIES, available_memory() * _SHARE
+    if one > room:
+        raise ArgumentError(
+            f"One draw of noise along the path takes about {one / 2**30:.2g} GiB for {num_params} parameters and "
+            f"{num_ties} equivalences of steps, and the memory is {room / _SHARE / 2**30:.2g} GiB, half of it for "
+            "draws: give fewer epoch_lengths, parameters of lower precision, or a smaller model."
+        )
+    return min(_TOGETHER, int(room // one))

@@ -1,0 +1,133 @@
+"""Runs along one noiseless path: the path itself, chains of second order, and jets of higher orders."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import LandscapeError
+from ..landscapes import Landscape
+from ..spacetimes import Spacetime
+from ._chains import compiled_chains
+from ._fields import batch_field, drawn_batches, sign_field, sign_steps, tie_labels
+from ._jets import compiled_jets
+from ._ties import Ties
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """The path, and replicates of second derivatives by ε along it, of shape (R, S, T + 1) for S equivalences.
+
+    Attributes:
+        train_path: the mean loss on the path, shape (T + 1,).
+        test_path: the test loss there.
+        train: the second derivative of the mean loss.
+        test: that of the test loss.
+        field: the first derivative of F_t(θ_t).
+    """
+
+    train_path: np.ndarray
+    test_path: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    field: np.ndarray
+
+
+class Runs:
+    """Runs along the noiseless path from a start.
+
+    Args:
+        landscape: the loss and the data.
+        params: the start.
+        rates: the learning rate of every step, shape (T,).
+        chunk_size: how many examples are differentiated together.
+        noise: how many random examples make the noise of a step.
+        curvature: how many random examples stand for all in Hessians.
+    """
+
+    def __init__(
+        self, landscape: Landscape, params: Any, rates: np.ndarray, chunk_size: int, noise: int, curvature: int
+    ) -> None:
+        self._landscape, self._params = landscape, params
+        self._rates = jnp.asarray(rates, jnp.result_type(*jax.tree.leaves(params)))
+        counts = [landscape.num_examples, *([landscape.num_test_examples] if self._tested else [])]
+        self._chunk_size = min(chunk_size, landscape.num_examples)
+        self._noise = None if noise >= counts[0] else noise
+        self._curvature = None if curvature >= min(counts) else curvature
+
+    @property
+    def _tested(self) -> bool:
+        return self._landscape.reading == "conditional"
+
+    def check_path(self) -> None:
+        """Raise `LandscapeError` where the noiseless path diverges."""
+        landscape = self._landscape
+
+        @jax.jit
+        def losses(params: Any) -> jax.Array:
+            def step(params: Any, rate: jax.Array) -> tuple[Any, jax.Array]:
+                value, slope = jax.value_and_grad(landscape.mean_loss)(params)
+                return jax.tree.map(lambda p, g: p - (rate * g).astype(p.dtype), params, slope), value
+
+            end, path = jax.lax.scan(step, params, self._rates)
+            return jnp.append(path, landscape.mean_loss(end))
+
+        path = np.asarray(losses(self._params), dtype=float)
+        if not np.isfinite(path).all():
+            first = int(np.argmin(np.isfinite(path)))
+            raise LandscapeError(
+                f"The noiseless path diverges: the mean loss is {path[first]} at step {first} of {len(self._rates)}, "
+                f"with the learning rate {float(self._rates[max(first - 1, 0)]):.3g}. Gradient descent is stable below "
+                f"2/h for the greatest curvature h, about {self._stable():.2g} at the start: take a smaller learning "
+                "rate."
+            )
+
+    def _stable(self) -> float:
+        """Return 2/h for the greatest curvature at the start, by power iteration."""
+        slope = jax.grad(self._landscape.mean_loss)
+
+        @jax.jit
+        def product(vector: Any) -> tuple[Any, jax.Array]:
+            image = jax.jvp(slope, (self._params,), (vector,))[1]
+            size = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(image)))
+            return jax.tree.map(lambda leaf: leaf / size, image), size
+
+        vector, size = product(slope(self._params))
+        for _ in range(30):
+            vector, size = product(vector)
+        return float(2 / size)
+
+    def second_order(self, ties: list[Ties], keys: jax.Array) -> SecondOrder:
+        """Run with random signs, the same in tied steps."""
+        landscape = self._landscape
+        run = compiled_chains(landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested)
+        labels = jnp.asarray(tie_labels(ties, len(self._rates)))
+        value, test_value, train, test, field = run(
+            self._params, landscape.data, landscape.test_data if self._tested else None, self._rates, labels, keys
+        )
+        path, test_path = (np.asarray(v, dtype=float) for v in (value, test_value if self._tested else value))
+        arrays = train, test if self._tested else train, field
+        return SecondOrder(path, test_path, *(np.moveaxis(np.asarray(a, dtype=float), 0, 2) for a in arrays))
+
+    def fourth_order(self, ties: list[Ties], keys: jax.Array, key: jax.Array) -> np.ndarray:
+        """Run with random signs; return fourth derivatives of the test loss, roughly, shape (S, R, T + 1)."""
+        given = sign_steps(ties, keys, len(self._rates))
+        found = self._jets(sign_field(self._landscape.num_examples, self._noise), given, 4, self._curvature, key)
+        return found[:, :, 4].reshape(len(ties), len(keys), -1)
+
+    def batches(self, spacetime: Spacetime, replicates: int, order: int, key: jax.Array) -> np.ndarray:
+        """Run with the noise of real batches; return derivatives of the test loss, shape (R, T + 1, order + 1)."""
+        given = drawn_batches(spacetime, self._landscape.reading, self._landscape.num_examples, replicates, key)
+        return self._jets(batch_field(int(spacetime.B)), given, order, None, key)
+
+    def _jets(self, field: Any, given: Any, order: int, curvature: int | None, key: jax.Array) -> np.ndarray:
+        landscape = self._landscape
+        run = compiled_jets(landscape.loss, order, self._chunk_size, field, self._tested, curvature)
+        test_data = landscape.test_data if self._tested else None
+        value, losses, _, test = run(self._params, landscape.data, test_data, self._rates, given, key)
+        if self._tested:
+            return np.moveaxis(np.asarray(test, dtype=float), 0, 1)
+        start = np.broadcast_to(np.asarray(value, dtype=float)[:, None, None], (*losses.shape[:2], 1))
+        return np.moveaxis(np.concatenate([start, np.asarray(losses, dtype=float)], axis=2), 0, 1)
