@@ -1,10 +1,16 @@
 """Anchored learning curves against simulated SGD, from random initialisation to a trained model, on digits.
 
-`python benchmarks/anchoring.py [logistic] [mlp] [convnet]` prints tables: every configuration, from one computation.
+`python benchmarks/anchoring.py [SECTION ...] [MODEL ...]` prints tables in Markdown. The sections are configurations,
+cost, large, conditional, small and estimators, the models logistic, mlp and convnet. Every table of configurations
+comes from one computation.
 """
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Any
 
 import jax
@@ -12,64 +18,198 @@ import numpy as np
 from problems import problem
 
 import feyngd as fd
+from feyngd.anchoring import Anchored, AnchoredPrediction
+from feyngd.landscapes import Landscape, digits
+from feyngd.prediction import Simulation
 from feyngd.spacetimes import Spacetime
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "logistic": {"steps": 160, "rate": 0.5, "samples": 64, "runs": 400},
-    "mlp": {"steps": 160, "rate": 0.2, "samples": 64, "runs": 400},
-    "convnet": {"steps": 160, "rate": 0.05, "samples": 16, "runs": 100},
-}
 LENGTHS = (10, 40)
+TRAINING = 1280  # images, which batches of 8, 32 and 128 divide
+DRAWS, SIMULATED = 512, {"logistic": 1000, "mlp": 1000, "convnet": 400}
+PROBED = 64  # runs that tell the time and the spread of more of them
+TOGETHER = 16 if jax.default_backend() == "cpu" else 256  # simulated runs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How long a model is trained: until its loss has fallen by more than 80 %."""
+
+    steps: int
+    rate: float
+
+
+SETTINGS = {"logistic": Setting(160, 0.5), "mlp": Setting(160, 0.2), "convnet": Setting(400, 0.05)}
 
 
 def spacetimes(steps: int) -> list[Spacetime]:
-    """Return sixteen runs of so many steps, reshuffled, with replacement and full batch."""
-    found = [Spacetime.sgd(length * B, B, steps // length) for length in LENGTHS for B in (10, 20, 40, 80)]
+    """Return sixteen runs of so many steps: reshuffled, with replacement, and full batches."""
+    found = [Spacetime.sgd(length * B, B, steps // length) for length, B in product(LENGTHS, (10, 20, 40, 80))]
     found += [Spacetime.sgd(steps * B, B) for B in (5, 10)]
     found += [Spacetime.sgd(N, B, T=steps, sampling="with-replacement") for N in (400, 1600) for B in (10, 40)]
     return [*found, Spacetime.gd(400, steps), Spacetime.gd(1600, steps)]
 
 
-def table(name: str) -> None:
-    """Print predicted and simulated effects of all configurations on test loss and gap at the end."""
+def large(steps: int) -> list[Spacetime]:
+    """Return twelve runs of so many steps with batches of 64 and more of at least 1,000 points."""
+    found = [Spacetime.sgd(10 * B, B, steps // 10) for B in (100, 160, 320)]
+    found += [Spacetime.sgd(40 * B, B, steps // 40) for B in (64, 80, 160)]
+    found += [Spacetime.sgd(1600, B, T=steps, sampling="with-replacement") for B in (64, 160, 400)]
+    return [*found, *(Spacetime.gd(N, steps) for N in (1000, 1600, 3200))]
+
+
+def anchored(name: str, num_samples: int, **options: Any) -> Anchored:
+    """Return the anchored run of a model."""
     landscape, params = problem(name)
-    steps, rate = SETTINGS[name]["steps"], SETTINGS[name]["rate"]
-    start = time.perf_counter()
-    anchored = fd.anchor(
-        landscape,
-        params,
-        steps=steps,
-        learning_rate=rate,
-        epoch_lengths=LENGTHS,
-        num_samples=SETTINGS[name]["samples"],
-        key=jax.random.key(1),
+    setting = SETTINGS[name]
+    options = {"epoch_lengths": LENGTHS, "key": jax.random.key(1)} | options
+    return fd.anchor(
+        landscape, params, steps=setting.steps, learning_rate=setting.rate, num_samples=num_samples, **options
     )
-    print(f"\n## {name}: {anchored}, {time.perf_counter() - start:.0f} s")
-    total = 0.0
-    for spacetime in spacetimes(steps):
-        for quantity in ("test_loss", "gap"):
-            ours = anchored.predict(spacetime, quantity=quantity)
-            start = time.perf_counter()
-            run = fd.simulate(
-                landscape,
-                params,
-                spacetime,
-                rate,
-                runs=SETTINGS[name]["runs"],
-                quantity=quantity,
-                key=jax.random.key(2),
-            )
-            total += time.perf_counter() - start
-            added, truth = ours.mean[-1] - ours.noiseless[-1], run.mean[0] - ours.noiseless[-1]
-            off = abs(added - truth) / np.hypot(ours.stderr[-1], run.stderr[0])
-            print(
-                f"| {quantity} | {spacetime} | {added:.4f} ± {ours.stderr[-1]:.4f} ± {ours.truncation[-1]:.4f} | "
-                f"{truth:.4f} ± {run.stderr[0]:.4f} | {added / truth - 1:+.0%} | {off:.1f} |",
-                flush=True,
-            )
-    print(f"simulations: {total:.0f} s")
+
+
+def simulated(
+    made: Anchored, spacetime: Spacetime, runs: int, quantity: str = "test_loss", seed: int = 2
+) -> Simulation:
+    """Simulate a spacetime with the learning rate of an anchored run."""
+    options = {"runs": runs, "quantity": quantity, "chunk_size": TOGETHER, "key": jax.random.key(seed)}
+    return fd.simulate(made.landscape, made.params, spacetime, float(made.rates[0]), **options)
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Return the seconds of a call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def compared(ours: AnchoredPrediction, run: Simulation, allowed: float) -> tuple[str, bool]:
+    """Return a row of predicted and simulated effects, and whether they agree to that fraction or to 2.5 errors."""
+    noiseless = ours.noiseless[-1]
+    added, truth = ours.mean[-1] - noiseless, run.mean[0] - noiseless
+    off = abs(added - truth) / np.hypot(ours.stderr[-1], run.stderr[0])
+    agrees = bool(abs(added - truth) <= max(allowed * abs(truth), 2.5 * np.hypot(ours.stderr[-1], run.stderr[0])))
+    row = (
+        f"{added:.5f} ± {ours.stderr[-1]:.5f} | {ours.truncation[-1]:.5f} | {truth:.5f} ± {run.stderr[0]:.5f} | "
+        f"{added / truth - 1:+.1%} | {off:.1f} | {'yes' if agrees else 'no'} |"
+    )
+    return row, agrees
+
+
+def configurations(name: str) -> None:
+    """Print predicted and simulated effects of all configurations on test loss and gap at the end."""
+    made = anchored(name, DRAWS)
+    print(f"\n### {name}: {made}\n")
+    print("| quantity | run | predicted effect | truncation | simulated | off by | in errors | agrees |")
+    print("|---|---|---|---|---|---|---|---|")
+    for quantity, allowed in (("test_loss", 0.1), ("gap", 0.15)):
+        good = 0
+        listed = spacetimes(made.steps)
+        for spacetime in listed:
+            run = simulated(made, spacetime, SIMULATED[name], quantity)
+            row, agrees = compared(made.predict(spacetime, quantity=quantity), run, allowed)
+            good += agrees
+            print(f"| {quantity} | {spacetime} | {row}", flush=True)
+        print(f"\n{quantity}: {good} of {len(listed)} agree\n")
+
+
+def cost(name: str, runs: Callable[[int], list[Spacetime]] = spacetimes) -> None:
+    """Print the time of one anchored computation, and that of simulating all runs to the same standard errors."""
+    listed = runs(SETTINGS[name].steps)
+    options = {"epoch_lengths": LENGTHS, "truncation_samples": 0}
+    made = anchored(name, 128, **options)
+    ours = seconds(lambda: anchored(name, 128, **options))
+    arithmetic = seconds(lambda: [made.predict(spacetime) for spacetime in listed]) / len(listed)
+    times = {}
+    for spacetime in listed:
+        run = simulated(made, spacetime, PROBED)
+        spent = seconds(partial(simulated, made, spacetime, PROBED, seed=3))
+        times[spacetime] = (run.stderr[0] / made.predict(spacetime).stderr[-1]) ** 2 * spent
+    total = sum(times.values())
+    full = sum(spent for spacetime, spent in times.items() if spacetime.sampling == "full-batch")
+    print(
+        f"{name}: anchored {ours:.1f} s, {len(listed)} simulations to the same errors {total:.0f} s, ratio 1/"
+        f"{total / ours:.1f}; without full batches 1/{(total - full) / ours:.1f}; a prediction takes "
+        f"{arithmetic * 1e6:.0f} µs",
+        flush=True,
+    )
+
+
+def split(name: str) -> tuple[Landscape, Any]:
+    """Return a landscape with 1,280 digits to train on and 517 to test on."""
+    landscape, params = problem(name)
+    images, labels = digits()
+    order = np.random.default_rng(0).permutation(len(labels))
+    parts = [(images[index], labels[index]) for index in (order[:TRAINING], order[TRAINING:])]
+    return Landscape(landscape.loss, *parts, reading="conditional"), params
+
+
+def conditional(name: str) -> None:
+    """Print what the order of the training data does to the test loss along training."""
+    landscape, params = split(name)
+    steps, rate = 320, SETTINGS[name].rate
+    options = {"epoch_lengths": (*LENGTHS, 160), "num_samples": DRAWS, "key": jax.random.key(1)}
+    made = fd.anchor(landscape, params, steps=steps, learning_rate=rate, **options)
+    print(f"\n### {name}, {TRAINING} images to train on: {made}\n")
+    print("| run | predicted effect | truncation | simulated | off by | in errors | agrees |")
+    print("|---|---|---|---|---|---|---|")
+    for B, epochs in ((128, (4, 8, 16, 32)), (32, (1, 2, 4, 8)), (8, (1, 2))):
+        for E in epochs:
+            spacetime = Spacetime.sgd(TRAINING, B, E)
+            row, _ = compared(made.predict(spacetime), simulated(made, spacetime, 4000), 0.15)
+            print(f"| {spacetime} | {row}", flush=True)
+
+
+def small(name: str) -> None:
+    """Print the orders in the noise at batches of 8, one epoch, beside simulation."""
+    landscape, params = split(name)
+    options = {"num_samples": DRAWS, "key": jax.random.key(1)}
+    made = fd.anchor(landscape, params, steps=160, learning_rate=SETTINGS[name].rate, **options)
+    spacetime, count = Spacetime.sgd(TRAINING, 8), 128
+    run = simulated(made, spacetime, 4000)
+    truth = run.mean[0] - made.test_loss[-1]
+    print(f"\n{name}, {spacetime}: simulated effect {truth:.5f} ± {run.stderr[0]:.5f}; anchored to order 2:")
+    print(compared(made.predict(spacetime), run, 0.15)[0])
+    found = made.orders(spacetime, order=4, num_samples=count, key=jax.random.key(3))
+    sums = np.cumsum([rows[:, -1] for rows in found.parts.values()], axis=0)
+    for label, rows in zip(found.parts, sums, strict=True):
+        print(f"  to {label}: {rows.mean():.5f} ± {rows.std(ddof=1) / count**0.5:.5f}, {rows.mean() / truth - 1:+.1%}")
+
+
+def estimators(name: str) -> None:
+    """Print what a draw takes and how far draws are spread, for fields and sizes of samples."""
+    everything = problem(name)[0].num_examples
+    print(f"\n### {name}\n\n| noise | curvature | ms a draw | spread: step | run | epoch of 40 steps | influence |")
+    print("|---|---|---|---|---|---|---|")
+    choices = [(q, m, 128) for q, m in ((8, 8), (16, 16), (32, 32), (64, 32), (64, 64), (128, 128))]
+    for q, m, count in [*choices, (everything, 64, 32), (everything, everything, 32)]:
+        options = {"epoch_lengths": [40], "truncation_samples": 0, "noise_examples": q, "curvature_examples": m}
+        made = anchored(name, count, **options)
+        each = seconds(partial(anchored, name, count, **options)) / count
+        ends = [rows[:, -1] for rows in (*made.second.values(), made.influence)]
+        spreads = " | ".join(f"{end.std(ddof=1) / abs(end.mean()):.2f}" for end in ends)
+        print(f"| {q} | {m} | {1000 * each:.1f} | {spreads} |", flush=True)
+    spacetime, count = Spacetime.sgd(400, 10, 4), 32
+    real = partial(made.orders, spacetime, order=2, num_samples=count)
+    end = real(key=jax.random.key(1)).replicates[:, -1]
+    each = seconds(partial(real, key=jax.random.key(2))) / count
+    print(f"\nFields of real runs, {spacetime}, Hessians of all: {1000 * each:.1f} ms a draw, ", end="")
+    print(f"spread {end.std(ddof=1) / abs(end.mean()):.2f}")
+
+
+SECTIONS = {
+    "configurations": configurations,
+    "cost": cost,
+    "large": partial(cost, runs=large),
+    "conditional": conditional,
+    "small": small,
+    "estimators": estimators,
+}
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or SETTINGS:
-        table(name)
+    print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}")
+    for section in [word for word in sys.argv[1:] if word in SECTIONS] or SECTIONS:
+        for model in [word for word in sys.argv[1:] if word in SETTINGS] or SETTINGS:
+            begun = time.perf_counter()
+            SECTIONS[section](model)
+            print(f"({section}, {model}: {time.perf_counter() - begun:.0f} s)", flush=True)

@@ -2,6 +2,7 @@
 
 from ._advice import Advice as Advice
 from ._advice import advise as advise
+from ._advice import anchored_for_advice as anchored_for_advice
 from ._anchor import InterruptedWarning as InterruptedWarning
 from ._anchor import anchor as anchor
 from ._anchored import Anchored as Anchored

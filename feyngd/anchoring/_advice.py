@@ -1,10 +1,12 @@
 """What would change the outcome of a training run most, at the same number of example evaluations."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sympy
 
+from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import Estimate
 from ..spacetimes import Spacetime
@@ -53,10 +55,7 @@ def advise(anchored: Anchored, spacetime: Spacetime, *, factor: int = 2) -> tupl
         ArgumentError: the spacetime has no epochs, or the factor is not an integer ≥ 2.
         SpacetimeError: the planned run itself is not served.
     """
-    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
-        raise ArgumentError(f"factor is an integer ≥ 2, got {factor!r}.")
-    if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
-        raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
+    _check(spacetime, factor)
     planned = anchored.predict(spacetime)
     found, untold = [], []
     for change, sizes in _changes(anchored, spacetime, factor):
@@ -70,6 +69,29 @@ def advise(anchored: Anchored, spacetime: Spacetime, *, factor: int = 2) -> tupl
         effect = Estimate.from_replicates(other.noiseless[-1] + other.replicates[:, -1] - base, kind="path")
         found.append(Advice(change, changed, effect, float(np.hypot(other.truncation[-1], planned.truncation[-1]))))
     return sorted(found, key=lambda advice: advice.effect.value), untold
+
+
+def anchored_for_advice(spacetime: Spacetime, *, factor: int = 2) -> dict[str, Any]:
+    """Return the options of `anchor` that serve all changes of a run: steps, epoch_lengths and fixed_order.
+
+    Args:
+        spacetime: the run as planned.
+        factor: by how much batch size and data will be changed.
+
+    Raises:
+        ArgumentError: as in `advise`.
+    """
+    _check(spacetime, factor)
+    length = sympy.Rational(int(spacetime.N), int(spacetime.B))
+    lengths = [int(one) for one in (length / factor, length, length * factor) if one.is_Integer]
+    return {"steps": int(spacetime.T) * factor, "epoch_lengths": lengths, "fixed_order": True}
+
+
+def _check(spacetime: Spacetime, factor: int) -> None:
+    check_integer("factor", factor, least=2)
+    if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
+        raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
+    spacetime.require_concrete("Changes are told apart")
 
 
 def _changes(anchored: Anchored, spacetime: Spacetime, factor: int) -> list[tuple[str, tuple]]:

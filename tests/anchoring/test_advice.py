@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.anchoring import Advice, anchor_study
+from feyngd.anchoring import Advice, anchor_study, anchored_for_advice
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,17 @@ def test_a_study_writes_what_it_finds(tmp_path):
     assert '"complete": true' in (tmp_path / "anchor.json").read_text()
     with pytest.raises(fd.ArgumentError, match="one number of steps"):
         anchor_study(landscape, params, [*spacetimes, fd.Spacetime.sgd(4)], 0.1, tmp_path, key=jax.random.key(0))
+
+
+def test_what_advice_needs_is_anchored():
+    landscape, params = fd.landscapes.toys.cosh()
+    planned = fd.Spacetime.sgd(8, 2, 2)
+    needed = anchored_for_advice(planned)
+    assert needed == {"steps": 16, "epoch_lengths": [2, 4, 8], "fixed_order": True}
+    made = fd.anchor(landscape, params, learning_rate=0.1, num_samples=4, key=jax.random.key(0), **needed)
+    found, untold = fd.advise(made, planned)
+    assert len(found) == 6
+    assert untold == []
+    assert anchored_for_advice(fd.Spacetime.sgd(9, 3, 1), factor=3)["epoch_lengths"] == [1, 3, 9]
+    with pytest.raises(fd.ArgumentError, match="factor is an integer ≥ 2, got 0"):
+        anchored_for_advice(planned, factor=0)

@@ -8,7 +8,9 @@ import sympy
 
 import feyngd as fd
 from feyngd import Spacetime
-from feyngd.anchoring import anchor, noise_weights
+from feyngd.anchoring import InterruptedWarning, _memory, anchor, noise_weights
+from feyngd.anchoring._runs import Runs
+from feyngd.progress import Progress
 
 KEY, START = jax.random.key(0), jnp.array(2.0)
 
@@ -45,6 +47,8 @@ def made():
         ({"epoch_lengths": [2, 0]}, "epoch_lengths is an integer ≥ 1, got 0"),
         ({"epoch_lengths": 2}, "epoch_lengths is a list of numbers of steps"),
         ({"num_samples": 1}, "num_samples is an integer ≥ 2, got 1"),
+        ({"noise_examples": 1}, "noise_examples is an integer ≥ 2, got 1"),
+        ({"curvature_examples": 0}, "curvature_examples is an integer ≥ 2, got 0"),
         ({"truncation_samples": -1}, "truncation_samples is an integer ≥ 0, got -1"),
         ({"chunk_size": 0}, "chunk_size is an integer ≥ 1, got 0"),
         ({"key": None}, r"give key=jax\.random\.key\(seed\), not None"),
@@ -142,3 +146,49 @@ def test_curves_are_predicted_in_other_precisions(dtype):
     curve = made.predict(N=4, B=4, sampling="with-replacement")
     assert np.isfinite(curve.mean).all()
     assert curve.noiseless[-1] == pytest.approx(0.546875 + 1.875**2 * 0.8**6, rel=1e-2)
+
+
+def test_too_little_memory_is_said_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: 64)
+    with pytest.raises(fd.ArgumentError, match=r"1 parameters and 2 equivalences of steps.*give fewer epoch_lengths"):
+        anchored()
+    monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 2 * 4 * 16 * 2)
+    assert _memory.draws_together(1, 4, 2) == 3
+    made = anchored(num_samples=7)
+    assert len(made.influence) == 7
+
+
+class Stops(Progress):
+    """Interrupts when so many draws are done."""
+
+    def __init__(self, stop):
+        self._stop, self._done = stop, 0
+
+    def task(self, total, label):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def advance(self, count=1):
+        self._done += count
+        if self._done >= self._stop:
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_keeps_what_is_finished(monkeypatch):
+    with pytest.warns(InterruptedWarning, match="after 64 of 96 draws"):
+        made = anchored(num_samples=96, progress=Stops(40))
+    assert len(made.influence) == 64
+    np.testing.assert_array_equal(made.influence, anchored(num_samples=96).influence[:64])
+    assert np.isfinite(made.predict(N=4).stderr).all()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runs, "second_order", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        anchored()

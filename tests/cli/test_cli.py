@@ -310,3 +310,32 @@ def test_reproduce_refuses_what_it_cannot_read(capsys, tmp_path, fake_experiment
     says = error_of(capsys, "reproduce", "right", "--cifar10", str(tmp_path), "--out", str(tmp_path / "out"))
     assert f"Cannot read '{tmp_path}/data_batch_1' (Permission denied)" in says
     assert not fake_experiments
+
+
+SMALL = ("--model", "logistic", "--limit", "60", "--learning-rate", "0.1", "--num-samples", "8", "--quiet")
+
+
+def test_anchor_draws_predicted_and_simulated_curves(capsys, tmp_path: Path) -> None:
+    sizes = ("-N", "8", "16", "-B", "4", "8", "--steps", "4", "--runs", "40")
+    out = output_of(capsys, "anchor", *SMALL, *sizes, "--out", str(tmp_path))
+    assert out.count("reshuffled, N=") == 4
+    assert f"written: {tmp_path / 'anchor.png'}" in out
+    record = json.loads((tmp_path / "anchor.json").read_text())
+    assert record["complete"]
+    assert record["about"]["model"] == "logistic"
+    assert len(record["curves"]) == 4
+
+
+def test_anchor_refuses_broken_epochs_before_it_computes(capsys, tmp_path: Path) -> None:
+    error = error_of(capsys, "anchor", *SMALL, "-N", "8", "-B", "3", "--out", str(tmp_path / "none"))
+    assert "160 steps of B = 3 are no whole number of epochs of N = 8" in error
+    assert not (tmp_path / "none").exists()
+
+
+def test_advise_ranks_changes(capsys) -> None:
+    out = output_of(capsys, "advise", *SMALL, "-N", "8", "-B", "2", "-E", "2")
+    assert "planned: test_loss after 8 steps, reshuffled, N=8, B=2, E=2" in out
+    effects = [float(line.split()[0]) for line in out.splitlines() if line.startswith(("  +", "  -"))]
+    assert len(effects) == 6
+    assert effects == sorted(effects)
+    assert "factor is an integer ≥ 2, got 1" in error_of(capsys, "advise", *SMALL, "--factor", "1")

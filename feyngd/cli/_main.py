@@ -1,4 +1,4 @@
-"""The command line: `feyngd series`, `feyngd diagrams`, `feyngd predict`, `feyngd sweep`, `feyngd reproduce`."""
+"""The command line: its parser, and the commands on series, small learning rates, sweeps and experiments."""
 
 import argparse
 import os
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .errors import ArgumentError, FeynGDError
+from .. import __version__
+from ..errors import ArgumentError, FeynGDError
+from ._anchored import add_anchored_commands
 
 _LEARNING_RATES = (0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03)
 _IMAGES = 500  # in experiments: every simulated run ends with the loss on each image
@@ -145,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--out", default="sweep", metavar="FOLDER", help="where the files go (default ./sweep)")
     sweep.add_argument("--quiet", action="store_true", help="no progress bars")
 
+    add_anchored_commands(command)
+
     again = command(
         "reproduce", _reproduce, "repeat the papers' experiments and judge their claims", _REPRODUCE_EXAMPLE
     )
@@ -173,7 +176,7 @@ def _add_sizes(parser: argparse.ArgumentParser, text: str) -> None:
 def _spacetime(options: argparse.Namespace, defaults: dict[str, str]) -> Any:
     from sympy import Symbol
 
-    from .spacetimes import Spacetime
+    from ..spacetimes import Spacetime
 
     def size(name: str) -> Any:
         text = getattr(options, name) or defaults.get(name)
@@ -198,7 +201,7 @@ def _spacetime(options: argparse.Namespace, defaults: dict[str, str]) -> Any:
 
 
 def _series(options: argparse.Namespace) -> int:
-    from .series import expand
+    from ..series import expand
 
     spacetime = _spacetime(options, {"N": "N", "B": "B", "E": "E"})
     series = expand(options.quantity, order=options.order, spacetime=spacetime, basis=options.basis)
@@ -213,8 +216,8 @@ def _series(options: argparse.Namespace) -> int:
 
 
 def _diagrams(options: argparse.Namespace) -> int:
-    from .diagrams import check_basis, count_diagrams, diagrams, tensor_expression
-    from .drawing import diagrams_svg
+    from ..diagrams import check_basis, count_diagrams, diagrams, tensor_expression
+    from ..drawing import diagrams_svg
 
     check_basis(options.basis)
     found = diagrams(options.order, root_tied=options.root_tied)
@@ -239,10 +242,10 @@ def _diagrams(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     import jax
 
-    from .landscapes import digits_landscape
-    from .prediction import check_writable, study
-    from .progress import Progress, Tqdm
-    from .spacetimes import Spacetime
+    from ..landscapes import digits_landscape
+    from ..prediction import check_writable, study
+    from ..progress import Progress, Tqdm
+    from ..spacetimes import Spacetime
 
     if all(getattr(options, name) is None for name in ("N", "B", "E", "T", "sampling")):
         spacetimes = [Spacetime.sgd(N=10, B=1, E=1), Spacetime.sgd(N=10, B=2, E=2)]
@@ -275,8 +278,8 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from .prediction import sweep
-    from .progress import Progress, Tqdm
+    from ..prediction import sweep
+    from ..progress import Progress, Tqdm
 
     options.on_interrupt = f"; what was finished is in {options.out}"
     result = sweep(
@@ -293,8 +296,8 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from .experiments import EXPERIMENTS, reproduce
-    from .progress import Progress, Tqdm
+    from ..experiments import EXPERIMENTS, reproduce
+    from ..progress import Progress, Tqdm
 
     if options.list:
         for one in EXPERIMENTS.values():
@@ -318,7 +321,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _images(options: argparse.Namespace) -> Any:
     """Return the images and labels that were asked for."""
-    from .landscapes import digits, load_cifar10, load_fashion_mnist
+    from ..landscapes import digits, load_cifar10, load_fashion_mnist
 
     try:
         if options.cifar10 is not None:
@@ -333,7 +336,3 @@ def _images(options: argparse.Namespace) -> Any:
     if not 1 <= limit <= len(labels):
         raise ArgumentError(f"--limit is from 1 to {len(labels)}, the number of images; got {limit}.")
     return images[:limit], labels[:limit]
-
-
-if __name__ == "__main__":
-    console()

@@ -1,0 +1,5 @@
+"""`python -m feyngd.cli`."""
+
+from ._main import console
+
+console()
