@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from typing import Any
 
 import jax
@@ -43,7 +42,8 @@ SETTINGS = {"logistic": Setting(160, 0.5), "mlp": Setting(160, 0.2), "convnet": 
 
 def spacetimes(steps: int) -> list[Spacetime]:
     """Return sixteen runs of so many steps: reshuffled, with replacement, and full batches."""
-    found = [Spacetime.sgd(length * B, B, steps // length) for length, B in product(LENGTHS, (10, 20, 40, 80))]
+    found = [Spacetime.sgd(10 * B, B, steps // 10) for B in (20, 40, 80)]
+    found += [Spacetime.sgd(40 * B, B, steps // 40) for B in (5, 10, 20, 40, 80)]
     found += [Spacetime.sgd(steps * B, B) for B in (5, 10)]
     found += [Spacetime.sgd(N, B, T=steps, sampling="with-replacement") for N in (400, 1600) for B in (10, 40)]
     return [*found, Spacetime.gd(400, steps), Spacetime.gd(1600, steps)]

@@ -21,6 +21,7 @@ from tqdm import tqdm
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+KEPT = "## Whole training runs"  # from here on the page is not written by this script
 
 SECTIONS: dict[str, Callable[[], Any]] = {
     "vectors": lambda: {name: targets.single_vectors(name) for name in ("convnet", "wide convnet", "mlp")},
@@ -49,7 +50,8 @@ def main(chosen: list[str]) -> None:
         found = SECTIONS[name]()
         results[name] = {"machine": machine(), "seconds": time.perf_counter() - start, "found": found}
         RESULTS.write_text(json.dumps(results, indent=1))
-        PAGE.write_text(pages.page(results), encoding="utf-8")
+        kept = "".join(PAGE.read_text(encoding="utf-8").partition(KEPT)[1:])
+        PAGE.write_text(f"{pages.page(results)}\n{kept}".rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Runs plans at one point of a landscape: averages first, then rows."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -120,6 +122,23 @@ class Engine:
         """Return the averages of numbers over rows of examples."""
         _, results, _ = self._sweep((), tuple(numbers), rows)
         return dict(zip(numbers, results.tolist(), strict=True))
+
+    @contextmanager
+    def compiling(self, numbers: Sequence[Number], positions: Sequence[int]) -> Iterator[None]:
+        """Compile the sweep of `rows` in another thread meanwhile: most of the time of a first call is compilation."""
+        if not numbers or self._mesh is not None:  # processes of a mesh must do the same in the same order
+            yield
+            return
+        double = jax.config.jax_enable_x64  # which holds for one thread
+
+        def sweep_nothing() -> None:
+            with jax.enable_x64(double):
+                self.rows(numbers, {position: np.zeros(0, dtype=int) for position in positions})
+
+        with ThreadPoolExecutor(1) as pool:
+            compiled = pool.submit(sweep_nothing)
+            yield
+            compiled.result()
 
     def gradient_norms(self) -> np.ndarray:
         """Return the norm of every example's gradient, shape (M,)."""

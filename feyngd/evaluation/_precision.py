@@ -61,7 +61,8 @@ def _samples(landscape: Landscape) -> list[Rows]:
 
 def _numbers(engine: Engine, plan: Plan) -> dict[Number, float]:
     engine.average(plan.means)
-    found = engine.exact(plan.exact)
+    with engine.compiling(plan.paired, plan.positions):
+        found = engine.exact(plan.exact)
     if plan.paired:
         # One step apart each: no randomness is needed to compare two runs of the same rows.
         rows = {p: engine.sample[TEST if p == TEST else 0] for p in plan.positions}

@@ -91,7 +91,8 @@ def estimate_numbers(
     start = time.perf_counter()
     with progress.task(steps, "values of diagrams") as task:
         engine.average(plan.means)
-        found = {number: np.array([value]) for number, value in engine.exact(plan.exact).items()}
+        with engine.compiling(paired, _ordered(frozenset().union(*(number.positions for number in paired)))):
+            found = {number: np.array([value]) for number, value in engine.exact(plan.exact).items()}
         kinds = dict.fromkeys(found, "exact")
         if plan.exact:
             task.advance()

@@ -164,7 +164,7 @@ def run_sweep(
     )
     means, outers, finite, (total, lost) = sweep(*(arguments if mesh is None else _placed(arguments, mesh)))
     names = (*program.shared, *program.means)
-    numbers = (np.asarray(total, np.float64) + np.asarray(lost, np.float64)) / count
+    numbers = (np.asarray(total, np.float64) + np.asarray(lost, np.float64)) / max(count, 1)
     bad = [mean for mean, good in zip(names, finite, strict=True) if not good]
     return dict(zip(names, means, strict=True)), numbers, outers, bad
 
