@@ -129,7 +129,7 @@ class Engine:
         if not numbers or self._mesh is not None:  # processes of a mesh must do the same in the same order
             yield
             return
-        double = jax.config.jax_enable_x64  # which holds for one thread
+        double = bool(jax.config.read("jax_enable_x64"))  # which holds for one thread
 
         def sweep_nothing() -> None:
             with jax.enable_x64(double):
