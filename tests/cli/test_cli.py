@@ -316,14 +316,14 @@ SMALL = ("--model", "logistic", "--limit", "60", "--learning-rate", "0.1", "--nu
 
 
 def test_anchor_draws_predicted_and_simulated_curves(capsys, tmp_path: Path) -> None:
-    sizes = ("-N", "8", "16", "-B", "4", "8", "--steps", "4", "--runs", "40")
+    sizes = ("-N", "8", "-B", "4", "8", "--steps", "2", "--runs", "40")
     out = output_of(capsys, "anchor", *SMALL, *sizes, "--out", str(tmp_path))
-    assert out.count("reshuffled, N=") == 4
+    assert out.count("reshuffled, N=") == 2
     assert f"written: {tmp_path / 'anchor.png'}" in out
     record = json.loads((tmp_path / "anchor.json").read_text())
     assert record["complete"]
     assert record["about"]["model"] == "logistic"
-    assert len(record["curves"]) == 4
+    assert len(record["curves"]) == 2
 
 
 def test_anchor_refuses_broken_epochs_before_it_computes(capsys, tmp_path: Path) -> None:
