@@ -11,10 +11,12 @@ import pytest
 import sympy
 from noise_by_definition import functionals, tied
 
+import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import Ties
 from feyngd.anchoring._fields import sign_field, sign_steps
 from feyngd.anchoring._jets import compiled_jets
+from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP
 from feyngd.testing import PolynomialLandscape, exact_anchored_series
 
@@ -50,12 +52,17 @@ def given_weights(weights):
     return jnp.broadcast_to(jnp.arange(weights.shape[1]), weights.shape), weights, 0
 
 
+def given_shares(shares):
+    """A field that is given the shares of all examples in a batch, from whose loss the mean is to be taken."""
+    return jnp.broadcast_to(jnp.arange(shares.shape[1]), shares.shape), shares, 1
+
+
 def shares(batch, count):
-    """The weights of all examples in the noise of a batch."""
-    return np.array([np.bincount(rows, minlength=count) / len(rows) for rows in batch]) - 1 / count
+    """The shares of all examples in a batch."""
+    return np.array([np.bincount(rows, minlength=count) / len(rows) for rows in batch])
 
 
-def jets(order, data, test, rates, weights):
+def jets(order, data, test, rates, weights, field=given_weights):
     """Derivatives up to an order of the mean loss, of F_t and of the test loss, each of shape (R, T + 1, …).
 
     Steps and replicates are filled up to the same number, so that everything is compiled once.
@@ -65,7 +72,7 @@ def jets(order, data, test, rates, weights):
     filled[:steps, :replicates] = weights
     rates = np.append(as_floats(rates), np.zeros(MOST_STEPS + 1 - steps))
     with jax.enable_x64(True):
-        run = compiled_jets(cubic, order, 2, given_weights, test is not None)
+        run = compiled_jets(cubic, order, 2, field, test is not None)
         value, losses, noise, tested = run(
             *map(jnp.asarray, (START, data)), test, jnp.asarray(rates), filled, jax.random.key(0)
         )
@@ -146,7 +153,7 @@ def test_all_runs_average_to_the_exact_series(reading, spacetime):
     batches = np.stack([run for run, _ in listed], axis=1)
     chances = np.array([float(chance) for _, chance in listed]) / len(sets)
     weights = [shares(batch, 3) for batch in batches]
-    mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]))
+    mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]), given_shares)
     factorials = [math.factorial(k) for k in range(5)]
 
     def exact(quantity):
@@ -161,3 +168,22 @@ def test_all_runs_average_to_the_exact_series(reading, spacetime):
     elif spacetime.sampling == "full-batch":  # F of the last step is that of the training set
         deviation = np.append(0, chances @ noise[:, -1] / factorials[:4])
         np.testing.assert_allclose(-deviation, exact("gap"), **CLOSE)
+
+
+def tilted(theta, x):
+    """Losses that differ in their gradients alone."""
+    return (theta @ theta) ** 2 / 4 + theta[0] ** 3 / 3 + x @ theta
+
+
+def test_fourth_derivatives_take_the_curvature_of_few_examples():
+    """Where all examples have the same curvature it does not matter which of them stand for all."""
+    drawn = np.random.default_rng(0).normal(size=(2, 6, 2))
+    landscape = fd.Landscape(tilted, *drawn, reading="conditional")  # whose test loss is that of all test examples
+    keys, ties = jax.random.split(jax.random.key(1), 3), [STEP, RUN]
+    with jax.enable_x64(True):
+        by_few, by_all = (
+            Runs(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).fourth_order(ties, keys, jax.random.key(2))
+            for count in (2, 6)
+        )
+    assert (np.abs(by_all[:, :, -1]).max(axis=1) > 1e-3).all()
+    np.testing.assert_allclose(by_few, by_all, rtol=1e-9, atol=1e-12)
