@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..drawing import diagram_box
 from ..prediction import LABELS, PALETTE, new_axes
 
 if TYPE_CHECKING:
+    from ..diagrams import Diagram
     from ._prediction import AnchoredPrediction
 
 _OF_PARTS = {"minibatch noise": PALETTE[3], "finite data": PALETTE[1], "gap": PALETTE[4]}
@@ -31,18 +33,42 @@ def plot_curve(prediction: "AnchoredPrediction", ax: Any, label: str | None, col
 
 
 def plot_contributions(prediction: "AnchoredPrediction", ax: Any) -> Any:
-    """Draw what each part adds, with two standard errors."""
+    """Draw what each part adds, with two standard errors; above, its diagrams beside its name."""
     ax = new_axes(ax)
-    times = prediction.times
+    times, key = prediction.times, []
     for number, (name, rows) in enumerate(prediction.parts.items()):
         colour = _OF_PARTS.get(name, PALETTE[(number + 2) % len(PALETTE)])
         mean, reach = rows.mean(axis=0), 2 * rows.std(axis=0, ddof=1) / len(rows) ** 0.5
-        ax.plot(times, mean, color=colour, lw=1.8, label=name)
+        ax.plot(times, mean, color=colour, lw=1.8)
         ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.25, lw=0)
+        key.append(_named(name, colour, prediction.diagrams.get(name, ())))
     ax.axhline(0, color=PALETTE[0], lw=0.8)
     ax.set_xlim(times[0], max(times[-1], 1))
     ax.set_xlabel("step t")
     ax.set_ylabel("added to the noiseless path")
-    ax.set_title(str(prediction.spacetime), fontsize=10)
-    ax.legend(frameon=False, fontsize=8)
+    ax.add_artist(_above(prediction, key, ax))
     return ax
+
+
+def _named(name: str, colour: str, diagrams: tuple["Diagram", ...]) -> Any:
+    """Return the name of a part in its colour, and its diagrams."""
+    from matplotlib.offsetbox import HPacker, TextArea
+
+    label = TextArea(name, textprops={"color": colour, "fontsize": 9, "fontweight": "bold"})
+    return HPacker(children=[label, *map(diagram_box, diagrams)], align="center", pad=0, sep=5)
+
+
+def _above(prediction: "AnchoredPrediction", key: list[Any], ax: Any) -> Any:
+    """Return the spacetime and the key, to stand above the axes."""
+    from matplotlib.offsetbox import AnchoredOffsetbox, TextArea, VPacker
+
+    title = TextArea(str(prediction.spacetime), textprops={"fontsize": 10})
+    return AnchoredOffsetbox(
+        loc="lower left",
+        child=VPacker(children=[title, *key], align="left", pad=0, sep=3),
+        frameon=False,
+        pad=0.2,
+        borderpad=0,
+        bbox_to_anchor=(0.0, 1.0),
+        bbox_transform=ax.transAxes,
+    )

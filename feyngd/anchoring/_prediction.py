@@ -2,12 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from ..diagrams import Diagram, diagrams
 from ..evaluation import Estimate
 from ..spacetimes import Spacetime
+
+_MOST_EDGES = 3  # of a diagram with one tied pair: two leaves and a branching below the root
+
+
+@cache
+def noise_diagrams() -> tuple[Diagram, ...]:
+    """Return the diagrams of order ε²: one tied pair, and a lone node only where the path's branches meet.
+
+    Lone leaves and lone nodes with one child are not drawn: they are in the path and its propagator.
+    """
+    return tuple(
+        diagram
+        for order in range(1, _MOST_EDGES + 1)
+        for diagram in diagrams(order)
+        if sorted(map(len, diagram.parts))[-2:] == [1, 2]
+        and len(diagram.parts[diagram.labels[0]]) == 1
+        and diagram.is_irreducible
+        and all(diagram.children[node] or len(diagram.parts[diagram.labels[node]]) == 2 for node in range(order + 1))
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +72,13 @@ class AnchoredPrediction:
     def contributions(self) -> dict[str, np.ndarray]:
         """The mean of every part, by name, with the noiseless path first."""
         return {"noiseless": self.noiseless} | {name: rows.mean(axis=0) for name, rows in self.parts.items()}
+
+    @property
+    def diagrams(self) -> dict[str, tuple[Diagram, ...]]:
+        """The diagrams of every part that has few of them; edges carry the propagator of the path."""
+        of_noise = dict.fromkeys(("minibatch noise", "finite data", "order 2"), noise_diagrams())
+        known = {"gap": (Diagram.parse("a[a]"),)} | of_noise
+        return {name: known[name] for name in self.parts if name in known}
 
     @property
     def final(self) -> Estimate:

@@ -5,15 +5,15 @@ from collections.abc import Collection, Iterable
 from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
 from . import _svg
-from ._curves import line, samples
+from ._curves import Curve, Point, line, samples
 from ._layout import tree_layout
 from ._svg import INK, PALETTE, Picture, check_size, document, element
 from ._ties import outline_curves
 
 _COLUMN, _ROW = 40.0, 32.0
-_RADIUS, _RING = 3.8, 7.5
-_OUTLINE = 21.0
-_CLEARANCE = _OUTLINE / 2 + _RING + 1.5
+RADIUS, RING = 3.8, 7.5
+OUTLINE = 21.0
+_CLEARANCE = OUTLINE / 2 + RING + 1.5
 _MARGIN = 3.0
 _CAPTION = 11.0
 _LETTER_WIDTH = 0.62  # of a monospace letter, in units of the font size
@@ -110,22 +110,27 @@ def part_colours(parts: Iterable[Collection[int]]) -> list[str]:
     return colours
 
 
-def _picture(diagram: Diagram, labels: bool) -> Picture:
+def drawn_parts(diagram: Diagram) -> tuple[list[Point], list[str], dict[int, list[Curve]]]:
+    """Return the places of the nodes, the colour of every part, and the curves of outlines by part."""
     places = tree_layout(diagram, _COLUMN, _ROW)
-    colours = part_colours(diagram.parts)
-    outlines = outline_curves(dict(enumerate(places)), diagram.parts, clearance=_CLEARANCE, width=_OUTLINE)
-    body = [_svg.outline(curves, colours[part], _OUTLINE, part) for part, curves in outlines.items()]
+    outlines = outline_curves(dict(enumerate(places)), diagram.parts, clearance=_CLEARANCE, width=OUTLINE)
+    return places, part_colours(diagram.parts), outlines
+
+
+def _picture(diagram: Diagram, labels: bool) -> Picture:
+    places, colours, outlines = drawn_parts(diagram)
+    body = [_svg.outline(curves, colours[part], OUTLINE, part) for part, curves in outlines.items()]
     for node in range(1, diagram.order + 1):
         edge = _svg.path([line(places[node], places[diagram.parents[node]])])
         body.append(element("path", class_="edge", d=edge, fill="none", stroke=INK, stroke_width=1.3))
     for node, (x, y) in enumerate(places):
-        body.append(_svg.dot(x, y, _RADIUS, colours[diagram.labels[node]], node=node, ring=_RING))
+        body.append(_svg.dot(x, y, RADIUS, colours[diagram.labels[node]], node=node, ring=RING))
     if labels:
         body.extend(
             _svg.text(str(node), x, y - 9, 9, class_="label", font_weight="bold") for node, (x, y) in enumerate(places)
         )
     reached = list(places) + [point for curves in outlines.values() for curve in curves for point in samples(curve)]
-    pad = (_OUTLINE / 2 if outlines else _RING + 1) + _MARGIN
+    pad = (OUTLINE / 2 if outlines else RING + 1) + _MARGIN
     above = max(pad, 18.0) if labels else pad
     left, right = min(x for x, _ in reached) - pad, max(x for x, _ in reached) + pad
     top, bottom = min(y for _, y in reached) - above, max(y for _, y in reached) + pad
