@@ -15,6 +15,7 @@ MODELS = {
     "logistic": lambda: logistic_regression((8, 8), 10),
     "mlp": lambda: tanh_mlp((8, 8), 10),
     "convnet": lambda: convnet((8, 8), 10, channels=15),
+    "small_convnet": lambda: convnet((8, 8), 10, channels=8, kernel=3),
     "wide convnet": lambda: convnet((8, 8), 10, channels=40),
 }
 

@@ -1,9 +1,26 @@
-"""Hypothesis profiles: the same examples on every run by default, fresh ones with HYPOTHESIS_PROFILE=dev."""
+"""Settings of the whole suite: Hypothesis profiles, and how JAX compiles."""
 
 import os
+import shutil
+import tempfile
 
+import pytest
 from hypothesis import settings
 
+# The same examples on every run by default, fresh ones with HYPOTHESIS_PROFILE=dev.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("dev", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Tests compile many small programs, several of them in more than one process, and run them once.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+_OWN_CACHE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="feyngd-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the cache in the process that made it; workers were given it."""
+    if _OWN_CACHE is not None:
+        shutil.rmtree(_OWN_CACHE, ignore_errors=True)

@@ -14,8 +14,9 @@ from ..evaluation import CHUNK, check_key, check_landscape, num_params
 from ..landscapes import Landscape
 from ..prediction import check_learning_rates
 from ..progress import Progress
-from ._anchored import CURVATURE, NOISE, Anchored
-from ._memory import draws_together
+from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
+from ._memory import directions_kept, draws_together
+from ._reduced import Reduced
 from ._runs import Runs, SecondOrder
 from ._ties import RUN, STEP, Ties
 
@@ -37,6 +38,7 @@ def anchor(
     num_samples: int = 128,
     noise_examples: int = NOISE,
     curvature_examples: int = CURVATURE,
+    control_directions: int = CONTROL,
     truncation_samples: int = 4,
     chunk_size: int = CHUNK,
     progress: Progress | None = None,
@@ -59,6 +61,8 @@ def anchor(
         noise_examples: how many random examples make the noise of a step in every draw, at least 2.
         curvature_examples: how many random examples stand for all in every Hessian, at least 2. Few of them leave the
             mean as it is and make standard errors larger; the path itself takes all examples.
+        control_directions: in how many directions of the noise a chain with a known mean is taken off every draw, which
+            makes standard errors smaller; fewer where the memory is small, none for 0. They are kept for all steps.
         truncation_samples: the number of draws for the fourth derivatives behind the truncation figure, or 0 for none.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
@@ -78,6 +82,7 @@ def anchor(
     rates = _check(landscape, steps, learning_rate, chunk_size, key)
     check_integer("num_samples", num_samples, least=2)
     check_integer("truncation_samples", truncation_samples, least=0)
+    check_integer("control_directions", control_directions, least=0)
     sizes = tuple(
         check_integer(name, size, least=2)
         for name, size in (("noise_examples", noise_examples), ("curvature_examples", curvature_examples))
@@ -86,18 +91,23 @@ def anchor(
     landscape.validate(params)
     leaves = jax.tree.leaves(params)
     itemsize = max(leaf.dtype.itemsize for leaf in map(jnp.asarray, leaves))
-    together = min(num_samples, draws_together(num_params(params), itemsize, len(ties)))
+    count = num_params(params)
+    together = min(num_samples, draws_together(count, itemsize, len(ties)))
+    kept = directions_kept(control_directions, count, itemsize, steps)
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
-    for_second, for_fourth = jax.random.split(key)
-    groups = _draws(runs, ties, num_samples, together, for_second, progress or Progress())
+    for_second, for_fourth, for_pilots = jax.random.split(key, 3)
+    reduced = runs.reduced(ties, kept, for_pilots) if kept else Reduced.nothing(steps, count, len(ties))
+    groups = _draws(runs, ties, num_samples, together, reduced, for_second, progress or Progress())
     fourth = {}
     if truncation_samples:
         keys = jax.random.split(for_fourth, truncation_samples)
         fourth = dict(zip(ties, runs.fourth_order(ties, keys, for_fourth).mean(axis=1), strict=True))
-    test, train, field = (
-        np.concatenate([getattr(group, name) for group in groups])[:num_samples] for name in ("test", "train", "field")
+    test, train, field, y = (
+        np.concatenate([getattr(group, name) for group in groups])[:num_samples]
+        for name in ("test", "train", "field", "coordinates")
     )
+    test, train = reduced.controlled(test, y, reduced.test), reduced.controlled(train, y, reduced.train)
     return Anchored(
         landscape,
         params,
@@ -114,7 +124,13 @@ def anchor(
 
 
 def _draws(
-    runs: Runs, ties: list[Ties], num_samples: int, together: int, key: jax.Array, progress: Progress
+    runs: Runs,
+    ties: list[Ties],
+    num_samples: int,
+    together: int,
+    reduced: Reduced,
+    key: jax.Array,
+    progress: Progress,
 ) -> list[SecondOrder]:
     """Draw in groups of one size, so that all is compiled once; an interruption keeps those that are finished."""
     groups: list[SecondOrder] = []
@@ -122,7 +138,7 @@ def _draws(
         with progress.task(num_samples, "noise along the path") as task:
             for first in range(0, num_samples, together):
                 keys = jax.random.split(jax.random.fold_in(key, first), together)
-                groups.append(runs.second_order(ties, keys))
+                groups.append(runs.second_order(ties, keys, reduced))
                 task.advance(min(together, num_samples - first))
     except KeyboardInterrupt:
         if not groups:

@@ -32,14 +32,22 @@ def compiled_chains(
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), the labels of
-        steps 0 to T, the same for those that are tied, shape (T + 1, S), and keys, shape (R,). It returns for every t
-        from 0 to T: the mean loss and the test loss or `None`, shape (T + 1,); their second derivatives, shape
-        (T + 1, R, S); and ∂F_t(θ_t)/∂ε for the noise F_t, likewise.
+        steps 0 to T, the same for those that are tied, shape (T + 1, S), keys, shape (R,), and D_t and R_t of a
+        `Reduced`. It returns for every t from 0 to T: the mean loss and the test loss or `None`, shape (T + 1,); their
+        second derivatives, shape (T + 1, R, S); ∂F_t(θ_t)/∂ε for the noise F_t, likewise; and the coordinates of the
+        reduced chain, shape (T + 1, R, S, k).
     """
 
     @jax.jit
     def chains(
-        params: Any, data: Any, test_data: Any, rates: jax.Array, labels: jax.Array, keys: jax.Array
+        params: Any,
+        data: Any,
+        test_data: Any,
+        rates: jax.Array,
+        labels: jax.Array,
+        keys: jax.Array,
+        directions: jax.Array,
+        moves: jax.Array,
     ) -> tuple[Any, ...]:
         theta, example_loss = flat_loss(with_products(loss), params)
 
@@ -82,13 +90,14 @@ def compiled_chains(
 
         def one(theta: jax.Array, slopes: Any, given: Any, key: jax.Array, state: Any) -> Any:
             """Take a step of one replicate, all equivalences, which share their curvatures."""
-            rate, time, labels = given
+            rate, time, labels, read, move = given
             for_noise, for_curvature = jax.random.split(key)
             keys = jax.random.split(jax.random.fold_in(for_curvature, time), 3)
             sets = [random_examples(k, data, curvature) for k in keys[:2]]
             probe = random_examples(keys[2], test_data, curvature) if tested else None
 
-            def tied(number: jax.Array, label: jax.Array, a: jax.Array, b: jax.Array, c: jax.Array) -> Any:
+            def tied(number: jax.Array, label: jax.Array, state: tuple[jax.Array, ...]) -> Any:
+                a, b, c, y = state
                 along_a, other_b, both = curved(theta, sets[0], a, b, c)
                 along_b = other_b if curvature is None else product(theta, sets[1], b)
                 own = jax.random.fold_in(jax.random.fold_in(for_noise, number), label)
@@ -96,9 +105,9 @@ def compiled_chains(
                 mean = jnp.dot(slopes[0], c) + jnp.dot(a, other_b + along_b) / 2
                 test = jnp.dot(slopes[1], c) + jnp.dot(a, product(theta, probe, b)) if tested else None
                 moved = a - rate * (along_a + push), b - rate * (along_b + push), c - rate * (both + turn)
-                return moved, (mean, test, jnp.dot(push, a + b) / 2)
+                return (*moved, move @ y - rate * (read @ push)), (mean, test, jnp.dot(push, a + b) / 2, y)
 
-            return jax.vmap(tied)(jnp.arange(len(labels)), labels, *state)
+            return jax.vmap(tied)(jnp.arange(len(labels)), labels, state)
 
         def step(carry: Any, given: Any) -> Any:
             theta, state = carry
@@ -107,8 +116,12 @@ def compiled_chains(
             state, found = jax.vmap(partial(one, theta, (slope, test_slope), given))(keys, state)
             return (theta - given[0] * slope, state), (value, tested_value, *found)
 
-        zeros = jnp.zeros((len(keys), labels.shape[1], len(theta)), theta.dtype)
-        steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        return jax.lax.scan(step, (theta, (zeros, zeros, zeros)), steps)[1]
+        zeros, few = (
+            jnp.zeros((len(keys), labels.shape[1], size), theta.dtype) for size in (len(theta), directions.shape[1])
+        )
+        # A step leads to the next coordinates; after the last there are none.
+        following = (jnp.concatenate([array[1:], array[-1:]]) for array in (directions, moves))
+        steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels, *following
+        return jax.lax.scan(step, (theta, (zeros, zeros, zeros, few)), steps)[1]
 
     return chains

@@ -9,6 +9,7 @@ from ..errors import ArgumentError
 _COPIES = 16  # of a vector of parameters that a draw holds for an equivalence of steps, at the most
 _TOGETHER = 32  # draws that run side by side, and between two reports of progress
 _SHARE = 0.5  # of the memory that draws may take
+_SHARE_OF_CONTROL = 0.125  # of the memory that the coordinates of the whole path may take, read and written
 
 
 def available_memory() -> int:
@@ -31,3 +32,9 @@ def draws_together(num_params: int, itemsize: int, num_ties: int) -> int:
             "draws: give fewer epoch_lengths, parameters of lower precision, or a smaller model."
         )
     return min(_TOGETHER, int(room // one))
+
+
+def directions_kept(wanted: int, num_params: int, itemsize: int, steps: int) -> int:
+    """Return how many directions, at most, to keep at every step of the path."""
+    room = available_memory() * _SHARE_OF_CONTROL / (num_params * itemsize * (steps + 1))
+    return min(wanted, num_params, int(room) // 2)

@@ -39,7 +39,7 @@ def plot_contributions(prediction: "AnchoredPrediction", ax: Any) -> Any:
     for number, (name, rows) in enumerate(prediction.parts.items()):
         colour = _OF_PARTS.get(name, PALETTE[(number + 2) % len(PALETTE)])
         mean, reach = rows.mean(axis=0), 2 * rows.std(axis=0, ddof=1) / len(rows) ** 0.5
-        ax.plot(times, mean, color=colour, lw=1.8)
+        ax.plot(times, mean, color=colour, lw=1.8, label=name)
         ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.25, lw=0)
         key.append(_named(name, colour, prediction.diagrams.get(name, ())))
     ax.axhline(0, color=PALETTE[0], lw=0.8)

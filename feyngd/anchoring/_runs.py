@@ -13,6 +13,7 @@ from ..spacetimes import Spacetime
 from ._chains import compiled_chains
 from ._fields import batch_field, drawn_batches, sign_field, sign_steps, tie_labels
 from ._jets import compiled_jets
+from ._reduced import PILOTS, Reduced, compiled_moments, compiled_pilots
 from ._ties import Ties
 
 
@@ -26,6 +27,7 @@ class SecondOrder:
         train: the second derivative of the mean loss.
         test: that of the test loss.
         field: the first derivative of F_t(θ_t).
+        coordinates: those of the reduced chain, shape (R, S, T + 1, k).
     """
 
     train_path: np.ndarray
@@ -33,6 +35,7 @@ class SecondOrder:
     train: np.ndarray
     test: np.ndarray
     field: np.ndarray
+    coordinates: np.ndarray
 
 
 class Runs:
@@ -99,16 +102,35 @@ class Runs:
             vector, size = product(vector)
         return float(2 / size)
 
-    def second_order(self, ties: list[Ties], keys: jax.Array) -> SecondOrder:
+    def reduced(self, ties: list[Ties], size: int, key: jax.Array) -> Reduced:
+        """Run pilots and return so many coordinates that matter, with their second moments."""
+        landscape, steps = self._landscape, len(self._rates)
+        test_data = landscape.test_data if self._tested else None
+        labels = tie_labels(ties, steps)
+        run = compiled_pilots(landscape.loss, self._noise, self._chunk_size, self._tested, size)
+        path, directions, moves, train, test = run(
+            self._params, landscape.data, test_data, self._rates, jnp.asarray(labels), jax.random.split(key, PILOTS)
+        )
+        begins = np.diff(labels[:-1], axis=0, prepend=labels[:1]) != 0
+        moments = compiled_moments(landscape.loss)(
+            self._params, landscape.data, path, directions, moves, self._rates, jnp.asarray(begins)
+        )
+        # At the same place in their epochs steps are tied that do not follow one another.
+        known = np.array([one.kind != "place" for one in ties])[:, None, None, None]
+        train, test = (np.asarray(m, dtype=float) for m in (train, test if self._tested else train))
+        return Reduced(directions, moves, train, test, np.where(known, np.asarray(moments, dtype=float), np.nan))
+
+    def second_order(self, ties: list[Ties], keys: jax.Array, reduced: Reduced) -> SecondOrder:
         """Run with random signs, the same in tied steps."""
         landscape = self._landscape
         run = compiled_chains(landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested)
         labels = jnp.asarray(tie_labels(ties, len(self._rates)))
-        value, test_value, train, test, field = run(
-            self._params, landscape.data, landscape.test_data if self._tested else None, self._rates, labels, keys
+        test_data = landscape.test_data if self._tested else None
+        value, test_value, train, test, field, y = run(
+            self._params, landscape.data, test_data, self._rates, labels, keys, reduced.directions, reduced.moves
         )
         path, test_path = (np.asarray(v, dtype=float) for v in (value, test_value if self._tested else value))
-        arrays = train, test if self._tested else train, field
+        arrays = train, test if self._tested else train, field, y
         return SecondOrder(path, test_path, *(np.moveaxis(np.asarray(a, dtype=float), 0, 2) for a in arrays))
 
     def fourth_order(self, ties: list[Ties], keys: jax.Array, key: jax.Array) -> np.ndarray:
