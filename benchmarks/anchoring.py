@@ -24,7 +24,8 @@ from feyngd.spacetimes import Spacetime
 
 LENGTHS = (10, 40)
 TRAINING = 1280  # images, which batches of 8, 32 and 128 divide
-DRAWS, SIMULATED = 512, 1000
+DRAWS = 512
+SIMULATED, EXAMPLES = 1000, 64_000  # runs of a configuration, and on a CPU examples in all their batches of one step
 PROBED = 64  # runs that tell the time and the spread of more of them
 TOGETHER = 16 if jax.default_backend() == "cpu" else 256  # simulated runs
 
@@ -81,6 +82,13 @@ def simulated(
     return fd.simulate(made.landscape, made.params, spacetime, float(made.rates[0]), **options)
 
 
+def affordable(spacetime: Spacetime) -> int:
+    """Return how many runs of a spacetime to simulate."""
+    if jax.default_backend() != "cpu":
+        return SIMULATED
+    return min(SIMULATED, EXAMPLES // int(spacetime.B))
+
+
 def seconds(function: Callable[[], Any]) -> float:
     """Return the seconds of a call."""
     start = time.perf_counter()
@@ -111,7 +119,7 @@ def configurations(name: str, runs: Callable[[int], list[Spacetime]] = spacetime
         good = 0
         listed = runs(made.steps)
         for spacetime in listed:
-            run = simulated(made, spacetime, SIMULATED, quantity)
+            run = simulated(made, spacetime, affordable(spacetime), quantity)
             row, agrees = compared(made.predict(spacetime, quantity=quantity), run, allowed)
             good += agrees
             print(f"| {quantity} | {spacetime} | {row}", flush=True)

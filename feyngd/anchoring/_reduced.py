@@ -26,7 +26,7 @@ PILOTS = 16  # draws, of every equivalence of steps, that tell which directions 
 _CURVATURE = 256  # examples that stand for all in the curvature of the pilots, which they share
 _LEAST = 1e-4  # of the largest pilot direction: below, there is nothing to read
 _GRADIENTS = 2**24  # numbers that gradients of single examples may take at a time
-_FITTED = 32  # draws from which on the control's factor is fitted
+_FITTED = 128  # draws from which on the control's factor is fitted; with fewer, errors of the fit would count
 
 
 @dataclass(frozen=True)
