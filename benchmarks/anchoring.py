@@ -190,18 +190,20 @@ def small(name: str) -> None:
 
 
 def estimators(name: str) -> None:
-    """Print what a draw takes and how far draws are spread, for fields and sizes of samples."""
+    """Print what a draw takes and how far draws are spread, for fields, sizes of samples and control variates."""
     everything = problem(name)[0].num_examples
-    print(f"\n### {name}\n\n| noise | curvature | ms a draw | spread: step | run | epoch of 40 steps | influence |")
-    print("|---|---|---|---|---|---|---|")
-    choices = [(q, m, 128) for q, m in ((8, 8), (16, 16), (32, 32), (64, 32), (64, 64), (128, 128))]
-    for q, m, count in [*choices, (everything, 64, 32), (everything, everything, 32)]:
+    print(f"\n### {name}\n")
+    print("| noise | curvature | control | ms a draw | spread: step | run | epoch of 40 steps | influence |")
+    print("|---|---|---|---|---|---|---|---|")
+    sizes = [(q, m, k, 128) for q, m in ((8, 8), (16, 16), (32, 32), (64, 64), (128, 128)) for k in (0, 16)]
+    sizes += [(64, 64, k, 128) for k in (4, 8, 32)]
+    for q, m, k, count in [*sizes, (everything, 64, 0, 32), (everything, everything, 0, 32)]:
         options = {"epoch_lengths": [40], "truncation_samples": 0, "noise_examples": q, "curvature_examples": m}
-        made = anchored(name, count, **options)
-        each = seconds(partial(anchored, name, count, **options)) / count
+        made = anchored(name, count, control_directions=k, **options)
+        each = seconds(partial(anchored, name, count, control_directions=k, **options)) / count
         ends = [rows[:, -1] for rows in (*made.second.values(), made.influence)]
         spreads = " | ".join(f"{end.std(ddof=1) / abs(end.mean()):.2f}" for end in ends)
-        print(f"| {q} | {m} | {1000 * each:.1f} | {spreads} |", flush=True)
+        print(f"| {q} | {m} | {k} | {1000 * each:.1f} | {spreads} |", flush=True)
     spacetime, count = Spacetime.sgd(400, 10, 4), 32
     real = partial(made.orders, spacetime, order=2, num_samples=count)
     end = real(key=jax.random.key(1)).replicates[:, -1]

@@ -97,8 +97,13 @@ def anchor(
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
     for_second, for_fourth, for_pilots = jax.random.split(key, 3)
-    reduced = runs.reduced(ties, kept, for_pilots) if kept else Reduced.nothing(steps, count, len(ties))
-    groups = _draws(runs, ties, num_samples, together, reduced, for_second, progress or Progress())
+    progress = progress or Progress()
+    reduced = Reduced.nothing(steps, count, len(ties))
+    if kept:
+        with progress.task(1, "directions of the noise") as task:
+            reduced = runs.reduced(ties, kept, for_pilots)
+            task.advance(1)
+    groups = _draws(runs, ties, num_samples, together, reduced, for_second, progress)
     fourth = {}
     if truncation_samples:
         keys = jax.random.split(for_fourth, truncation_samples)

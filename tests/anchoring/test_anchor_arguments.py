@@ -49,6 +49,8 @@ def made():
         ({"num_samples": 1}, "num_samples is an integer ≥ 2, got 1"),
         ({"noise_examples": 1}, "noise_examples is an integer ≥ 2, got 1"),
         ({"curvature_examples": 0}, "curvature_examples is an integer ≥ 2, got 0"),
+        ({"control_directions": -1}, "control_directions is an integer ≥ 0, got -1"),
+        ({"control_directions": 1.5}, "control_directions is an integer ≥ 0, got 1.5"),
         ({"truncation_samples": -1}, "truncation_samples is an integer ≥ 0, got -1"),
         ({"chunk_size": 0}, "chunk_size is an integer ≥ 1, got 0"),
         ({"key": None}, r"give key=jax\.random\.key\(seed\), not None"),
