@@ -178,7 +178,9 @@ class Series(Mapping[Diagram, sympy.Expr]):
         self._check_symbols(values)
         spacetime = None if self.spacetime is None else self.spacetime.subs(values)
         needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
-        replaced = {points: points.subs(values, simultaneous=True) for points in self._points}
+        # Keys are symbols, so that this is `subs` with simultaneous=True, some fifty times faster.
+        new = {symbol: sympy.sympify(value) for symbol, value in values.items()}
+        replaced = {points: points.xreplace(new) for points in self._points}
         for points, number in replaced.items():
             if not points.is_Integer and number.is_Integer and number < needed:
                 raise ArgumentError(
@@ -187,7 +189,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
                 )
         terms = {}
         for diagram, value in self.items():
-            terms[diagram] = value.subs(values, simultaneous=True)
+            terms[diagram] = value.xreplace(new)
             if not terms[diagram].is_finite and terms[diagram].is_number:
                 raise ArgumentError(f"The coefficient {value} of {diagram} is not finite at {dict(values)}.")
         series = self._like(terms, spacetime=spacetime)
