@@ -60,7 +60,7 @@ def targets(results: Mapping[str, Any]) -> str:
 Gradients, unless said otherwise. Targets are those for convnets, of 6,000 and 42,000 parameters where they differ, and
 for the small MLP. "By hand" is `benchmarks/by_hand.py`: nested derivatives of the same vectors in two jitted programs.
 Compilation is what the first call takes beyond the second; JAX's compilation cache on disk, off by default, takes most
-of it away from a second process.
+of it away from a second process. Its target of 3 s is of a machine where a program written by hand took 2.6 to 3.5 s.
 
 {table(["", "target", *names], rows)}"""
 
