@@ -16,7 +16,7 @@ from ..prediction import check_learning_rates
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
 from ._memory import directions_kept, draws_together
-from ._reduced import Reduced
+from ._reduced import PILOTS, Reduced
 from ._runs import Runs, SecondOrder
 from ._ties import RUN, STEP, Ties
 
@@ -92,22 +92,19 @@ def anchor(
     leaves = jax.tree.leaves(params)
     itemsize = max(leaf.dtype.itemsize for leaf in map(jnp.asarray, leaves))
     count = num_params(params)
-    together = min(num_samples, draws_together(count, itemsize, len(ties)))
-    kept = directions_kept(control_directions, count, itemsize, steps)
+    room = draws_together(count, itemsize, len(ties))
+    together = min(num_samples, room)
+    kept = directions_kept(control_directions, count, itemsize, steps) if room >= PILOTS else 0
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
     for_second, for_fourth, for_pilots = jax.random.split(key, 3)
     progress = progress or Progress()
     reduced = Reduced.nothing(steps, count, len(ties))
     if kept:
-        with progress.task(1, "directions of the noise") as task:
+        with progress.task(1, "directions of the noise"):
             reduced = runs.reduced(ties, kept, for_pilots)
-            task.advance(1)
     groups = _draws(runs, ties, num_samples, together, reduced, for_second, progress)
-    fourth = {}
-    if truncation_samples:
-        keys = jax.random.split(for_fourth, truncation_samples)
-        fourth = dict(zip(ties, runs.fourth_order(ties, keys, for_fourth).mean(axis=1), strict=True))
+    fourth = _fourth(runs, ties, steps, jax.random.split(for_fourth, truncation_samples), for_fourth)
     test, train, field, y = (
         np.concatenate([getattr(group, name) for group in groups])[:num_samples]
         for name in ("test", "train", "field", "coordinates")
@@ -155,6 +152,21 @@ def _draws(
             stacklevel=3,
         )
     return groups
+
+
+def _fourth(runs: Runs, ties: list[Ties], steps: int, keys: jax.Array, key: jax.Array) -> dict[Ties, np.ndarray]:
+    """Return fourth derivatives, which an interruption leaves unknown."""
+    if not len(keys):
+        return {}
+    try:
+        return dict(zip(ties, runs.fourth_order(ties, keys, key).mean(axis=1), strict=True))
+    except KeyboardInterrupt:
+        warnings.warn(
+            "Interrupted before the truncation figure was known: it is NaN; all draws of noise are kept.",
+            InterruptedWarning,
+            stacklevel=3,
+        )
+        return dict.fromkeys(ties, np.full(steps + 1, np.nan))
 
 
 def _ties(landscape: Landscape, epoch_lengths: Any, fixed_order: bool) -> list[Ties]:

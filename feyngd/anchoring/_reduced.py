@@ -124,12 +124,18 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
 
         def products(point: jax.Array, examples: Any, vectors: jax.Array) -> jax.Array:
             near = jax.grad(partial(mean, examples=examples))
-            return jax.vmap(lambda vector: jax.jvp(near, (point,), (vector,))[1])(vectors)
+            # As many side by side as there are draws, which takes no more memory than the draws that follow.
+            return jax.lax.map(lambda vector: jax.jvp(near, (point,), (vector,))[1], vectors, batch_size=len(keys))
 
-        def push(point: jax.Array, number: jax.Array, label: jax.Array, key: jax.Array) -> jax.Array:
-            own = jax.random.fold_in(jax.random.fold_in(key, number), label)
-            indices, signs = random_signs(own, num_examples(data), noise, theta.dtype)
-            return jax.grad(weighted)(point, picked(data, indices), signs)
+        def pushes(point: jax.Array, tied: tuple[jax.Array, jax.Array]) -> jax.Array:
+            """Return the noise of all pilots of one equivalence of steps."""
+
+            def push(key: jax.Array) -> jax.Array:
+                own = jax.random.fold_in(jax.random.fold_in(key, tied[0]), tied[1])
+                indices, signs = random_signs(own, num_examples(data), noise, theta.dtype)
+                return jax.grad(weighted)(point, picked(data, indices), signs)
+
+            return jax.vmap(push)(keys)
 
         def step(carry: Any, given: Any) -> Any:
             point, draws, moved = carry
@@ -143,8 +149,7 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
             if tested:
                 probe = random_examples(for_test, test_data, _some(test_data))
                 test = vectors @ products(point, probe, vectors).T
-            every = jax.vmap(jax.vmap(push, (None, None, None, 0)), (None, 0, 0, None))
-            noises = every(point, jnp.arange(ties), labels, keys).reshape(draws.shape)
+            noises = jax.lax.map(partial(pushes, point), (jnp.arange(ties), labels)).reshape(draws.shape)
             after = draws - rate * (curved + noises), vectors - rate * directions
             return (point - rate * slope(point), *after), (point, directions, directions @ moved.T, train, test)
 

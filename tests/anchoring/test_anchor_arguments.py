@@ -156,6 +156,12 @@ def test_too_little_memory_is_said_before_anything_runs(monkeypatch):
         anchored()
     monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 2 * 4 * 16 * 2)
     assert _memory.draws_together(1, 4, 2) == 3
+
+    def pilots(*_):
+        pytest.fail("pilots need as much memory as sixteen draws")
+
+    monkeypatch.setattr(Runs, "reduced", pilots)
+    assert len(anchored().influence) == 2
     made = anchored(num_samples=7)
     assert len(made.influence) == 7
 
@@ -190,6 +196,13 @@ def test_an_interruption_keeps_what_is_finished(monkeypatch):
 
     def interrupted(*_):
         raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runs, "fourth_order", interrupted)
+    with pytest.warns(InterruptedWarning, match="truncation figure"):
+        unsure = anchored(truncation_samples=2).predict(N=4)
+    assert np.isfinite(unsure.mean).all()
+    assert np.isnan(unsure.truncation).all()
+    assert not unsure.converged.any()
 
     monkeypatch.setattr(Runs, "second_order", interrupted)
     with pytest.raises(KeyboardInterrupt):
