@@ -41,7 +41,7 @@ class Setting:
 SETTINGS = {
     "logistic": Setting(160, 0.5),
     "mlp": Setting(160, 0.2),
-    "convnet": Setting(160, 0.15),
+    "convnet": Setting(160, 0.2),
     "small_convnet": Setting(160, 0.2),
 }
 
