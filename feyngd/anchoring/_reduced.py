@@ -23,7 +23,7 @@ from ..evaluation import Loss, flat_loss, num_examples, sum_over, with_products
 from ._fields import picked, random_examples, random_signs
 
 PILOTS = 16  # draws, of every equivalence of steps, that tell which directions matter
-_CURVATURE = 256  # examples that stand for all in the curvature of the pilots, which they share
+_EXAMPLES = 256  # examples, at most, that make the noise of a pilot, and the curvature that all pilots share
 _LEAST = 1e-4  # of the largest pilot direction: below, there is nothing to read
 _GRADIENTS = 2**24  # numbers that gradients of single examples may take at a time
 _FITTED = 128  # draws from which on the control's factor is fitted; with fewer, errors of the fit would count
@@ -92,7 +92,7 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
 
     Args:
         loss: `loss(params, example)`.
-        noise: how many examples make the noise of a step; all of them if `None`.
+        noise: how many examples make the noise of a step, 256 at most; as many as that if `None`.
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
         size: k, how many coordinates to find.
@@ -132,7 +132,7 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
 
             def push(key: jax.Array) -> jax.Array:
                 own = jax.random.fold_in(jax.random.fold_in(key, tied[0]), tied[1])
-                indices, signs = random_signs(own, num_examples(data), noise, theta.dtype)
+                indices, signs = random_signs(own, num_examples(data), _some(data, noise), theta.dtype)
                 return jax.grad(weighted)(point, picked(data, indices), signs)
 
             return jax.vmap(push)(keys)
@@ -161,8 +161,10 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
     return pilots
 
 
-def _some(data: Any) -> int | None:
-    return _CURVATURE if num_examples(data) > _CURVATURE else None
+def _some(data: Any, size: int | None = None) -> int | None:
+    """Return how many examples to draw: so many, but no more than go through a pilot at a time; `None` for all."""
+    least = min(_EXAMPLES, size or _EXAMPLES)
+    return least if num_examples(data) > least else None
 
 
 def _leading(draws: jax.Array, curved: jax.Array, ties: int, size: int) -> jax.Array:

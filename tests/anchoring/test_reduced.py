@@ -7,7 +7,7 @@ import pytest
 
 import feyngd as fd
 from feyngd.anchoring import _memory
-from feyngd.anchoring._reduced import Reduced, compiled_moments
+from feyngd.anchoring._reduced import Reduced, _some, compiled_moments
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP, Ties
 from feyngd.landscapes import cross_entropy, digits, logistic_regression
@@ -135,6 +135,13 @@ def test_on_digits_most_of_the_spread_goes():
         assert rows[:, -1].var() < 0.4 * plain.second[ties][:, -1].var()
         stderr = np.hypot(rows[:, -1].std(), plain.second[ties][:, -1].std()) / len(rows) ** 0.5
         assert abs(rows[:, -1].mean() - plain.second[ties][:, -1].mean()) < 4 * stderr
+
+
+def test_pilots_differentiate_few_examples_at_a_time():
+    """However many examples make the noise of a draw: those of draws go in chunks, those of pilots do not."""
+    many, few = np.zeros((1000, 3)), np.zeros((100, 3))
+    assert [_some(many, size) for size in (None, 64, 900)] == [256, 64, 256]
+    assert [_some(few, size) for size in (None, 64)] == [None, 64]
 
 
 def test_directions_are_as_many_as_the_memory_holds(monkeypatch):
