@@ -58,11 +58,13 @@ def anchor(
         epoch_lengths: the numbers of steps of an epoch, N/B, for which several reshuffled epochs are to be predicted.
         fixed_order: whether to anchor for several epochs in one fixed order too.
         num_samples: the number of draws of signs behind every functional, at least 2.
-        noise_examples: how many random examples make the noise of a step in every draw, at least 2.
+        noise_examples: how many random examples make the noise of a step in every draw, at least 2. Those with larger
+            gradients along the path are drawn more often, and count less.
         curvature_examples: how many random examples stand for all in every Hessian, at least 2. Few of them leave the
             mean as it is and make standard errors larger; the path itself takes all examples.
         control_directions: in how many directions of the noise a chain with a known mean is taken off every draw, which
-            makes standard errors smaller; fewer where the memory is small, none for 0. They are kept for all steps.
+            makes standard errors smaller; none for 0. They are kept for all steps, fewer where the memory is small, and
+            no more than eight for each equivalence of steps, which is half of what is tried.
         truncation_samples: the number of draws for the fourth derivatives behind the truncation figure, or 0 for none.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
@@ -94,7 +96,9 @@ def anchor(
     count = num_params(params)
     room = draws_together(count, itemsize, len(ties))
     together = min(num_samples, room)
-    kept = directions_kept(control_directions, count, itemsize, steps) if room >= PILOTS else 0
+    # Of the directions that pilots span, the lesser half is what happened to be drawn.
+    wanted = min(control_directions, PILOTS * len(ties) // 2)
+    kept = directions_kept(wanted, count, itemsize, steps) if room >= PILOTS else 0
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
     for_second, for_fourth, for_pilots = jax.random.split(key, 3)

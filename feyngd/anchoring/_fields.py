@@ -5,9 +5,7 @@ exactly. So have random signs of a random few of them. Real batches have all cum
 orders need.
 """
 
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,46 +13,21 @@ import numpy as np
 
 from ..spacetimes import Spacetime
 from ._ties import Ties
+from ._urns import Urn
 
 
-def picked(data: Any, indices: jax.Array | None) -> Any:
-    """Return some examples; all of them for `None`."""
-    return data if indices is None else jax.tree.map(lambda leaf: leaf[indices], data)
+class Field(NamedTuple):
+    """The noise F_t = Σ w l_x − c l of R replicates in steps 0 to T.
 
-
-def random_examples(key: jax.Array, data: Any, size: int | None) -> Any:
-    """Return so many examples drawn independently, or all of them for `None`."""
-    if size is None:
-        return data
-    return picked(data, jax.random.randint(key, (size,), 0, jax.tree.leaves(data)[0].shape[0]))
-
-
-def random_signs(key: jax.Array, count: int, size: int | None, dtype: Any) -> tuple[jax.Array | None, jax.Array]:
-    """Return so many of `count` examples, all of them being `None`, and weights w of theirs.
-
-    On average Σ_x w_x f_x Σ_x w_x g_x is the covariance of f and g over all examples.
+    Attributes:
+        indices: the examples x, shape (T + 1, R, q).
+        weights: w, likewise.
+        share: c, shape (T + 1, R).
     """
-    for_examples, for_signs = jax.random.split(key)
-    among = count if size is None else size
-    signs = jax.random.rademacher(for_signs, (among,), dtype)
-    centred = signs - jnp.mean(signs)  # which centres the losses
-    if size is None:
-        return None, centred / count**0.5
-    return jax.random.randint(for_examples, (size,), 0, count), centred / (size - 1) ** 0.5
 
-
-@lru_cache(maxsize=16)
-def sign_field(count: int, size: int | None) -> Callable[[Any], Any]:
-    """Return a field of random signs: it is given keys of all replicates and their steps' labels."""
-
-    def field(given: tuple[jax.Array, jax.Array]) -> Any:
-        def signs(key: jax.Array, label: jax.Array) -> Any:
-            indices, weights = random_signs(jax.random.fold_in(key, label), count, size, float)
-            return jnp.arange(count) if indices is None else indices, weights
-
-        return (*jax.vmap(signs)(*given), 0)
-
-    return field
+    indices: jax.Array
+    weights: jax.Array
+    share: jax.Array
 
 
 def tie_labels(ties: list[Ties], steps: int) -> np.ndarray:
@@ -65,30 +38,34 @@ def tie_labels(ties: list[Ties], steps: int) -> np.ndarray:
     return labels
 
 
-def sign_steps(ties: list[Ties], keys: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
-    """Return what `sign_field` is given in steps 0 to T, for every replicate of every equivalence of steps.
+def sign_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: int | None) -> Field:
+    """Return random signs of so many examples, `None` being all, the same in steps that are tied.
 
     Args:
-        ties: the equivalences, S of them.
+        ties: the equivalences of steps, S of them.
         keys: keys of the replicates, shape (R,); they serve all equivalences.
         steps: T.
+        urn: from which examples are drawn.
+        size: how many of them.
 
     Returns:
-        Keys and labels, of shape (T + 1, S·R): replicates of the first equivalence come first.
+        A field of S·R replicates: those of the first equivalence come first.
     """
-    every = jnp.tile(keys, len(ties))
-    repeated = np.repeat(tie_labels(ties, steps), len(keys), axis=1)
-    return jnp.broadcast_to(every, (steps + 1, *every.shape)), jnp.asarray(repeated)
+
+    def signs(key: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
+        indices, weights = urn.signed(jax.random.fold_in(key, label), size)
+        return jnp.arange(len(weights)) if indices is None else indices, weights
+
+    labels = jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
+    indices, weights = jax.vmap(jax.vmap(signs), in_axes=(None, 0))(jnp.tile(keys, len(ties)), labels)
+    return Field(indices, weights, jnp.sum(weights, axis=2))
 
 
-@lru_cache(maxsize=16)
-def batch_field(size: int) -> Callable[[Any], Any]:
-    """Return a field of real batches: it is given the examples of every replicate's batch, shape (R, B)."""
-
-    def field(batches: jax.Array) -> Any:
-        return batches, jnp.full(batches.shape, 1 / size), 1
-
-    return field
+def batch_field(spacetime: Spacetime, reading: str, count: int, replicates: int, key: jax.Array) -> Field:
+    """Return the noise of real batches of drawn training sets, of one spacetime."""
+    batches = drawn_batches(spacetime, reading, count, replicates, key)
+    shares = jnp.full(batches.shape, 1 / batches.shape[2])
+    return Field(batches, shares, jnp.ones(batches.shape[:2]))
 
 
 def drawn_batches(spacetime: Spacetime, reading: str, count: int, replicates: int, key: jax.Array) -> jax.Array:

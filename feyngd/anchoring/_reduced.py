@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..evaluation import Loss, flat_loss, num_examples, sum_over, with_products
-from ._fields import picked, random_examples, random_signs
+from ..evaluation import Loss, num_examples
+from ._sums import Sums
+from ._urns import Urns, gradients_together, picked
 
 PILOTS = 16  # draws, of every equivalence of steps, that tell which directions matter
-_EXAMPLES = 256  # examples, at most, that make the noise of a pilot, and the curvature that all pilots share
+_EXAMPLES = 256  # examples, at most, that make the curvature that all pilots share
 _LEAST = 1e-4  # of the largest pilot direction: below, there is nothing to read
-_GRADIENTS = 2**24  # numbers that gradients of single examples may take at a time
 _FITTED = 128  # draws from which on the control's factor is fitted; with fewer, errors of the fit would count
 
 
@@ -92,48 +92,36 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
 
     Args:
         loss: `loss(params, example)`.
-        noise: how many examples make the noise of a step, 256 at most; as many as that if `None`.
+        noise: how many random examples make the noise of a step; all of them if `None`.
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
         size: k, how many coordinates to find.
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), labels of steps
-        0 to T, shape (T + 1, S), and keys, shape (R,). It returns, for every t from 0 to T: the path, shape (T + 1, P),
-        D_t, R_t, and the second derivatives of the mean loss and of the test loss or `None` by the coordinates.
+        0 to T, shape (T + 1, S), what examples are drawn from, and keys, shape (R,). It returns, for every t from 0 to
+        T: the path, shape (T + 1, P), D_t, R_t, and the second derivatives of the mean loss and of the test loss or
+        `None` by the coordinates.
     """
 
     @jax.jit
     def pilots(
-        params: Any, data: Any, test_data: Any, rates: jax.Array, labels: jax.Array, keys: jax.Array
+        params: Any, data: Any, test_data: Any, rates: jax.Array, labels: jax.Array, urns: Urns, keys: jax.Array
     ) -> tuple[Any, ...]:
-        theta, example_loss = flat_loss(with_products(loss), params)
+        sums = Sums(loss, params, chunk_size)
         ties = labels.shape[1]
 
-        def weighted(point: jax.Array, examples: Any, weights: jax.Array) -> jax.Array:
-            return jnp.dot(weights, jax.vmap(partial(example_loss, point))(examples))
-
-        def mean(point: jax.Array, examples: Any) -> jax.Array:
-            return jnp.mean(jax.vmap(partial(example_loss, point))(examples))
-
-        def slope(point: jax.Array) -> jax.Array:
-            def sums(chunk: Any) -> jax.Array:
-                return jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))(point)
-
-            return sum_over(sums, data, chunk_size) / num_examples(data)
-
-        def products(point: jax.Array, examples: Any, vectors: jax.Array) -> jax.Array:
-            near = jax.grad(partial(mean, examples=examples))
+        def products(point: jax.Array, near: tuple[Any, jax.Array], vectors: jax.Array) -> jax.Array:
             # As many side by side as there are draws, which takes no more memory than the draws that follow.
-            return jax.lax.map(lambda vector: jax.jvp(near, (point,), (vector,))[1], vectors, batch_size=len(keys))
+            return jax.lax.map(lambda vector: sums.product(point, *near, vector), vectors, batch_size=len(keys))
 
-        def pushes(point: jax.Array, tied: tuple[jax.Array, jax.Array]) -> jax.Array:
+        def pushes(point: jax.Array, slope: jax.Array, tied: tuple[jax.Array, jax.Array]) -> jax.Array:
             """Return the noise of all pilots of one equivalence of steps."""
 
             def push(key: jax.Array) -> jax.Array:
                 own = jax.random.fold_in(jax.random.fold_in(key, tied[0]), tied[1])
-                indices, signs = random_signs(own, num_examples(data), _some(data, noise), theta.dtype)
-                return jax.grad(weighted)(point, picked(data, indices), signs)
+                indices, weights = urns.noise.signed(own, noise)
+                return sums.gradient(point, picked(data, indices), weights)[1] - jnp.sum(weights) * slope
 
             return jax.vmap(push)(keys)
 
@@ -141,30 +129,30 @@ def compiled_pilots(loss: Loss, noise: int | None, chunk_size: int, tested: bool
             point, draws, moved = carry
             rate, time, labels = given
             for_data, for_test = jax.random.split(jax.random.fold_in(keys[0], time))
-            curved = products(point, random_examples(for_data, data, _some(data)), draws)
+            _, slope = sums.mean_gradient(point, data)
+            curved = products(point, urns.curvature.examples(for_data, data, _some(data)), draws)
             read = _leading(draws, curved, ties, size)
             directions, vectors = read @ curved, read @ draws
             train = vectors @ directions.T
             test = None
             if tested:
-                probe = random_examples(for_test, test_data, _some(test_data))
+                probe = urns.probe.examples(for_test, test_data, _some(test_data))
                 test = vectors @ products(point, probe, vectors).T
-            noises = jax.lax.map(partial(pushes, point), (jnp.arange(ties), labels)).reshape(draws.shape)
+            noises = jax.lax.map(partial(pushes, point, slope), (jnp.arange(ties), labels)).reshape(draws.shape)
             after = draws - rate * (curved + noises), vectors - rate * directions
-            return (point - rate * slope(point), *after), (point, directions, directions @ moved.T, train, test)
+            return (point - rate * slope, *after), (point, directions, directions @ moved.T, train, test)
 
-        zeros = jnp.zeros((ties * len(keys), len(theta)), theta.dtype)
+        zeros = jnp.zeros((ties * len(keys), len(sums.start)), sums.start.dtype)
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        start = theta, zeros, jnp.zeros((size, len(theta)), theta.dtype)
+        start = sums.start, zeros, jnp.zeros((size, len(sums.start)), sums.start.dtype)
         return jax.lax.scan(step, start, steps)[1]
 
     return pilots
 
 
-def _some(data: Any, size: int | None = None) -> int | None:
-    """Return how many examples to draw: so many, but no more than go through a pilot at a time; `None` for all."""
-    least = min(_EXAMPLES, size or _EXAMPLES)
-    return least if num_examples(data) > least else None
+def _some(data: Any) -> int | None:
+    """Return how many examples make the curvature of pilots; `None` for all."""
+    return _EXAMPLES if num_examples(data) > _EXAMPLES else None
 
 
 def _leading(draws: jax.Array, curved: jax.Array, ties: int, size: int) -> jax.Array:
@@ -203,14 +191,15 @@ def compiled_moments(loss: Loss) -> Callable[..., jax.Array]:
         rates: jax.Array,
         begins: jax.Array,
     ) -> jax.Array:
-        theta, example_loss = flat_loss(with_products(loss), params)
-        count, together = num_examples(data), max(1, _GRADIENTS // len(theta))
+        sums = Sums(loss, params, 1)
+        count, together = num_examples(data), gradients_together(len(sums.start))
 
         def step(carry: tuple[jax.Array, jax.Array], given: Any) -> Any:
             own, past = carry
             point, read, move, rate, begins = given
-            slope = jax.grad(example_loss)
-            pushes = jax.lax.map(lambda example: read @ slope(point, example), data, batch_size=min(together, count))
+            pushes = jax.lax.map(
+                lambda example: read @ sums.example_gradient(point, example), data, batch_size=min(together, count)
+            )
             pushes = pushes - jnp.mean(pushes, axis=0)
             # The noise of one class: an example's share of it moves all coordinates of its own chain.
             past = jnp.where(begins[:, None, None], past + _second(own), past)
@@ -219,7 +208,7 @@ def compiled_moments(loss: Loss) -> Callable[..., jax.Array]:
             return (own, past), past + _second(own)
 
         ties, size = begins.shape[1], directions.shape[1]
-        start = jnp.zeros((ties, count, size), theta.dtype), jnp.zeros((ties, size, size), theta.dtype)
+        start = jnp.zeros((ties, count, size), sums.start.dtype), jnp.zeros((ties, size, size), sums.start.dtype)
         found = jax.lax.scan(step, start, (path[:-1], directions[1:], moves[1:], rates, begins))[1]
         return jnp.moveaxis(jnp.concatenate([start[1][None], found]), 0, 1)
 

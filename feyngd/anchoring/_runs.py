@@ -1,6 +1,7 @@
 """Runs along one noiseless path: the path itself, chains of second order, and jets of higher orders."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -11,10 +12,11 @@ from ..errors import LandscapeError
 from ..landscapes import Landscape
 from ..spacetimes import Spacetime
 from ._chains import compiled_chains
-from ._fields import batch_field, drawn_batches, sign_field, sign_steps, tie_labels
+from ._fields import Field, batch_field, sign_field, tie_labels
 from ._jets import compiled_jets
 from ._reduced import PILOTS, Reduced, compiled_moments, compiled_pilots
 from ._ties import Ties
+from ._urns import Survey, Urns, survey
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,13 @@ class Runs:
     def _tested(self) -> bool:
         return self._landscape.reading == "conditional"
 
+    @property
+    def _test_data(self) -> Any:
+        return self._landscape.test_data if self._tested else None
+
     def check_path(self) -> None:
         """Raise `LandscapeError` where the noiseless path diverges."""
-        landscape = self._landscape
-
-        @jax.jit
-        def losses(params: Any) -> jax.Array:
-            def step(params: Any, rate: jax.Array) -> tuple[Any, jax.Array]:
-                value, slope = jax.value_and_grad(landscape.mean_loss)(params)
-                return jax.tree.map(lambda p, g: p - (rate * g).astype(p.dtype), params, slope), value
-
-            end, path = jax.lax.scan(step, params, self._rates)
-            return jnp.append(path, landscape.mean_loss(end))
-
-        path = np.asarray(losses(self._params), dtype=float)
+        path = self._survey.losses
         if not np.isfinite(path).all():
             first = int(np.argmin(np.isfinite(path)))
             raise LandscapeError(
@@ -86,6 +81,15 @@ class Runs:
                 f"2/h for the greatest curvature h, about {self._stable():.2g} at the start: take a smaller learning "
                 "rate."
             )
+
+    @cached_property
+    def _survey(self) -> Survey:
+        data, rates = self._landscape.data, self._rates
+        return survey(self._landscape.loss, self._params, data, self._test_data, rates, self._chunk_size)
+
+    @cached_property
+    def _urns(self) -> Urns:
+        return self._survey.urns(self._rates.dtype)
 
     def _stable(self) -> float:
         """Return 2/h for the greatest curvature at the start, by power iteration."""
@@ -105,11 +109,16 @@ class Runs:
     def reduced(self, ties: list[Ties], size: int, key: jax.Array) -> Reduced:
         """Run pilots and return so many coordinates that matter, with their second moments."""
         landscape, steps = self._landscape, len(self._rates)
-        test_data = landscape.test_data if self._tested else None
         labels = tie_labels(ties, steps)
         run = compiled_pilots(landscape.loss, self._noise, self._chunk_size, self._tested, size)
         path, directions, moves, train, test = run(
-            self._params, landscape.data, test_data, self._rates, jnp.asarray(labels), jax.random.split(key, PILOTS)
+            self._params,
+            landscape.data,
+            self._test_data,
+            self._rates,
+            jnp.asarray(labels),
+            self._urns,
+            jax.random.split(key, PILOTS),
         )
         begins = np.diff(labels[:-1], axis=0, prepend=labels[:1]) != 0
         moments = compiled_moments(landscape.loss)(
@@ -125,9 +134,16 @@ class Runs:
         landscape = self._landscape
         run = compiled_chains(landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested)
         labels = jnp.asarray(tie_labels(ties, len(self._rates)))
-        test_data = landscape.test_data if self._tested else None
         value, test_value, train, test, field, y = run(
-            self._params, landscape.data, test_data, self._rates, labels, keys, reduced.directions, reduced.moves
+            self._params,
+            landscape.data,
+            self._test_data,
+            self._rates,
+            labels,
+            self._urns,
+            keys,
+            reduced.directions,
+            reduced.moves,
         )
         path, test_path = (np.asarray(v, dtype=float) for v in (value, test_value if self._tested else value))
         arrays = train, test if self._tested else train, field, y
@@ -135,20 +151,21 @@ class Runs:
 
     def fourth_order(self, ties: list[Ties], keys: jax.Array, key: jax.Array) -> np.ndarray:
         """Run with random signs; return fourth derivatives of the test loss, roughly, shape (S, R, T + 1)."""
-        given = sign_steps(ties, keys, len(self._rates))
-        found = self._jets(sign_field(self._landscape.num_examples, self._noise), given, 4, self._curvature, key)
+        field = sign_field(ties, keys, len(self._rates), self._urns.noise, self._noise)
+        found = self._jets(field, 4, self._curvature, key)
         return found[:, :, 4].reshape(len(ties), len(keys), -1)
 
     def batches(self, spacetime: Spacetime, replicates: int, order: int, key: jax.Array) -> np.ndarray:
         """Run with the noise of real batches; return derivatives of the test loss, shape (R, T + 1, order + 1)."""
-        given = drawn_batches(spacetime, self._landscape.reading, self._landscape.num_examples, replicates, key)
-        return self._jets(batch_field(int(spacetime.B)), given, order, None, key)
+        field = batch_field(spacetime, self._landscape.reading, self._landscape.num_examples, replicates, key)
+        return self._jets(field, order, None, key)
 
-    def _jets(self, field: Any, given: Any, order: int, curvature: int | None, key: jax.Array) -> np.ndarray:
+    def _jets(self, field: Field, order: int, curvature: int | None, key: jax.Array) -> np.ndarray:
         landscape = self._landscape
-        run = compiled_jets(landscape.loss, order, self._chunk_size, field, self._tested, curvature)
-        test_data = landscape.test_data if self._tested else None
-        value, losses, _, test = run(self._params, landscape.data, test_data, self._rates, given, key)
+        run = compiled_jets(landscape.loss, order, self._chunk_size, self._tested, curvature)
+        value, losses, _, test = run(
+            self._params, landscape.data, self._test_data, self._rates, field, self._urns.curvature, key
+        )
         if self._tested:
             return np.moveaxis(np.asarray(test, dtype=float), 0, 1)
         start = np.broadcast_to(np.asarray(value, dtype=float)[:, None, None], (*losses.shape[:2], 1))

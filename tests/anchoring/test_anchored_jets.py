@@ -14,10 +14,11 @@ from noise_by_definition import functionals, tied
 import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import Ties
-from feyngd.anchoring._fields import sign_field, sign_steps
+from feyngd.anchoring._fields import Field, sign_field, tie_labels
 from feyngd.anchoring._jets import compiled_jets
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP
+from feyngd.anchoring._urns import Urn
 from feyngd.testing import PolynomialLandscape, exact_anchored_series
 
 X, Y = sympy.symbols("x y")
@@ -47,34 +48,28 @@ def polynomials(rows):
     return PolynomialLandscape.from_expressions([expression(*row) for row in exact], (X, Y))
 
 
-def given_weights(weights):
-    """A field that is given the weights of all examples."""
-    return jnp.broadcast_to(jnp.arange(weights.shape[1]), weights.shape), weights, 0
-
-
-def given_shares(shares):
-    """A field that is given the shares of all examples in a batch, from whose loss the mean is to be taken."""
-    return jnp.broadcast_to(jnp.arange(shares.shape[1]), shares.shape), shares, 1
-
-
 def shares(batch, count):
     """The shares of all examples in a batch."""
     return np.array([np.bincount(rows, minlength=count) / len(rows) for rows in batch])
 
 
-def jets(order, data, test, rates, weights, field=given_weights):
+def jets(order, data, test, rates, weights, share=0.0):
     """Derivatives up to an order of the mean loss, of F_t and of the test loss, each of shape (R, T + 1, …).
 
-    Steps and replicates are filled up to the same number, so that everything is compiled once.
+    F_t is given by weights of all examples, from which a share of the mean loss is taken. Steps and replicates are
+    filled up to the same number, so that everything is compiled once.
     """
     steps, replicates, count = weights.shape
     filled = np.zeros((MOST_STEPS + 1, MOST_REPLICATES, count))
     filled[:steps, :replicates] = weights
     rates = np.append(as_floats(rates), np.zeros(MOST_STEPS + 1 - steps))
     with jax.enable_x64(True):
-        run = compiled_jets(cubic, order, 2, field, test is not None)
+        run = compiled_jets(cubic, order, 2, test is not None)
+        everything = jnp.broadcast_to(jnp.arange(count), filled.shape)
+        field = Field(everything, jnp.asarray(filled), jnp.full(filled.shape[:2], share))
+        urn = Urn.of_sizes(np.ones(len(data)), float)
         value, losses, noise, tested = run(
-            *map(jnp.asarray, (START, data)), test, jnp.asarray(rates), filled, jax.random.key(0)
+            *map(jnp.asarray, (START, data)), test, jnp.asarray(rates), field, urn, jax.random.key(0)
         )
     start = np.broadcast_to(np.asarray(value)[:, None, None], (*losses.shape[:2], 1))
     mean = np.concatenate([start, losses], axis=2)
@@ -92,9 +87,7 @@ def test_all_signs_average_to_the_functionals(ties, reading):
     """Over all signs of three examples in three steps: E d²/dε² = Σ_{s~t} E_x D_st, at every step of the path."""
     rates, data = RATES[:3], numbers(1, 3)
     test = numbers(2, 2) if reading == "conditional" else None
-    with jax.enable_x64(True):
-        _, labels = sign_steps([ties], jax.random.split(jax.random.key(0), 1), len(rates))
-    labels = np.asarray(labels)[:, 0]
+    labels = tie_labels([ties], len(rates))[:, 0]
     assert labels[-1] == labels[-2]
     signs = np.array(list(product((-1, 1), repeat=3 * (labels.max() + 1)))).reshape(-1, labels.max() + 1, 3)
     centred = (signs - signs.mean(axis=2, keepdims=True)) / 3**0.5
@@ -116,9 +109,11 @@ def test_all_signs_average_to_the_functionals(ties, reading):
 def test_drawn_signs_are_those_that_are_enumerated():
     """Centred signs over √M: the same in tied steps, drawn anew in others and in other draws, all equally often."""
     ties = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)]
-    field, keys, steps = sign_field(2, None), jax.random.split(jax.random.key(3), 400), 4
-    keyed, labels = sign_steps(ties, keys, steps)
-    drawn = np.stack([np.asarray(field((keyed[t], labels[t]))[1]) for t in range(steps + 1)])
+    keys, steps = jax.random.split(jax.random.key(3), 400), 4
+    field = sign_field(ties, keys, steps, Urn.of_sizes(np.array([1.0, 3.0]), float), None)
+    np.testing.assert_array_equal(field.indices, np.broadcast_to([0, 1], field.indices.shape))
+    np.testing.assert_allclose(field.share, 0, atol=1e-6)
+    drawn = np.asarray(field.weights)
     drawn = np.moveaxis(drawn.reshape(steps + 1, len(ties), 400, 2), 0, 2)
     assert {tuple(row) for row in np.round(drawn.reshape(-1, 2) * 2**0.5, 6)} == {(0, 0), (1, -1), (-1, 1)}
     for one, rows in zip(ties, drawn[:, :, :, 0] * 2**0.5, strict=True):
@@ -153,7 +148,7 @@ def test_all_runs_average_to_the_exact_series(reading, spacetime):
     batches = np.stack([run for run, _ in listed], axis=1)
     chances = np.array([float(chance) for _, chance in listed]) / len(sets)
     weights = [shares(batch, 3) for batch in batches]
-    mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]), given_shares)
+    mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]), share=1.0)
     factorials = [math.factorial(k) for k in range(5)]
 
     def exact(quantity):
@@ -176,8 +171,9 @@ def tilted(theta, x):
 
 
 def test_fourth_derivatives_take_the_curvature_of_few_examples():
-    """Where all examples have the same curvature it does not matter which of them stand for all."""
-    drawn = np.random.default_rng(0).normal(size=(2, 6, 2))
+    """Where all examples have the same curvature and equal chances it does not matter which of them stand for all."""
+    angles = np.arange(6) * np.pi / 3 + np.array([[0.2], [0.5]])  # around their mean, all as far from it
+    drawn = np.stack([np.cos(angles), np.sin(angles)], axis=2)
     landscape = fd.Landscape(tilted, *drawn, reading="conditional")  # whose test loss is that of all test examples
     keys, ties = jax.random.split(jax.random.key(1), 3), [STEP, RUN]
     with jax.enable_x64(True):

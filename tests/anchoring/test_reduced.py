@@ -7,7 +7,7 @@ import pytest
 
 import feyngd as fd
 from feyngd.anchoring import _memory
-from feyngd.anchoring._reduced import Reduced, _some, compiled_moments
+from feyngd.anchoring._reduced import PILOTS, Reduced, compiled_moments
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP, Ties
 from feyngd.landscapes import cross_entropy, digits, logistic_regression
@@ -137,11 +137,15 @@ def test_on_digits_most_of_the_spread_goes():
         assert abs(rows[:, -1].mean() - plain.second[ties][:, -1].mean()) < 4 * stderr
 
 
-def test_pilots_differentiate_few_examples_at_a_time():
-    """However many examples make the noise of a draw: those of draws go in chunks, those of pilots do not."""
-    many, few = np.zeros((1000, 3)), np.zeros((100, 3))
-    assert [_some(many, size) for size in (None, 64, 900)] == [256, 64, 256]
-    assert [_some(few, size) for size in (None, 64)] == [None, 64]
+def test_directions_are_no_more_than_half_of_what_pilots_span():
+    """The lesser half is what happened to be drawn: with all of it the chain went astray, and errors grew."""
+    images, labels = digits()
+    model = logistic_regression((8, 8), 10)
+    problem = fd.Landscape(cross_entropy(model), (images[:300], labels[:300])), model.init(jax.random.key(0))
+    options = {"steps": 12, "learning_rate": 0.5, "truncation_samples": 0, "key": jax.random.key(1)}
+    half, all_of_them = (fd.anchor(*problem, control_directions=size, **options) for size in (PILOTS, 2 * PILOTS))
+    for ties, rows in half.second.items():
+        np.testing.assert_array_equal(rows, all_of_them.second[ties])
 
 
 def test_directions_are_as_many_as_the_memory_holds(monkeypatch):

@@ -1,0 +1,76 @@
+"""Weighted sums of the losses of examples, as functions of one vector of parameters, and their derivatives."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..evaluation import Loss, flat_loss, num_examples, sum_over, with_products
+
+
+class Sums:
+    """Sums Σ w_x l_x over given examples, differentiated chunk by chunk.
+
+    Args:
+        loss: `loss(params, example)`.
+        params: a pytree of parameters; its vector is `start`.
+        chunk_size: how many examples are differentiated together.
+    """
+
+    def __init__(self, loss: Loss, params: Any, chunk_size: int) -> None:
+        self.start, self._example_loss = flat_loss(with_products(loss), params)
+        self._chunk_size = chunk_size
+
+    def value(self, point: jax.Array, examples: Any, weights: jax.Array) -> jax.Array:
+        """Return the sum over examples that are few."""
+        return jnp.dot(weights, jax.vmap(partial(self._example_loss, point))(examples))
+
+    def example_gradient(self, point: jax.Array, example: Any) -> jax.Array:
+        """Return the gradient of one example's loss."""
+        return jax.grad(self._example_loss)(point, example)
+
+    def gradient(self, point: jax.Array, examples: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the sum and its gradient."""
+        return self.over(lambda function: jax.value_and_grad(function)(point), examples, weights)
+
+    def mean_gradient(self, point: jax.Array, examples: Any) -> tuple[jax.Array, jax.Array]:
+        """Return the mean over examples and its gradient."""
+        return self.gradient(point, examples, self.equal(examples))
+
+    def product(self, point: jax.Array, examples: Any, weights: jax.Array, vector: jax.Array) -> jax.Array:
+        """Return the Hessian of the sum times a vector."""
+        return self.gradient_and_product(point, examples, weights, vector)[1]
+
+    def gradient_and_product(
+        self, point: jax.Array, examples: Any, weights: jax.Array, vector: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return the gradient of the sum, and its Hessian times a vector."""
+        return self.over(lambda function: jax.jvp(jax.grad(function), (point,), (vector,)), examples, weights)
+
+    def second_derivatives(
+        self, point: jax.Array, examples: Any, weights: jax.Array, a: jax.Array, b: jax.Array, c: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return H·a, H·b and D³[a, b] + H·c for the Hessian H and the third derivative D³ of the sum."""
+
+        def along(function: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            slope = jax.grad(function)
+            # Where the point moves along b, the direction a moves along c.
+            (_, along_a), (along_b, both) = jax.jvp(lambda point, a: jax.jvp(slope, (point,), (a,)), (point, a), (b, c))
+            return along_a, along_b, both
+
+        return self.over(along, examples, weights)
+
+    def over(self, derivative: Callable[[Callable[[jax.Array], jax.Array]], Any], examples: Any, weights: Any) -> Any:
+        """Sum over chunks what is linear in the sum, such as its derivatives, given the sum over a chunk."""
+
+        def of_chunk(chunk: tuple[Any, jax.Array]) -> Any:
+            return derivative(lambda point: self.value(point, *chunk))
+
+        return sum_over(of_chunk, (examples, weights), self._chunk_size)
+
+    def equal(self, examples: Any) -> jax.Array:
+        """Return the weights of a mean."""
+        count = num_examples(examples)
+        return jnp.full(count, 1 / count, self.start.dtype)
