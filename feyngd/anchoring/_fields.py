@@ -5,6 +5,7 @@ exactly. So have random signs of a random few of them. Real batches have all cum
 orders need.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -51,13 +52,17 @@ def sign_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: in
     Returns:
         A field of S·R replicates: those of the first equivalence come first.
     """
+    labels = jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
+    return _signs(jnp.tile(keys, len(ties)), labels, urn, size)
 
-    def signs(key: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
+
+@partial(jax.jit, static_argnames="size")
+def _signs(keys: jax.Array, labels: jax.Array, urn: Urn, size: int | None) -> Field:
+    def one(key: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
         indices, weights = urn.signed(jax.random.fold_in(key, label), size)
         return jnp.arange(len(weights)) if indices is None else indices, weights
 
-    labels = jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
-    indices, weights = jax.vmap(jax.vmap(signs), in_axes=(None, 0))(jnp.tile(keys, len(ties)), labels)
+    indices, weights = jax.vmap(jax.vmap(one), in_axes=(None, 0))(keys, labels)
     return Field(indices, weights, jnp.sum(weights, axis=2))
 
 
