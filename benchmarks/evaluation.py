@@ -1,6 +1,7 @@
 """Measure the evaluation engine and write docs/benchmarks.md: `python benchmarks/evaluation.py [section ...]`.
 
-Every section's results are kept in benchmarks/results.json as soon as it is finished, and the page shows all there are.
+Every section's results are kept in benchmarks/results.json as soon as it is finished. Parts of the page that need
+others stay as they are.
 """
 
 import json
@@ -21,7 +22,6 @@ from tqdm import tqdm
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-KEPT = "## Whole training runs"  # from here on the page is not written by this script
 
 SECTIONS: dict[str, Callable[[], Any]] = {
     "vectors": lambda: {name: targets.single_vectors(name) for name in ("convnet", "wide convnet", "mlp")},
@@ -50,8 +50,7 @@ def main(chosen: list[str]) -> None:
         found = SECTIONS[name]()
         results[name] = {"machine": machine(), "seconds": time.perf_counter() - start, "found": found}
         RESULTS.write_text(json.dumps(results, indent=1))
-        kept = "".join(PAGE.read_text(encoding="utf-8").partition(KEPT)[1:])
-        PAGE.write_text(f"{pages.page(results)}\n{kept}".rstrip() + "\n", encoding="utf-8")
+        PAGE.write_text(pages.page(results, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Turns results into docs/benchmarks.md."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -288,8 +289,15 @@ PARTS: dict[Callable[[Mapping[str, Any]], str], tuple[str, ...]] = {
 }
 
 
-def page(results: Mapping[str, Any]) -> str:
-    """Return the page with all parts whose results are there."""
-    parts = [part(results) for part, needs in PARTS.items() if all(name in results for name in needs)]
-    machines = dict.fromkeys(result["machine"] for result in results.values())
-    return "\n\n".join([HEAD, *parts, "## Machine\n\n" + "\n".join(f"- {name}" for name in machines)]) + "\n"
+def page(results: Mapping[str, Any], old: str) -> str:
+    """Return the page: an older one with the parts renewed whose results are there."""
+    kept = {_heading(part): part.strip() for part in re.split(r"(?m)^(?=## )", old)[1:]}
+    made = [part(results) for part, needs in PARTS.items() if all(name in results for name in needs)]
+    measured = [f"- {name}" for name in dict.fromkeys(result["machine"] for result in results.values())]
+    before = kept.get("## Machine", "").splitlines()[2:]
+    made.append("## Machine\n\n" + "\n".join(dict.fromkeys([*before, *measured])))
+    return "\n\n".join([HEAD.strip(), *(kept | {_heading(part): part for part in made}).values()]) + "\n"
+
+
+def _heading(part: str) -> str:
+    return part.partition("\n")[0].strip()
