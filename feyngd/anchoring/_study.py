@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from .._arguments import check_integer
+from ..drawing import require_matplotlib
 from ..errors import ArgumentError
 from ..evaluation import check_key
 from ..landscapes import Landscape
-from ..prediction import PALETTE, check_writable, replace_file, require_matplotlib, simulate, write_json
+from ..prediction import PALETTE, check_writable, replace_file, simulate, write_json
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._anchor import anchor

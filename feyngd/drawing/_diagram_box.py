@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..diagrams import Diagram
 from ._curves import Point, samples
 from ._diagram_svg import OUTLINE, RADIUS, RING, check_diagram, drawn_parts
+from ._matplotlib import require_matplotlib
 from ._svg import INK, check_size
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def diagram_box(diagram: Diagram, *, scale: float = 0.5) -> "DrawingArea":
 
     Raises:
         ArgumentError: `diagram` is not a `Diagram`, or the scale is not a positive number.
+        FeynGDError: matplotlib is missing.
     """
+    require_matplotlib()
     from matplotlib.lines import Line2D
     from matplotlib.offsetbox import DrawingArea
     from matplotlib.patches import Circle

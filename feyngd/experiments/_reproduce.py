@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from .. import __version__
+from ..drawing import require_matplotlib
 from ..errors import ArgumentError
 from ..landscapes import digits
-from ..prediction import check_writable, replace_file, require_matplotlib, write_json
+from ..prediction import check_writable, replace_file, write_json
 from ..progress import Progress
 from . import (
     _basic_predictions,

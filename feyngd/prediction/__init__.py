@@ -8,7 +8,6 @@ from ._files import write_json as write_json
 from ._plots import LABELS as LABELS
 from ._plots import PALETTE as PALETTE
 from ._plots import new_axes as new_axes
-from ._plots import require_matplotlib as require_matplotlib
 from ._predict import Prediction as Prediction
 from ._predict import TruncationWarning as TruncationWarning
 from ._predict import check_learning_rates as check_learning_rates

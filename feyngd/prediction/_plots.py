@@ -1,11 +1,10 @@
 """Figures of predictions and simulations, in matplotlib."""
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FeynGDError
+from ..drawing import require_matplotlib
 
 if TYPE_CHECKING:
     from ._compare import Comparison
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart in every common colour blindness.
 PALETTE = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
 LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
-
-
-def require_matplotlib() -> None:
-    """Raise `FeynGDError` unless matplotlib is installed."""
-    if find_spec("matplotlib") is None:
-        raise FeynGDError("Figures need matplotlib: pip install 'feyngd[plotting]'.")
 
 
 def new_axes(ax: Any = None) -> Any:

@@ -10,13 +10,13 @@ import jax
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
+from ..drawing import require_matplotlib
 from ..evaluation import Values, check_key, check_landscape, evaluate
 from ..landscapes import Landscape
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
 from ._files import check_writable, replace_file, write_json
-from ._plots import require_matplotlib
 from ._predict import Prediction, TruncationWarning, check_learning_rates, predict, series_by_root
 from ._readings import check_reading
 from ._simulate import simulate

@@ -9,7 +9,7 @@ from matplotlib.offsetbox import AnchoredOffsetbox
 from matplotlib.patches import Circle
 
 import feyngd as fd
-from feyngd.drawing import diagram_box
+from feyngd.drawing import _matplotlib, diagram_box
 
 ALL = [diagram for order in range(4) for diagram in fd.diagrams(order, root_tied=True)]
 
@@ -59,3 +59,9 @@ def test_scales_that_are_no_sizes_are_refused(scale: object) -> None:
 def test_only_diagrams_are_drawn() -> None:
     with pytest.raises(fd.ArgumentError, match="Only diagrams"):
         diagram_box("[a a]")  # type: ignore[arg-type]
+
+
+def test_matplotlib_is_asked_for(monkeypatch):
+    monkeypatch.setattr(_matplotlib, "find_spec", lambda name: None)
+    with pytest.raises(fd.FeynGDError, match=r"pip install 'feyngd\[plotting\]'"):
+        diagram_box(ALL[0])
