@@ -26,6 +26,7 @@ LENGTHS = (10, 40)
 TRAINING = 1280  # images, which batches of 8, 32 and 128 divide
 DRAWS = 512
 SIMULATED, EXAMPLES = 1000, 64_000  # runs of a configuration, and on a CPU examples in all their batches of one step
+FINE = 1500 if jax.default_backend() == "cpu" else 4000  # runs, where effects are small
 PROBED = 64  # runs that tell the time and the spread of more of them
 TOGETHER = 16 if jax.default_backend() == "cpu" else 256  # simulated runs
 
@@ -171,7 +172,7 @@ def conditional(name: str) -> None:
     for B, epochs in ((128, (4, 8, 16, 32)), (32, (1, 2, 4, 8)), (8, (1, 2))):
         for E in epochs:
             spacetime = Spacetime.sgd(TRAINING, B, E)
-            row, _ = compared(made.predict(spacetime), simulated(made, spacetime, 4000), 0.15)
+            row, _ = compared(made.predict(spacetime), simulated(made, spacetime, FINE), 0.15)
             print(f"| {spacetime} | {row}", flush=True)
 
 
@@ -181,7 +182,7 @@ def small(name: str) -> None:
     options = {"num_samples": DRAWS, "key": jax.random.key(1)}
     made = fd.anchor(landscape, params, steps=160, learning_rate=SETTINGS[name].rate, **options)
     spacetime, count = Spacetime.sgd(TRAINING, 8), 128
-    run = simulated(made, spacetime, 4000)
+    run = simulated(made, spacetime, FINE)
     truth = run.mean[0] - made.test_loss[-1]
     print(f"\n{name}, {spacetime}: simulated effect {truth:.5f} ± {run.stderr[0]:.5f}; anchored to order 2:")
     print(compared(made.predict(spacetime), run, 0.15)[0])

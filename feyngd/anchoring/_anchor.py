@@ -39,7 +39,7 @@ def anchor(
     noise_examples: int = NOISE,
     curvature_examples: int = CURVATURE,
     control_directions: int = CONTROL,
-    truncation_samples: int = 4,
+    truncation_samples: int = 8,
     chunk_size: int = CHUNK,
     progress: Progress | None = None,
     key: jax.Array,
@@ -65,7 +65,8 @@ def anchor(
         control_directions: in how many directions of the noise a chain with a known mean is taken off every draw, which
             makes standard errors smaller; none for 0. They are kept for all steps, fewer where the memory is small, and
             no more than eight for each equivalence of steps, which is half of what is tried.
-        truncation_samples: the number of draws for the fourth derivatives behind the truncation figure, or 0 for none.
+        truncation_samples: the number of draws for the third and fourth derivatives behind the truncation figure, or 0
+            for none.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
         key: a JAX random key.
@@ -101,14 +102,14 @@ def anchor(
     kept = directions_kept(wanted, count, itemsize, steps) if room >= PILOTS else 0
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
-    for_second, for_fourth, for_pilots = jax.random.split(key, 3)
+    for_second, for_higher, for_pilots = jax.random.split(key, 3)
     progress = progress or Progress()
     reduced = Reduced.nothing(steps, count, len(ties))
     if kept:
         with progress.task(1, "directions of the noise"):
             reduced = runs.reduced(ties, kept, for_pilots)
     groups = _draws(runs, ties, num_samples, together, reduced, for_second, progress)
-    fourth = _fourth(runs, ties, steps, jax.random.split(for_fourth, truncation_samples), for_fourth)
+    higher = _higher(runs, ties, truncation_samples, for_higher)
     test, train, field, y = (
         np.concatenate([getattr(group, name) for group in groups])[:num_samples]
         for name in ("test", "train", "field", "coordinates")
@@ -123,7 +124,7 @@ def anchor(
         {one: test[:, i] for i, one in enumerate(ties)},
         {one: train[:, i] for i, one in enumerate(ties)},
         field[:, ties.index(RUN)] if landscape.reading == "population" else np.zeros_like(test[:, 0]),
-        fourth,
+        *higher,
         chunk_size,
         *sizes,
     )
@@ -158,19 +159,22 @@ def _draws(
     return groups
 
 
-def _fourth(runs: Runs, ties: list[Ties], steps: int, keys: jax.Array, key: jax.Array) -> dict[Ties, np.ndarray]:
-    """Return fourth derivatives, which an interruption leaves unknown."""
-    if not len(keys):
-        return {}
+def _higher(
+    runs: Runs, ties: list[Ties], count: int, key: jax.Array
+) -> tuple[dict[Ties, np.ndarray], dict[Ties, np.ndarray]]:
+    """Return third and fourth derivatives, which an interruption leaves unknown."""
+    if not count:
+        return {}, {}
     try:
-        return dict(zip(ties, runs.fourth_order(ties, keys, key).mean(axis=1), strict=True))
+        third, fourth = (found.mean(axis=1) for found in runs.higher_orders(ties, count, key))
     except KeyboardInterrupt:
         warnings.warn(
             "Interrupted before the truncation figure was known: it is NaN; all draws of noise are kept.",
             InterruptedWarning,
             stacklevel=3,
         )
-        return dict.fromkeys(ties, np.full(steps + 1, np.nan))
+        third = fourth = np.full((len(ties), runs.steps + 1), np.nan)
+    return dict(zip(ties, third, strict=True)), dict(zip(ties, fourth, strict=True))
 
 
 def _ties(landscape: Landscape, epoch_lengths: Any, fixed_order: bool) -> list[Ties]:

@@ -37,7 +37,8 @@ class Anchored:
         second: for every equivalence of steps, replicates of Σ_{s~t} E_x D_st of the test loss, shape (m, T + 1).
         train_second: the same of the mean loss over the data.
         influence: replicates of E_x ∂(l_x − l)(θ_t)/∂ε for a field that stays the same, shape (m, T + 1).
-        fourth: for every equivalence, the mean of the fourth derivative of the test loss, shape (T + 1,).
+        third: for every equivalence, about Σ_{s~t~u} E_x D_stu of the test loss, shape (T + 1,).
+        fourth: the same of the fourth derivative for Gaussian noise.
         chunk_size: how many examples are differentiated together.
         noise_examples: how many examples made the noise of a step.
         curvature_examples: how many examples stood for all in Hessians.
@@ -51,6 +52,7 @@ class Anchored:
     second: dict[Ties, np.ndarray]
     train_second: dict[Ties, np.ndarray]
     influence: np.ndarray
+    third: dict[Ties, np.ndarray]
     fourth: dict[Ties, np.ndarray]
     chunk_size: int = CHUNK
     noise_examples: int = NOISE
@@ -208,9 +210,16 @@ class Anchored:
                 gap = -self.influence[:, until] / int(spacetime.N)
                 parts["gap"] = gap if quantity == "gap" else -gap
         assert noiseless is not None
-        cut = [float(w) ** 2 * self.fourth[t][until] / 24 for t, w in weights.items() if t in self.fourth]
-        truncation = np.abs(np.sum(cut, axis=0)) if cut else np.zeros(steps + 1)
+        truncation = self._truncation(weights)[until]
         return AnchoredPrediction(quantity, spacetime, np.arange(steps + 1), noiseless[until], parts, truncation)
+
+    def _truncation(self, weights: dict[Ties, Any]) -> np.ndarray:
+        """Return the sizes of orders ε³ and ε⁴ together, both of which fall like the square of the weights."""
+        third, fourth = np.zeros((2, self.steps + 1))
+        for ties, weight in ((ties, float(weight)) for ties, weight in weights.items() if ties in self.fourth):
+            third += weight * abs(weight) * self.third[ties] / 6
+            fourth += weight**2 * self.fourth[ties] / 24
+        return np.abs(third) + np.abs(fourth)
 
     def __repr__(self) -> str:
         drop = f"{self.train_loss[0]:.3g} to {self.train_loss[-1]:.3g}"

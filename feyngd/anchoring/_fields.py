@@ -1,8 +1,8 @@
 """Perturbations of a run: what stands for the noise of batches, as examples and their weights in every step.
 
 Independent random signs of all examples, centred, the same in steps that are tied, have E d²/dε² = Σ_{s~t} E_x D_st
-exactly. So have random signs of a random few of them. Real batches have all cumulants of the noise, which higher
-orders need.
+exactly. So have random signs of a random few of them. Single examples tell the skewness of the noise, and real batches
+have all cumulants of it, which higher orders need.
 """
 
 from functools import partial
@@ -52,8 +52,35 @@ def sign_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: in
     Returns:
         A field of S·R replicates: those of the first equivalence come first.
     """
-    labels = jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
-    return _signs(jnp.tile(keys, len(ties)), labels, urn, size)
+    return _signs(*_replicates(ties, keys, steps), urn, size)
+
+
+def example_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: int | None) -> tuple[Field, jax.Array]:
+    """Return the noise of single examples in single classes of tied steps: F = l_x − l in these, and 0 in others.
+
+    Over examples and classes, factor times d³/dε³ averages to Σ_{s~t~u} E_x D_stu, the skewness of the noise, without
+    what noise in different classes does together. Classes are spread evenly over the replicates. Arguments are those of
+    `sign_field`, whose replicates and shapes it has too: examples are filled up with ones of weight 0.
+
+    Returns:
+        The field, and the factors, shape (S·R,).
+    """
+    labels = tie_labels(ties, steps)
+    classes = labels.max(axis=0) + 1
+    for_class, for_examples = jax.random.split(keys[0])
+    places = (np.arange(len(keys)) + float(jax.random.uniform(for_class))) / len(keys)
+    chosen = np.floor(classes[:, None] * places).astype(int).ravel()
+    active = np.repeat(labels, len(keys), axis=1) == np.minimum(chosen, np.repeat(classes, len(keys)) - 1)
+    indices, weights = urn.draw(for_examples, len(chosen))
+    among = len(urn.weights) if size is None else size
+    filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(indices)
+    alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active)
+    return Field(filled, alone, jnp.asarray(active, float)), weights * len(chosen) * np.repeat(classes, len(keys))
+
+
+def _replicates(ties: list[Ties], keys: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
+    """Return the keys of all replicates, shape (S·R,), and their steps' labels, shape (T + 1, S·R)."""
+    return jnp.tile(keys, len(ties)), jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
 
 
 @partial(jax.jit, static_argnames="size")

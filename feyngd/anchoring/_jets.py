@@ -49,16 +49,16 @@ def compiled_jets(
             """Return the derivatives of a sum and of its gradient along the curve that is perturbed."""
             return sums.over(lambda total: ladder(jax.value_and_grad(total), theta, derivatives), examples, weights)
 
-        def one(theta: jax.Array, derivatives: tuple[jax.Array, ...], noise: tuple[jax.Array, ...], key: Any) -> Any:
+        def one(theta: jax.Array, path: Any, derivatives: tuple[jax.Array, ...], noise: Any, key: Any) -> Any:
             indices, weights, share = noise
-            of_mean = along(theta, derivatives, *urn.examples(key, data, curvature))
+            of_mean = [path, *along(theta, derivatives, *urn.examples(key, data, curvature))[1:]]
             own = along(theta, derivatives[:-1], picked(data, indices), weights)
             centred = [
                 tuple(x - share * y for x, y in zip(*pair, strict=True)) for pair in zip(own, of_mean, strict=False)
             ]
             pushes = [of_mean[k][1] + k * centred[k - 1][1] for k in range(1, order + 1)]
             losses = jnp.stack([value for value, _ in of_mean[1:]])
-            return *of_mean[0], tuple(pushes), losses, jnp.stack([f for f, _ in centred])
+            return tuple(pushes), losses, jnp.stack([f for f, _ in centred])
 
         def measured(theta: jax.Array, derivatives: tuple[jax.Array, ...]) -> jax.Array:
             equal = sums.equal(test_data)
@@ -67,14 +67,11 @@ def compiled_jets(
         def step(carry: Any, given: Any) -> Any:
             theta, derivatives = carry
             noise, rate, key = given
-            # The path is that of all replicates: mapped over them it is computed once, unless its examples differ.
+            value, slope = sums.mean_gradient(theta, data)
             keys = None if curvature is None else jax.random.split(key, replicates)
-            alone = None if curvature is None else 0
-            value, slope, pushes, losses, noise = jax.vmap(
-                one, in_axes=(None, (0,) * order, (0, 0, 0), alone), out_axes=(alone, alone, 0, 0, 0)
-            )(theta, derivatives, tuple(noise), keys)
-            if curvature is not None:
-                value, slope = sums.mean_gradient(theta, data)
+            pushes, losses, noise = jax.vmap(one, in_axes=(None, None, 0, 0, None if keys is None else 0))(
+                theta, (value, slope), derivatives, tuple(noise), keys
+            )
             test = jax.vmap(measured, in_axes=(None, (0,) * order))(theta, derivatives) if tested else None
             moved = tuple(d - rate * push for d, push in zip(derivatives, pushes, strict=True))
             return (theta - rate * slope, moved), (value, losses, noise, test)

@@ -12,7 +12,7 @@ from ..errors import LandscapeError
 from ..landscapes import Landscape
 from ..spacetimes import Spacetime
 from ._chains import compiled_chains
-from ._fields import Field, batch_field, sign_field, tie_labels
+from ._fields import Field, batch_field, example_field, sign_field, tie_labels
 from ._jets import compiled_jets
 from ._reduced import PILOTS, Reduced, compiled_moments, compiled_pilots
 from ._ties import Ties
@@ -61,6 +61,11 @@ class Runs:
         self._chunk_size = min(chunk_size, landscape.num_examples)
         self._noise = None if noise >= counts[0] else noise
         self._curvature = None if curvature >= min(counts) else curvature
+
+    @property
+    def steps(self) -> int:
+        """The number of steps T."""
+        return len(self._rates)
 
     @property
     def _tested(self) -> bool:
@@ -149,11 +154,19 @@ class Runs:
         arrays = train, test if self._tested else train, field, y
         return SecondOrder(path, test_path, *(np.moveaxis(np.asarray(a, dtype=float), 0, 2) for a in arrays))
 
-    def fourth_order(self, ties: list[Ties], keys: jax.Array, key: jax.Array) -> np.ndarray:
-        """Run with random signs; return fourth derivatives of the test loss, roughly, shape (S, R, T + 1)."""
-        field = sign_field(ties, keys, len(self._rates), self._urns.noise, self._noise)
-        found = self._jets(field, 4, self._curvature, key)
-        return found[:, :, 4].reshape(len(ties), len(keys), -1)
+    def higher_orders(self, ties: list[Ties], count: int, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Return R replicates of third and fourth derivatives of the test loss, each of shape (S, R, T + 1).
+
+        The third are those of the noise of single examples, the fourth those of random signs, which have no third.
+        """
+        for_examples, for_signs, for_curvature = jax.random.split(key, 3)
+        options = ties, jax.random.split(for_examples, count), len(self._rates), self._urns.noise, self._noise
+        single, factors = example_field(*options)
+        signs = sign_field(ties, jax.random.split(for_signs, count), *options[2:])
+        # One program for both, which takes longer to compile than to run.
+        both = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), single, signs)
+        found = self._jets(both, 4, self._curvature, for_curvature).reshape(2, len(ties), count, -1, 5)
+        return np.asarray(factors).reshape(len(ties), count, 1) * found[0, ..., 3], found[1, ..., 4]
 
     def batches(self, spacetime: Spacetime, replicates: int, order: int, key: jax.Array) -> np.ndarray:
         """Run with the noise of real batches; return derivatives of the test loss, shape (R, T + 1, order + 1)."""

@@ -198,7 +198,7 @@ def test_an_interruption_keeps_what_is_finished(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runs, "fourth_order", interrupted)
+    monkeypatch.setattr(Runs, "higher_orders", interrupted)
     with pytest.warns(InterruptedWarning, match="truncation figure"):
         unsure = anchored(truncation_samples=2).predict(N=4)
     assert np.isfinite(unsure.mean).all()

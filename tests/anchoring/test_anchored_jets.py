@@ -14,7 +14,7 @@ from noise_by_definition import functionals, tied
 import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import Ties
-from feyngd.anchoring._fields import Field, sign_field, tie_labels
+from feyngd.anchoring._fields import Field, example_field, sign_field, tie_labels
 from feyngd.anchoring._jets import compiled_jets
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP
@@ -124,6 +124,50 @@ def test_drawn_signs_are_those_that_are_enumerated():
         np.testing.assert_array_equal(rows[:, steps], rows[:, steps - 1])
 
 
+def test_drawn_examples_are_in_one_class_each():
+    ties, steps, replicates = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)], 4, 400
+    urn = Urn.of_sizes(np.array([1.0, 3.0, 0.0]), float)
+    keys = jax.random.split(jax.random.key(3), replicates)
+    field, factors = example_field(ties, keys, steps, urn, 2)
+    weights = np.asarray(field.weights)
+    assert (weights[..., 1] == 0).all()
+    np.testing.assert_array_equal(weights[..., 0], field.share)
+    drawn = np.asarray(field.indices)[..., 0]
+    assert (drawn == drawn[0]).all()
+    active = np.moveaxis(weights[:steps, :, 0].reshape(steps, 4, replicates), 0, 2)
+    examples, factors = drawn[0].reshape(4, replicates), np.asarray(factors).reshape(4, replicates)
+    for one, rows, chosen, factor in zip(ties, active, examples, factors, strict=True):
+        labels = one.labels(steps)
+        classes = labels.max() + 1
+        own = np.array([labels[row == 1] for row in rows])
+        assert (own == own[:, :1]).all()  # all of a class, and of no other
+        assert (rows.sum(axis=1) == steps / classes).all()
+        np.testing.assert_array_equal(np.bincount(own[:, 0]), replicates // classes)
+        np.testing.assert_allclose(factor, classes * np.asarray(urn.weights)[chosen])
+
+
+@pytest.mark.parametrize("reading", ["population", "conditional"])
+def test_third_derivatives_of_single_examples_are_the_skewness_of_the_exact_series(reading):
+    """Noise of one example a step is that of one point a step; of one example a run, that of a single point."""
+    data = np.concatenate([numbers(3, 1)] * 3 + [numbers(4, 1)])  # one of four is another
+    steps, replicates, test = 3, 4000, numbers(5, 2) if reading == "conditional" else None
+    with jax.enable_x64(True):
+        landscape = fd.Landscape(cubic, data, test, reading=reading)
+        runs = Runs(landscape, jnp.asarray(START), as_floats(RATES[:steps]), 4, 64, 64)
+        third, _ = runs.higher_orders([STEP, RUN], replicates, jax.random.key(2))
+    alike = {STEP: Spacetime.sgd(3, 1), RUN: Spacetime.gd(1, 3)}
+    if reading == "conditional":  # where single points are the whole training set, or come with replacement
+        alike = {STEP: Spacetime.sgd(4, 1, T=steps, sampling="with-replacement")}
+    options = {} if test is None else {"test": polynomials(test)}
+    for rows, spacetime in zip(third, alike.values(), strict=False):
+        series = exact_anchored_series(
+            "test_loss", polynomials(data), POINT, spacetime, RATES[:steps], 3, reading=reading, **options
+        )
+        stderr = rows[:, -1].std(ddof=1) / replicates**0.5
+        assert 0 < stderr < 0.25 * abs(6 * float(series[3]))
+        assert abs(rows[:, -1].mean() - 6 * float(series[3])) < 4 * stderr
+
+
 RUNS = [
     ("population", Spacetime.sgd(2, 1, 2)),
     ("population", Spacetime.sgd(3, 1, 1)),
@@ -170,16 +214,16 @@ def tilted(theta, x):
     return (theta @ theta) ** 2 / 4 + theta[0] ** 3 / 3 + x @ theta
 
 
-def test_fourth_derivatives_take_the_curvature_of_few_examples():
+def test_higher_derivatives_take_the_curvature_of_few_examples():
     """Where all examples have the same curvature and equal chances it does not matter which of them stand for all."""
     angles = np.arange(6) * np.pi / 3 + np.array([[0.2], [0.5]])  # around their mean, all as far from it
     drawn = np.stack([np.cos(angles), np.sin(angles)], axis=2)
     landscape = fd.Landscape(tilted, *drawn, reading="conditional")  # whose test loss is that of all test examples
-    keys, ties = jax.random.split(jax.random.key(1), 3), [STEP, RUN]
+    ties, key = [STEP, RUN], jax.random.key(2)
     with jax.enable_x64(True):
         by_few, by_all = (
-            Runs(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).fourth_order(ties, keys, jax.random.key(2))
+            np.stack(Runs(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).higher_orders(ties, 3, key))
             for count in (2, 6)
         )
-    assert (np.abs(by_all[:, :, -1]).max(axis=1) > 1e-3).all()
+    assert (np.abs(by_all[..., -1]).max(axis=2) > 1e-3).all()
     np.testing.assert_allclose(by_few, by_all, rtol=1e-9, atol=1e-12)

@@ -1,5 +1,6 @@
 """`anchor` and `Anchored.predict` end to end: learning curves within their errors of the exact second order."""
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
@@ -219,3 +220,19 @@ def test_intervals_cover():
     off = groups.mean(axis=1) - float(exact[-1])
     covered = np.abs(off) <= 2.04 * groups.std(axis=1, ddof=1) / 32**0.5  # Student's t with 31 degrees of freedom
     assert 0.92 <= covered.mean() <= 0.98
+
+
+def test_the_truncation_figure_is_the_size_of_both_next_orders():
+    """Orders ε³ and ε⁴ have weights of two datapoints each, whose signs matter to the odd one."""
+    options = {"num_samples": 2, "epoch_lengths": [2], "truncation_samples": 2, "key": jax.random.key(0)}
+    made = anchor(fd.Landscape(cubic, numbers(6, 5)), START, steps=4, learning_rate=0.1, **options)
+    ones = {ties: np.ones(5) for ties in made.second}
+    weights = [1 / 2, 1 / 4, -1 / 4]  # of batches of 2, four points, and epochs of theirs
+    third = sum(weight * abs(weight) for weight in weights) / 6
+    fourth = sum(weight**2 for weight in weights) / 24
+    nothing = {ties: np.zeros(5) for ties in made.second}
+    for parts, size in (((ones, ones), third + fourth), ((ones, nothing), third), ((nothing, ones), fourth)):
+        curve = replace(made, third=parts[0], fourth=parts[1]).predict(Spacetime.sgd(4, 2, 2))
+        np.testing.assert_allclose(curve.truncation, np.full(5, size))
+    silent = replace(made, third={}, fourth={}).predict(Spacetime.sgd(4, 2, 2))
+    np.testing.assert_array_equal(silent.truncation, np.zeros(5))
