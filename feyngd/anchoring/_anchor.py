@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
@@ -15,7 +14,7 @@ from ..landscapes import Landscape
 from ..prediction import check_learning_rates
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
-from ._memory import directions_kept, draws_together
+from ._memory import room_for
 from ._reduced import PILOTS, Reduced
 from ._runs import Runs, SecondOrder
 from ._ties import RUN, STEP, Ties
@@ -92,24 +91,20 @@ def anchor(
     )
     ties = _ties(landscape, epoch_lengths, fixed_order)
     landscape.validate(params)
-    leaves = jax.tree.leaves(params)
-    itemsize = max(leaf.dtype.itemsize for leaf in map(jnp.asarray, leaves))
-    count = num_params(params)
-    room = draws_together(count, itemsize, len(ties))
-    together = min(num_samples, room)
     # Of the directions that pilots span, the lesser half is what happened to be drawn.
-    wanted = min(control_directions, PILOTS * len(ties) // 2)
-    kept = directions_kept(wanted, count, itemsize, steps) if room >= PILOTS else 0
+    room = room_for(params, len(ties), steps, min(control_directions, PILOTS * len(ties) // 2))
+    kept = room.directions if room.draws >= PILOTS else 0
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
     progress = progress or Progress()
-    reduced = Reduced.nothing(steps, count, len(ties))
+    reduced = Reduced.nothing(steps, num_params(params), len(ties))
     if kept:
-        with progress.task(1, "directions of the noise"):
+        with progress.task(1, "directions of the noise") as task:
             reduced = runs.reduced(ties, kept, for_pilots)
-    groups = _draws(runs, ties, num_samples, together, reduced, for_second, progress)
-    higher = _higher(runs, ties, truncation_samples, for_higher)
+            task.advance()
+    groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced, for_second, progress)
+    higher = _higher(runs, ties, truncation_samples, min(truncation_samples, room.jets), for_higher, progress)
     test, train, field, y = (
         np.concatenate([getattr(group, name) for group in groups])[:num_samples]
         for name in ("test", "train", "field", "coordinates")
@@ -160,13 +155,15 @@ def _draws(
 
 
 def _higher(
-    runs: Runs, ties: list[Ties], count: int, key: jax.Array
+    runs: Runs, ties: list[Ties], count: int, together: int, key: jax.Array, progress: Progress
 ) -> tuple[dict[Ties, np.ndarray], dict[Ties, np.ndarray]]:
     """Return third and fourth derivatives, which an interruption leaves unknown."""
     if not count:
         return {}, {}
     try:
-        third, fourth = (found.mean(axis=1) for found in runs.higher_orders(ties, count, key))
+        with progress.task(1, "next orders of the noise") as task:
+            third, fourth = (found.mean(axis=1) for found in runs.higher_orders(ties, count, together, key))
+            task.advance()
     except KeyboardInterrupt:
         warnings.warn(
             "Interrupted before the truncation figure was known: it is NaN; all draws of noise are kept.",

@@ -1,15 +1,46 @@
 """How much memory there is, and how many draws of noise fit into it."""
 
 import os
+from dataclasses import dataclass
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ..errors import ArgumentError
+from ..evaluation import num_params
 
 _COPIES = 16  # of a vector of parameters that a draw holds for an equivalence of steps, at the most
 _TOGETHER = 32  # draws that run side by side, and between two reports of progress
 _SHARE = 0.5  # of the memory that draws may take
 _SHARE_OF_CONTROL = 0.125  # of the memory that the coordinates of the whole path may take, read and written
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much runs side by side, and what is kept of the path.
+
+    Attributes:
+        draws: draws of second order.
+        jets: pairs of draws of fourth order, each of which takes about twice as much as a draw of second order.
+        directions: directions of the noise, at every step.
+    """
+
+    draws: int
+    jets: int
+    directions: int
+
+
+def room_for(params: Any, num_ties: int, steps: int, directions: int) -> Room:
+    """Return how much of what is wanted fits into the memory.
+
+    Raises:
+        ArgumentError: not even one draw does.
+    """
+    count = num_params(params)
+    itemsize = max(jnp.asarray(leaf).dtype.itemsize for leaf in jax.tree.leaves(params))
+    draws = draws_together(count, itemsize, num_ties)
+    return Room(draws, max(1, draws // 4), directions_kept(directions, count, itemsize, steps))
 
 
 def available_memory() -> int:

@@ -154,18 +154,33 @@ class Runs:
         arrays = train, test if self._tested else train, field, y
         return SecondOrder(path, test_path, *(np.moveaxis(np.asarray(a, dtype=float), 0, 2) for a in arrays))
 
-    def higher_orders(self, ties: list[Ties], count: int, key: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+    def higher_orders(
+        self, ties: list[Ties], count: int, together: int, key: jax.Array
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return R replicates of third and fourth derivatives of the test loss, each of shape (S, R, T + 1).
 
         The third are those of the noise of single examples, the fourth those of random signs, which have no third.
+
+        Args:
+            ties: the equivalences of steps, S of them.
+            count: R.
+            together: how many replicates run side by side.
+            key: a JAX random key.
         """
         for_examples, for_signs, for_curvature = jax.random.split(key, 3)
-        options = ties, jax.random.split(for_examples, count), len(self._rates), self._urns.noise, self._noise
-        single, factors = example_field(*options)
-        signs = sign_field(ties, jax.random.split(for_signs, count), *options[2:])
+        options = self.steps, self._urns.noise, self._noise
+        single, factors = example_field(ties, jax.random.split(for_examples, count), *options)
+        signs = sign_field(ties, jax.random.split(for_signs, count), *options)
         # One program for both, which takes longer to compile than to run.
-        both = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), single, signs)
-        found = self._jets(both, 4, self._curvature, for_curvature).reshape(2, len(ties), count, -1, 5)
+        shape = 2, len(ties), count
+        replicate = np.arange(np.prod(shape)).reshape(shape)
+        found = np.empty((*shape, self.steps + 1, 5))
+        for first in range(0, count, together):
+            group = np.minimum(np.arange(first, first + together), count - 1)  # the last one is filled up: one shape
+            chosen = replicate[..., group].ravel()
+            both = jax.tree.map(lambda *parts, own=chosen: jnp.concatenate(parts, axis=1)[:, own], single, signs)
+            rows = self._jets(both, 4, self._curvature, jax.random.fold_in(for_curvature, first))
+            found[:, :, group] = rows.reshape(2, len(ties), together, -1, 5)
         return np.asarray(factors).reshape(len(ties), count, 1) * found[0, ..., 3], found[1, ..., 4]
 
     def batches(self, spacetime: Spacetime, replicates: int, order: int, key: jax.Array) -> np.ndarray:

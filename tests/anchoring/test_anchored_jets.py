@@ -154,7 +154,7 @@ def test_third_derivatives_of_single_examples_are_the_skewness_of_the_exact_seri
     with jax.enable_x64(True):
         landscape = fd.Landscape(cubic, data, test, reading=reading)
         runs = Runs(landscape, jnp.asarray(START), as_floats(RATES[:steps]), 4, 64, 64)
-        third, _ = runs.higher_orders([STEP, RUN], replicates, jax.random.key(2))
+        third, _ = runs.higher_orders([STEP, RUN], replicates, replicates, jax.random.key(2))
     alike = {STEP: Spacetime.sgd(3, 1), RUN: Spacetime.gd(1, 3)}
     if reading == "conditional":  # where single points are the whole training set, or come with replacement
         alike = {STEP: Spacetime.sgd(4, 1, T=steps, sampling="with-replacement")}
@@ -222,7 +222,7 @@ def test_higher_derivatives_take_the_curvature_of_few_examples():
     ties, key = [STEP, RUN], jax.random.key(2)
     with jax.enable_x64(True):
         by_few, by_all = (
-            np.stack(Runs(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).higher_orders(ties, 3, key))
+            np.stack(Runs(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).higher_orders(ties, 3, 2, key))
             for count in (2, 6)
         )
     assert (np.abs(by_all[..., -1]).max(axis=2) > 1e-3).all()
