@@ -198,8 +198,8 @@ def estimators(name: str) -> None:
     print(f"\n### {name}\n")
     print("| noise | curvature | control | ms a draw | spread: step | run | epoch of 40 steps | influence |")
     print("|---|---|---|---|---|---|---|---|")
-    sizes = [(q, m, k, 128) for q, m in ((8, 8), (16, 16), (32, 32), (64, 64), (128, 128)) for k in (0, 16)]
-    sizes += [(64, 64, k, 128) for k in (4, 8, 24)]
+    sizes = [(q, m, k, 128) for q, m in ((8, 8), (16, 16), (32, 32), (64, 64), (128, 128)) for k in (0, 24)]
+    sizes += [(64, 64, k, 128) for k in (4, 8, 16)]
     for q, m, k, count in [*sizes, (everything, 64, 0, 32), (everything, everything, 0, 32)]:
         options = {"epoch_lengths": [40], "truncation_samples": 0, "noise_examples": q, "curvature_examples": m}
         made = anchored(name, count, control_directions=k, **options)
