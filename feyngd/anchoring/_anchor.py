@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
@@ -65,7 +66,8 @@ def anchor(
             makes standard errors smaller; none for 0. They are kept for all steps, fewer where the memory is small, and
             no more than eight for each equivalence of steps, which is half of what is tried.
         truncation_samples: the number of draws for the third and fourth derivatives behind the truncation figure, or 0
-            for none.
+            for none. With few of them it is no more than a size, and tells of skewness only after about T over that
+            many steps.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
         key: a JAX random key.
@@ -98,7 +100,7 @@ def anchor(
     runs.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
     progress = progress or Progress()
-    reduced = Reduced.nothing(steps, num_params(params), len(ties))
+    reduced = Reduced.nothing(steps, num_params(params), len(ties), jnp.result_type(*jax.tree.leaves(params)))
     if kept:
         with progress.task(1, "directions of the noise") as task:
             reduced = runs.reduced(ties, kept, for_pilots)

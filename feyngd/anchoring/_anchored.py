@@ -38,7 +38,7 @@ class Anchored:
         train_second: the same of the mean loss over the data.
         influence: replicates of E_x ∂(l_x − l)(θ_t)/∂ε for a field that stays the same, shape (m, T + 1).
         third: for every equivalence, about Σ_{s~t~u} E_x D_stu of the test loss, shape (T + 1,).
-        fourth: the same of the fourth derivative for Gaussian noise.
+        fourth: for every equivalence, about the fourth derivative of the test loss for noise without skewness.
         chunk_size: how many examples are differentiated together.
         noise_examples: how many examples made the noise of a step.
         curvature_examples: how many examples stood for all in Hessians.

@@ -44,6 +44,7 @@ def compiled_jets(
     ) -> tuple[Any, ...]:
         sums = Sums(loss, params, chunk_size)
         replicates = field.share.shape[1]
+        field = Field(field.indices, *(part.astype(sums.start.dtype) for part in field[1:]))
 
         def along(theta: jax.Array, derivatives: tuple[jax.Array, ...], examples: Any, weights: jax.Array) -> Any:
             """Return the derivatives of a sum and of its gradient along the curve that is perturbed."""

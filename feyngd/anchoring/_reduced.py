@@ -1,4 +1,4 @@
-"""A linear chain in few dimensions beside every draw, whose second moments are known: it takes most of the spread away.
+"""A linear chain in few dimensions beside every draw, whose second moments are known: it takes much of the spread away.
 
 To second order a draw is mostly δ·Hδ, where δ, the first derivative by ε, is linear in the noise, and few directions of
 it matter. Pilot draws tell which, y = D_t δ, and by which matrices R_t they move. Then
@@ -48,12 +48,12 @@ class Reduced:
     moments: np.ndarray
 
     @classmethod
-    def nothing(cls, steps: int, num_params: int, num_ties: int) -> "Reduced":
+    def nothing(cls, steps: int, num_params: int, num_ties: int, dtype: Any) -> "Reduced":
         """Return no coordinates, which control nothing."""
         matrices = np.zeros((steps + 1, 0, 0))
         return cls(
-            jnp.zeros((steps + 1, 0, num_params)),
-            jnp.zeros((steps + 1, 0, 0)),
+            jnp.zeros((steps + 1, 0, num_params), dtype),
+            jnp.zeros((steps + 1, 0, 0), dtype),
             matrices,
             matrices,
             np.zeros((num_ties, steps + 1, 0, 0)),

@@ -16,7 +16,9 @@ from ._fields import Field, batch_field, example_field, sign_field, tie_labels
 from ._jets import compiled_jets
 from ._reduced import PILOTS, Reduced, compiled_moments, compiled_pilots
 from ._ties import Ties
-from ._urns import Survey, Urns, survey
+from ._urns import Survey, Urn, Urns, survey
+
+_EXAMPLES = 256  # examples, at most, that make the noise of fourth order, which is drawn beforehand
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ class Runs:
             key: a JAX random key.
         """
         for_examples, for_signs, for_curvature = jax.random.split(key, 3)
-        options = self.steps, self._urns.noise, self._noise
+        few = self._noise if self._landscape.num_examples <= _EXAMPLES else min(self._noise or _EXAMPLES, _EXAMPLES)
+        options = self.steps, self._urns.noise, few
         single, factors = example_field(ties, jax.random.split(for_examples, count), *options)
         signs = sign_field(ties, jax.random.split(for_signs, count), *options)
         # One program for both, which takes longer to compile than to run.
@@ -191,9 +194,9 @@ class Runs:
     def _jets(self, field: Field, order: int, curvature: int | None, key: jax.Array) -> np.ndarray:
         landscape = self._landscape
         run = compiled_jets(landscape.loss, order, self._chunk_size, self._tested, curvature)
-        value, losses, _, test = run(
-            self._params, landscape.data, self._test_data, self._rates, field, self._urns.curvature, key
-        )
+        equal = np.ones(landscape.num_examples)
+        urn = Urn.of_sizes(equal, self._rates.dtype) if curvature is None else self._urns.curvature
+        value, losses, _, test = run(self._params, landscape.data, self._test_data, self._rates, field, urn, key)
         if self._tested:
             return np.moveaxis(np.asarray(test, dtype=float), 0, 1)
         start = np.broadcast_to(np.asarray(value, dtype=float)[:, None, None], (*losses.shape[:2], 1))

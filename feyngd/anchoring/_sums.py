@@ -68,7 +68,11 @@ class Sums:
         def of_chunk(chunk: tuple[Any, jax.Array]) -> Any:
             return derivative(lambda point: self.value(point, *chunk))
 
-        return sum_over(of_chunk, (examples, weights), self._chunk_size)
+        # In low precision small weights, as in a mean of many, would underflow on the way through the loss.
+        largest = jnp.max(jnp.abs(weights))
+        scale = jnp.where(largest > 0, largest, 1).astype(weights.dtype)
+        total = sum_over(of_chunk, (examples, weights / scale), self._chunk_size)
+        return jax.tree.map(lambda part: scale * part, total)
 
     def equal(self, examples: Any) -> jax.Array:
         """Return the weights of a mean."""

@@ -151,6 +151,16 @@ def test_curves_are_predicted_in_other_precisions(dtype):
     assert curve.noiseless[-1] == pytest.approx(0.546875 + 1.875**2 * 0.8**6, rel=1e-2)
 
 
+@pytest.mark.parametrize(("dtype", "double"), [(jnp.bfloat16, False), (jnp.float32, True)])
+def test_precisions_other_than_the_default(dtype, double):
+    """Parameters whose precision is not that of new arrays, with everything that is computed, and without controls."""
+    with jax.enable_x64(double):
+        options = {"steps": 3, "learning_rate": 0.1, "num_samples": 8, "control_directions": 0, "key": KEY}
+        made = anchor(landscape(), jnp.array(2.0, dtype), truncation_samples=2, **options)
+        assert np.isfinite(made.predict(N=4, B=4, sampling="with-replacement").truncation).all()
+        assert np.isfinite(made.orders(N=4, B=2, order=3, num_samples=2, T=2, key=KEY).mean).all()
+
+
 def test_too_little_memory_is_said_before_anything_runs(monkeypatch):
     monkeypatch.setattr(_memory, "available_memory", lambda: 64)
     with pytest.raises(fd.ArgumentError, match=r"1 parameters and 2 equivalences of steps.*give fewer epoch_lengths"):

@@ -14,6 +14,7 @@ import feyngd as fd
 from feyngd.anchoring import _urns
 from feyngd.anchoring._reduced import Reduced
 from feyngd.anchoring._runs import Runs
+from feyngd.anchoring._sums import Sums
 from feyngd.anchoring._ties import RUN, STEP
 from feyngd.anchoring._urns import Urn, survey
 
@@ -92,7 +93,7 @@ def test_few_large_gradients_do_not_rule():
     keys, ties = jax.random.split(jax.random.key(0), 2000), [STEP, RUN]
 
     def spreads(runs):
-        drawn = runs.second_order(ties, keys, Reduced.nothing(len(RATES), 3, 2))
+        drawn = runs.second_order(ties, keys, Reduced.nothing(len(RATES), 3, 2, float))
         return drawn.test[:, :, -1].mean(axis=0), drawn.test[:, :, -1].std(axis=0)
 
     with jax.enable_x64(True):
@@ -105,3 +106,11 @@ def test_few_large_gradients_do_not_rule():
     assert (np.abs(means - others) < 4 * np.hypot(widths, wider) / 2000**0.5).all()
     assert widths[0] < 0.85 * wider[0]
     assert widths[1] < 0.5 * wider[1]
+
+
+def test_means_of_many_small_gradients_do_not_underflow():
+    """In half precision a gradient of 1e-5 over 2,000 examples is as good as its digits."""
+    data = np.random.default_rng(0).normal(size=(2000, 4)) * 1e-5 + 1e-5
+    sums = Sums(lambda theta, x: x @ theta, jnp.ones(4, jnp.float16), 64)
+    _, slope = sums.mean_gradient(sums.start, jnp.asarray(data, jnp.float16))
+    np.testing.assert_allclose(slope, data.mean(axis=0), rtol=0.02, atol=1e-7)
