@@ -68,7 +68,9 @@ class Sums:
         def of_chunk(chunk: tuple[Any, jax.Array]) -> Any:
             return derivative(lambda point: self.value(point, *chunk))
 
-        # In low precision small weights, as in a mean of many, would underflow on the way through the loss.
+        if jnp.finfo(weights.dtype).bits >= 32:
+            return sum_over(of_chunk, (examples, weights), self._chunk_size)
+        # Small weights, as in a mean of many, would underflow on the way through the loss.
         largest = jnp.max(jnp.abs(weights))
         scale = jnp.where(largest > 0, largest, 1).astype(weights.dtype)
         total = sum_over(of_chunk, (examples, weights / scale), self._chunk_size)
