@@ -52,7 +52,8 @@ def sign_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: in
     Returns:
         A field of S·R replicates: those of the first equivalence come first.
     """
-    return _signs(*_replicates(ties, keys, steps), urn, size)
+    labels = jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
+    return _signs(jnp.tile(keys, len(ties)), labels, urn, size)
 
 
 def example_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: int | None) -> tuple[Field, jax.Array]:
@@ -76,11 +77,6 @@ def example_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size:
     filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(indices)
     alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active)
     return Field(filled, alone, jnp.asarray(active, float)), weights * len(chosen) * np.repeat(classes, len(keys))
-
-
-def _replicates(ties: list[Ties], keys: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
-    """Return the keys of all replicates, shape (S·R,), and their steps' labels, shape (T + 1, S·R)."""
-    return jnp.tile(keys, len(ties)), jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
 
 
 @partial(jax.jit, static_argnames="size")

@@ -59,10 +59,9 @@ class Runs:
     ) -> None:
         self._landscape, self._params = landscape, params
         self._rates = jnp.asarray(rates, jnp.result_type(*jax.tree.leaves(params)))
-        counts = [landscape.num_examples, *([landscape.num_test_examples] if self._tested else [])]
-        self._chunk_size = min(chunk_size, landscape.num_examples)
-        self._noise = None if noise >= counts[0] else noise
-        self._curvature = None if curvature >= min(counts) else curvature
+        count = landscape.num_examples
+        self._chunk_size = min(chunk_size, count)
+        self._noise, self._curvature = (None if size >= count else size for size in (noise, curvature))
 
     @property
     def steps(self) -> int:

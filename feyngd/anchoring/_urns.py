@@ -56,8 +56,8 @@ class Urn:
         return indices, self.weights[indices] / size
 
     def examples(self, key: jax.Array, data: Any, size: int | None) -> tuple[Any, jax.Array]:
-        """Return so many examples of the data, or all of them for `None`, and their weights."""
-        indices, weights = self.draw(key, size)
+        """Return so many examples of the data and their weights; all of them for `None`, or where they are no more."""
+        indices, weights = self.draw(key, None if size is None or size >= len(self.weights) else size)
         return picked(data, indices), weights
 
     def signed(self, key: jax.Array, size: int | None) -> tuple[jax.Array | None, jax.Array]:

@@ -198,10 +198,12 @@ def test_few_random_examples_leave_the_mean_as_it_is(noise, curvature):
         assert within_four_errors(rows, (tied(ties, steps) * D).sum(axis=(1, 2)))
 
 
-def test_few_random_examples_leave_test_losses_as_they_are():
+@pytest.mark.parametrize("curvature", [2, 3])
+def test_few_random_examples_leave_test_losses_as_they_are(curvature):
+    """Of four examples and three test examples, which may be few enough to be all taken where the former are not."""
     data, test, steps = numbers(5, 4), numbers(2, 3), len(RATES)
     with jax.enable_x64(True):
-        made = few(data, test, {"noise_examples": 2, "curvature_examples": 2, "num_samples": 8000}, seed=5)
+        made = few(data, test, {"noise_examples": 2, "curvature_examples": curvature, "num_samples": 8000}, seed=5)
     landscape = polynomials(data)
     for measured, found in ((polynomials(test).mean, made.second), (landscape.mean, made.train_second)):
         _, D, _ = functionals(landscape, measured, POINT, RATES)
