@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..evaluation import CHUNK, check_key, check_landscape, num_params
+from ..evaluation import CHUNK, check_key, check_landscape
 from ..landscapes import Landscape
 from ..prediction import check_learning_rates
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
+from ._chains import Draws
+from ._directions import PILOTS, Directions
 from ._memory import room_for
-from ._reduced import PILOTS, Reduced
-from ._runs import Runs, SecondOrder
+from ._reduced import controlled
+from ._runs import Runs, SecondOrder, columns
 from ._ties import RUN, STEP, Ties
 
 READINGS = ("population", "conditional")
@@ -35,7 +36,7 @@ def anchor(
     learning_rate: float | Sequence[float],
     epoch_lengths: Sequence[int] = (),
     fixed_order: bool = False,
-    num_samples: int = 128,
+    num_samples: int = 64,
     noise_examples: int = NOISE,
     curvature_examples: int = CURVATURE,
     control_directions: int = CONTROL,
@@ -57,14 +58,15 @@ def anchor(
         learning_rate: η, or one for every step.
         epoch_lengths: the numbers of steps of an epoch, N/B, for which several reshuffled epochs are to be predicted.
         fixed_order: whether to anchor for several epochs in one fixed order too.
-        num_samples: the number of draws of signs behind every functional, at least 2.
+        num_samples: the number of draws of signs behind every functional, at least 2. In each, noise of single steps is
+            drawn twice, and that of the whole run, which rules most errors, six times if training sets are random.
         noise_examples: how many random examples make the noise of a step in every draw, at least 2. Those with larger
             gradients along the path are drawn more often, and count less.
         curvature_examples: how many random examples stand for all in every Hessian, at least 2. Few of them leave the
             mean as it is and make standard errors larger; the path itself takes all examples.
-        control_directions: in how many directions of the noise a chain with a known mean is taken off every draw, which
-            makes standard errors smaller; none for 0. They are kept for all steps, fewer where the memory is small, and
-            no more than eight for each equivalence of steps, which is half of what is tried.
+        control_directions: in how many directions of the noise Hessians are those of all examples, and a chain with a
+            known mean is taken off every draw, which makes standard errors smaller; none for 0. They are kept for all
+            steps, fewer where the memory is small, and no more than half of what is tried.
         truncation_samples: the number of draws for the third and fourth derivatives behind the truncation figure, or 0
             for none. With few of them it is no more than a size, and tells of skewness only after about T over that
             many steps.
@@ -93,25 +95,25 @@ def anchor(
     )
     ties = _ties(landscape, epoch_lengths, fixed_order)
     landscape.validate(params)
+    drawn = len(columns(ties, landscape.reading))
     # Of the directions that pilots span, the lesser half is what happened to be drawn.
-    room = room_for(params, len(ties), steps, min(control_directions, PILOTS * len(ties) // 2))
-    kept = room.directions if room.draws >= PILOTS else 0
+    pilots = PILOTS * drawn
+    room = room_for(params, drawn, len(ties), steps, min(control_directions, pilots // 2), pilots)
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
     progress = progress or Progress()
-    reduced = Reduced.nothing(steps, num_params(params), len(ties), jnp.result_type(*jax.tree.leaves(params)))
-    if kept:
+    reduced = runs.uncontrolled(ties)
+    if room.directions:
         with progress.task(1, "directions of the noise") as task:
-            reduced = runs.reduced(ties, kept, for_pilots)
+            reduced = runs.reduced(ties, room.directions, for_pilots)
             task.advance()
-    groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced, for_second, progress)
+    groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced.directions, for_second, progress)
     higher = _higher(runs, ties, truncation_samples, min(truncation_samples, room.jets), for_higher, progress)
-    test, train, field, y = (
-        np.concatenate([getattr(group, name) for group in groups])[:num_samples]
-        for name in ("test", "train", "field", "coordinates")
-    )
-    test, train = reduced.controlled(test, y, reduced.test), reduced.controlled(train, y, reduced.train)
+    draws = Draws(*(np.concatenate(parts)[:num_samples] for parts in zip(*(one.draws for one in groups), strict=True)))
+    test = controlled(draws.test, draws.test_controls, reduced.test)
+    train = controlled(draws.train, draws.train_controls, reduced.train)
+    field = controlled(draws.field, draws.field_controls, reduced.field)
     return Anchored(
         landscape,
         params,
@@ -132,7 +134,7 @@ def _draws(
     ties: list[Ties],
     num_samples: int,
     together: int,
-    reduced: Reduced,
+    directions: Directions,
     key: jax.Array,
     progress: Progress,
 ) -> list[SecondOrder]:
@@ -142,7 +144,7 @@ def _draws(
         with progress.task(num_samples, "noise along the path") as task:
             for first in range(0, num_samples, together):
                 keys = jax.random.split(jax.random.fold_in(key, first), together)
-                groups.append(runs.second_order(ties, keys, reduced))
+                groups.append(runs.second_order(ties, keys, directions))
                 task.advance(min(together, num_samples - first))
     except KeyboardInterrupt:
         if not groups:

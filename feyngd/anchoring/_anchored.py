@@ -20,7 +20,7 @@ from ._runs import Runs
 from ._ties import RUN, Ties, served
 
 NOISE = CURVATURE = 64  # examples, as measured in benchmarks/anchoring.py
-CONTROL = 24  # directions
+CONTROL = 48  # directions
 _TOGETHER = 16  # draws of real batches that run side by side
 
 

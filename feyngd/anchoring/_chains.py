@@ -3,26 +3,58 @@
 Noise is random signs of q random examples, drawn anew where steps are not tied. The Hessian and the third derivative of
 the mean loss, too, are those of m random examples, drawn anew in every step: they enter the second order linearly, so
 that this is unbiased, except that the first derivative enters twice. So there are two of them, a and b, of the same
-signs and of curvatures of their own. Only the path itself takes the gradient of the whole mean loss.
+signs and of curvatures of their own. Only the path itself takes the gradient of the whole mean loss, and only the
+directions that matter its whole curvature.
 """
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..evaluation import Loss
+from ._directions import Directions
 from ._sums import Sums
 from ._urns import Urns, picked
+
+
+class Draws(NamedTuple):
+    """What a draw of noise adds to what is measured, and control variates of it with known means, as arrays.
+
+    Attributes:
+        train: the second derivative of the mean loss.
+        test: that of the test loss; the same without test data.
+        field: ∂F_t(θ_t)/∂ε for the noise F_t.
+        train_controls: control variates of `train`, two of them along a last axis.
+        test_controls: those of `test`.
+        field_controls: one control variate of `field`.
+    """
+
+    train: Any
+    test: Any
+    field: Any
+    train_controls: Any
+    test_controls: Any
+    field_controls: Any
+
+
+class _State(NamedTuple):
+    """The first derivatives a and b, the second one c, and the coordinates y and z of the reduced chain."""
+
+    a: jax.Array
+    b: jax.Array
+    c: jax.Array
+    y: jax.Array
+    z: jax.Array
 
 
 @lru_cache(maxsize=64)
 def compiled_chains(
     loss: Loss, noise: int | None, curvature: int | None, chunk_size: int, tested: bool
-) -> Callable[..., Any]:
-    """Compile a run along the noiseless path with R replicates of noise for each of S equivalences of steps.
+) -> Callable[..., tuple[jax.Array, jax.Array, Draws]]:
+    """Compile a run along the noiseless path with R replicates of noise, for each of C columns of tied steps.
 
     Args:
         loss: `loss(params, example)`.
@@ -33,11 +65,65 @@ def compiled_chains(
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), the labels of
-        steps 0 to T, the same for those that are tied, shape (T + 1, S), what examples are drawn from, keys, shape
-        (R,), and D_t and R_t of a `Reduced`. It returns for every t from 0 to T: the mean loss and the test loss or
-        `None`, shape (T + 1,); their second derivatives, shape (T + 1, R, S); ∂F_t(θ_t)/∂ε for the noise F_t, likewise;
-        and the coordinates of the reduced chain, shape (T + 1, R, S, k).
+        steps 0 to T, the same for those that are tied, shape (T + 1, C), what examples are drawn from, keys, shape
+        (R,), and directions. It returns for every t from 0 to T the mean loss and the test loss, shape (T + 1,), and
+        draws, shape (T + 1, R, C).
     """
+
+    def chain(
+        sums: Sums, given: Any, directions: Directions, row: tuple[jax.Array, jax.Array], state: _State
+    ) -> tuple[_State, Draws]:
+        """Take a step of one chain."""
+        theta, slope, test_slope, data, test_data, urns, rate, time = given
+        (key, label), (a, b, c, y, z) = row, state
+        now, following = directions.at(time), directions.at(time + 1)
+        few = now.vectors.shape[0] > 0
+        for_noise, for_curvature = jax.random.split(key)
+        for_a, for_b, for_test = jax.random.split(jax.random.fold_in(for_curvature, time), 3)
+        near_a: tuple[Any, jax.Array] = urns.curvature.examples(for_a, data, curvature)
+        near_b: tuple[Any, jax.Array] = urns.curvature.examples(for_b, data, curvature)
+
+        (of_a, a_left), (of_b, b_left) = now.split(a), now.split(b)
+        along_a, along_b = sums.product(theta, *near_a, a_left), sums.product(theta, *near_b, b_left)
+        train = jnp.dot(slope, c) + of_a @ now.train @ of_b + (jnp.dot(b_left, along_a) + jnp.dot(a_left, along_b)) / 2
+        along_a, along_b = along_a + of_a @ now.readings, along_b + of_b @ now.readings
+        both = sums.second_order(theta, *near_a, a, b, c)
+        test = train
+        if tested:
+            probe: tuple[Any, jax.Array] = urns.probe.examples(for_test, test_data, curvature)
+            seen = of_b @ now.vectors
+            on_left, on_seen = (
+                sums.products(theta, *probe, jnp.stack([b_left, seen]))
+                if few
+                else (sums.product(theta, *probe, b), jnp.zeros_like(b))
+            )
+            test = jnp.dot(test_slope, c) + of_a @ now.test @ of_b + jnp.dot(a, on_left) + jnp.dot(a_left, on_seen)
+
+        indices, weights = urns.noise.signed(jax.random.fold_in(for_noise, label), noise)
+        # The derivatives of both chains together, and those of the reduced one in their place.
+        reduced = y @ now.vectors
+        vectors = jnp.stack([a + b, 2 * reduced] if few else [a + b])
+        push, turns = sums.gradient_and_products(theta, picked(data, indices), weights, vectors)
+        # The noise is that of losses less their mean.
+        total = jnp.sum(weights)
+        push, turn = push - total * slope, turns[0] - total * (along_a + along_b)
+        second = following.readings @ turns[-1] - 2 * total * (following.drags @ y)
+
+        moved = _State(
+            a - rate * (along_a + push),
+            b - rate * (along_b + push),
+            c - rate * (both + turn),
+            following.moves @ y - rate * (following.readings @ push),
+            following.moves @ z - rate * second,
+        )
+        return moved, Draws(
+            train,
+            test,
+            jnp.dot(push, a + b) / 2,
+            jnp.stack([y @ now.train @ y, now.train_slope @ z]),
+            jnp.stack([y @ now.test @ y, now.test_slope @ z]),
+            jnp.stack([jnp.dot(push, reduced)]),
+        )
 
     @jax.jit
     def chains(
@@ -48,49 +134,28 @@ def compiled_chains(
         labels: jax.Array,
         urns: Urns,
         keys: jax.Array,
-        directions: jax.Array,
-        moves: jax.Array,
-    ) -> tuple[Any, ...]:
+        directions: Directions,
+    ) -> tuple[jax.Array, jax.Array, Draws]:
         sums = Sums(loss, params, chunk_size)
+        replicates, columns = len(keys), labels.shape[1]
+        own = jax.vmap(lambda key: jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(columns)))(keys).ravel()
 
-        def one(theta: jax.Array, slopes: Any, given: Any, key: jax.Array, state: Any) -> Any:
-            """Take a step of one replicate, all equivalences, which share their curvatures."""
-            rate, time, labels, read, move = given
-            for_noise, for_curvature = jax.random.split(key)
-            keys = jax.random.split(jax.random.fold_in(for_curvature, time), 3)
-            first, second = (urns.curvature.examples(key, data, curvature) for key in keys[:2])
-            probe = urns.probe.examples(keys[2], test_data, curvature) if tested else None
-
-            def tied(number: jax.Array, label: jax.Array, state: tuple[jax.Array, ...]) -> Any:
-                a, b, c, y = state
-                along_a, other_b, both = sums.second_derivatives(theta, *first, a, b, c)
-                along_b = other_b if curvature is None else sums.product(theta, *second, b)
-                own = jax.random.fold_in(jax.random.fold_in(for_noise, number), label)
-                indices, weights = urns.noise.signed(own, noise)
-                push, turn = sums.gradient_and_product(theta, picked(data, indices), weights, a + b)
-                # The noise is that of losses less their mean.
-                push, turn = push - jnp.sum(weights) * slopes[0], turn - jnp.sum(weights) * (along_a + along_b)
-                mean = jnp.dot(slopes[0], c) + jnp.dot(a, other_b + along_b) / 2
-                test = jnp.dot(slopes[1], c) + jnp.dot(a, sums.product(theta, *probe, b)) if probe else None
-                moved = a - rate * (along_a + push), b - rate * (along_b + push), c - rate * (both + turn)
-                return (*moved, move @ y - rate * (read @ push)), (mean, test, jnp.dot(push, a + b) / 2, y)
-
-            return jax.vmap(tied)(jnp.arange(len(labels)), labels, state)
-
-        def step(carry: Any, given: Any) -> Any:
+        def step(carry: tuple[jax.Array, _State], given: Any) -> Any:
             theta, state = carry
+            rate, time, labels = given
             value, slope = sums.mean_gradient(theta, data)
-            tested_value, test_slope = sums.mean_gradient(theta, test_data) if tested else (None, None)
-            state, found = jax.vmap(partial(one, theta, (slope, test_slope), given))(keys, state)
-            return (theta - given[0] * slope, state), (value, tested_value, *found)
+            tested_value, test_slope = sums.mean_gradient(theta, test_data) if tested else (value, slope)
+            shared = theta, slope, test_slope, data, test_data, urns, rate, time
+            rows = own, jnp.tile(labels, replicates)
+            state, draws = jax.vmap(partial(chain, sums, shared, directions))(rows, state)
+            draws = jax.tree.map(lambda rows: rows.reshape(replicates, columns, *rows.shape[1:]), draws)
+            return (theta - rate * slope, state), (value, tested_value, draws)
 
-        zeros, few = (
-            jnp.zeros((len(keys), labels.shape[1], size), sums.start.dtype)
-            for size in (len(sums.start), directions.shape[1])
+        wide, few = (
+            jnp.zeros((replicates * columns, size), sums.start.dtype)
+            for size in (len(sums.start), directions.vectors.shape[1])
         )
-        # A step leads to the next coordinates; after the last there are none.
-        following = (jnp.concatenate([array[1:], array[-1:]]) for array in (directions, moves))
-        steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels, *following
-        return jax.lax.scan(step, (sums.start, (zeros, zeros, zeros, few)), steps)[1]
+        steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
+        return jax.lax.scan(step, (sums.start, _State(wide, wide, wide, few, few)), steps)[1]
 
     return chains

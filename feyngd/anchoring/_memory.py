@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from ..errors import ArgumentError
 from ..evaluation import num_params
 
-_COPIES = 16  # of a vector of parameters that a draw holds for an equivalence of steps, at the most
-_TOGETHER = 32  # draws that run side by side, and between two reports of progress
+_COPIES = 16  # of a vector of parameters that a chain holds, at the most
+_COPIES_OF_PILOTS = 4
+_TOGETHER = 128  # chains that run side by side, and between two reports of progress
 _SHARE = 0.5  # of the memory that draws may take
 _SHARE_OF_CONTROL = 0.125  # of the memory that the coordinates of the whole path may take, read and written
 
@@ -31,16 +32,26 @@ class Room:
     directions: int
 
 
-def room_for(params: Any, num_ties: int, steps: int, directions: int) -> Room:
+def room_for(params: Any, columns: int, num_ties: int, steps: int, directions: int, pilots: int) -> Room:
     """Return how much of what is wanted fits into the memory.
+
+    Args:
+        params: the parameters.
+        columns: the number of chains of a draw.
+        num_ties: the number of equivalences of steps, for each of which higher orders are drawn.
+        steps: T.
+        directions: how many directions are wanted.
+        pilots: how many chains it takes to find them.
 
     Raises:
         ArgumentError: not even one draw does.
     """
     count = num_params(params)
     itemsize = max(jnp.asarray(leaf).dtype.itemsize for leaf in jax.tree.leaves(params))
-    draws = draws_together(count, itemsize, num_ties)
-    return Room(draws, max(1, draws // 4), directions_kept(directions, count, itemsize, steps))
+    chains = chains_together(count, itemsize, columns)
+    jets = max(1, chains // (4 * num_ties))
+    found = chains * _COPIES >= pilots * _COPIES_OF_PILOTS
+    return Room(max(1, chains // columns), jets, directions_kept(directions, count, itemsize, steps) if found else 0)
 
 
 def available_memory() -> int:
@@ -49,20 +60,20 @@ def available_memory() -> int:
     return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def draws_together(num_params: int, itemsize: int, num_ties: int) -> int:
-    """Return how many draws of noise run side by side.
+def chains_together(num_params: int, itemsize: int, columns: int) -> int:
+    """Return how many chains run side by side, no fewer than those of a draw.
 
     Raises:
-        ArgumentError: not even one fits into the memory.
+        ArgumentError: not even they fit into the memory.
     """
-    one, room = num_params * itemsize * num_ties * _COPIES, available_memory() * _SHARE
-    if one > room:
+    one, room = num_params * itemsize * _COPIES, available_memory() * _SHARE
+    if columns * one > room:
         raise ArgumentError(
-            f"One draw of noise along the path takes about {one / 2**30:.2g} GiB for {num_params} parameters and "
-            f"{num_ties} equivalences of steps, and the memory is {room / _SHARE / 2**30:.2g} GiB, half of it for "
+            f"One draw of noise along the path takes about {columns * one / 2**30:.2g} GiB for {num_params} "
+            f"parameters and {columns} chains, and the memory is {room / _SHARE / 2**30:.2g} GiB, half of it for "
             "draws: give fewer epoch_lengths, parameters of lower precision, or a smaller model."
         )
-    return min(_TOGETHER, int(room // one))
+    return max(columns, min(_TOGETHER, int(room // one)))
 
 
 def directions_kept(wanted: int, num_params: int, itemsize: int, steps: int) -> int:

@@ -9,37 +9,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import LandscapeError
+from ..evaluation import num_params
 from ..landscapes import Landscape
 from ..spacetimes import Spacetime
-from ._chains import compiled_chains
+from ._chains import Draws, compiled_chains
+from ._directions import PILOTS, Directions, compiled_directions
 from ._fields import Field, batch_field, example_field, sign_field, tie_labels
 from ._jets import compiled_jets
-from ._reduced import PILOTS, Reduced, compiled_moments, compiled_pilots
+from ._reduced import Reduced, compiled_means, reduced_chain
 from ._ties import Ties
 from ._urns import Survey, Urn, Urns, survey
 
+# How often noise is drawn for an equivalence of steps in every draw: more often where it rules errors of predictions.
+REPEATS = {"population": {"run": 6, "step": 2}, "conditional": {"step": 2}}
 _EXAMPLES = 256  # examples, at most, that make the noise of fourth order, which is drawn beforehand
+
+
+def columns(ties: list[Ties], reading: str) -> list[Ties]:
+    """Return equivalences of steps, each as often as noise is drawn for it in every draw."""
+    return [one for one in ties for _ in range(REPEATS[reading].get(one.kind, 1))]
 
 
 @dataclass(frozen=True)
 class SecondOrder:
-    """The path, and replicates of second derivatives by ε along it, of shape (R, S, T + 1) for S equivalences.
+    """The path, and draws along it.
 
     Attributes:
         train_path: the mean loss on the path, shape (T + 1,).
         test_path: the test loss there.
-        train: the second derivative of the mean loss.
-        test: that of the test loss.
-        field: the first derivative of F_t(θ_t).
-        coordinates: those of the reduced chain, shape (R, S, T + 1, k).
+        draws: arrays of shape (R, S, T + 1) for R draws and S equivalences of steps, controls with a last axis.
     """
 
     train_path: np.ndarray
     test_path: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
-    field: np.ndarray
-    coordinates: np.ndarray
+    draws: Draws
 
 
 class Runs:
@@ -113,47 +116,53 @@ class Runs:
         return float(2 / size)
 
     def reduced(self, ties: list[Ties], size: int, key: jax.Array) -> Reduced:
-        """Run pilots and return so many coordinates that matter, with their second moments."""
-        landscape, steps = self._landscape, len(self._rates)
-        labels = tie_labels(ties, steps)
-        run = compiled_pilots(landscape.loss, self._noise, self._chunk_size, self._tested, size)
-        path, directions, moves, train, test = run(
+        """Run pilots and return so many directions that matter, with the means of their control variates."""
+        landscape = self._landscape
+        run = compiled_directions(landscape.loss, self._noise, self._chunk_size, self._tested, size)
+        path, directions = run(
             self._params,
             landscape.data,
             self._test_data,
             self._rates,
-            jnp.asarray(labels),
+            jnp.asarray(tie_labels(columns(ties, landscape.reading), self.steps)),
             self._urns,
             jax.random.split(key, PILOTS),
         )
-        begins = np.diff(labels[:-1], axis=0, prepend=labels[:1]) != 0
-        moments = compiled_moments(landscape.loss)(
-            self._params, landscape.data, path, directions, moves, self._rates, jnp.asarray(begins)
+        return self.reduced_by(directions, path, ties)
+
+    def reduced_by(self, directions: Directions, path: jax.Array, ties: list[Ties]) -> Reduced:
+        """Return directions of the path, shape (T + 1, P), with the means of their control variates."""
+        landscape, labels = self._landscape, tie_labels(ties, self.steps)
+        begins = np.diff(labels, axis=0, prepend=labels[:1]) != 0
+        squares, seconds, fields = compiled_means(landscape.loss, self._chunk_size)(
+            self._params, landscape.data, path, directions, self._rates, jnp.asarray(begins)
         )
         # At the same place in their epochs steps are tied that do not follow one another.
-        known = np.array([one.kind != "place" for one in ties])[:, None, None, None]
-        train, test = (np.asarray(m, dtype=float) for m in (train, test if self._tested else train))
-        return Reduced(directions, moves, train, test, np.where(known, np.asarray(moments, dtype=float), np.nan))
+        known = np.array([one.kind != "place" for one in ties])
+        return reduced_chain(directions, squares, seconds, fields, known)
 
-    def second_order(self, ties: list[Ties], keys: jax.Array, reduced: Reduced) -> SecondOrder:
+    def uncontrolled(self, ties: list[Ties]) -> Reduced:
+        """Return no directions."""
+        none = Directions.none(self.steps, num_params(self._params), self._rates.dtype)
+        return Reduced(none, *(np.full((len(ties), self.steps + 1, count), np.nan) for count in (2, 2, 1)))
+
+    def second_order(self, ties: list[Ties], keys: jax.Array, directions: Directions) -> SecondOrder:
         """Run with random signs, the same in tied steps."""
         landscape = self._landscape
         run = compiled_chains(landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested)
-        labels = jnp.asarray(tie_labels(ties, len(self._rates)))
-        value, test_value, train, test, field, y = run(
-            self._params,
-            landscape.data,
-            self._test_data,
-            self._rates,
-            labels,
-            self._urns,
-            keys,
-            reduced.directions,
-            reduced.moves,
+        drawn = columns(ties, landscape.reading)
+        labels = jnp.asarray(tie_labels(drawn, self.steps))
+        path, test_path, draws = run(
+            self._params, landscape.data, self._test_data, self._rates, labels, self._urns, keys, directions
         )
-        path, test_path = (np.asarray(v, dtype=float) for v in (value, test_value if self._tested else value))
-        arrays = train, test if self._tested else train, field, y
-        return SecondOrder(path, test_path, *(np.moveaxis(np.asarray(a, dtype=float), 0, 2) for a in arrays))
+
+        def averaged(rows: jax.Array) -> np.ndarray:
+            each = np.moveaxis(np.asarray(rows, dtype=float), 0, 2)
+            return np.stack([each[:, [one == own for own in drawn]].mean(axis=1) for one in ties], axis=1)
+
+        return SecondOrder(
+            np.asarray(path, dtype=float), np.asarray(test_path, dtype=float), Draws(*map(averaged, draws))
+        )
 
     def higher_orders(
         self, ties: list[Ties], count: int, together: int, key: jax.Array

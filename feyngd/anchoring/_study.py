@@ -77,7 +77,7 @@ def anchor_study(
     out: str | os.PathLike[str],
     *,
     runs: int = 200,
-    num_samples: int = 128,
+    num_samples: int = 64,
     report: Callable[[str], None] = lambda text: None,
     progress: Progress | None = None,
     about: dict[str, Any] | None = None,

@@ -31,6 +31,17 @@ class Sums:
         """Return the gradient of one example's loss."""
         return jax.grad(self._example_loss)(point, example)
 
+    def own_products(self, point: jax.Array, examples: Any, vectors: jax.Array) -> jax.Array:
+        """Return the sum over few examples of every one's Hessian times its own vector, shape (x, P)."""
+
+        def along(point: jax.Array) -> jax.Array:
+            each = jax.vmap(
+                lambda example, vector: jax.jvp(lambda at: self._example_loss(at, example), (point,), (vector,))[1]
+            )
+            return jnp.sum(each(examples, vectors))
+
+        return jax.grad(along)(point)
+
     def gradient(self, point: jax.Array, examples: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the sum and its gradient."""
         return self.over(lambda function: jax.value_and_grad(function)(point), examples, weights)
@@ -41,24 +52,32 @@ class Sums:
 
     def product(self, point: jax.Array, examples: Any, weights: jax.Array, vector: jax.Array) -> jax.Array:
         """Return the Hessian of the sum times a vector."""
-        return self.gradient_and_product(point, examples, weights, vector)[1]
+        return self.products(point, examples, weights, vector[None])[0]
 
-    def gradient_and_product(
-        self, point: jax.Array, examples: Any, weights: jax.Array, vector: jax.Array
+    def products(self, point: jax.Array, examples: Any, weights: jax.Array, vectors: jax.Array) -> jax.Array:
+        """Return the Hessian of the sum times each of some vectors, shape (v, P)."""
+        return self.gradient_and_products(point, examples, weights, vectors)[1]
+
+    def gradient_and_products(
+        self, point: jax.Array, examples: Any, weights: jax.Array, vectors: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Return the gradient of the sum, and its Hessian times a vector."""
-        return self.over(lambda function: jax.jvp(jax.grad(function), (point,), (vector,)), examples, weights)
+        """Return the gradient of the sum, and its Hessian times each of some vectors, shape (v, P)."""
 
-    def second_derivatives(
+        def along(function: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array]:
+            slope = jax.grad(function)
+            return jax.vmap(lambda vector: jax.jvp(slope, (point,), (vector,)), out_axes=(None, 0))(vectors)
+
+        return self.over(along, examples, weights)
+
+    def second_order(
         self, point: jax.Array, examples: Any, weights: jax.Array, a: jax.Array, b: jax.Array, c: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return H·a, H·b and D³[a, b] + H·c for the Hessian H and the third derivative D³ of the sum."""
+    ) -> jax.Array:
+        """Return D³[a, b] + H·c for the Hessian H and the third derivative D³ of the sum."""
 
-        def along(function: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def along(function: Callable[[jax.Array], jax.Array]) -> jax.Array:
             slope = jax.grad(function)
             # Where the point moves along b, the direction a moves along c.
-            (_, along_a), (along_b, both) = jax.jvp(lambda point, a: jax.jvp(slope, (point,), (a,)), (point, a), (b, c))
-            return along_a, along_b, both
+            return jax.jvp(lambda point, a: jax.jvp(slope, (point,), (a,))[1], (point, a), (b, c))[1]
 
         return self.over(along, examples, weights)
 

@@ -43,7 +43,7 @@ def add_anchored_commands(command: Callable[..., argparse.ArgumentParser]) -> No
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="mlp", help="mlp (default), convnet or logistic")
     parser.add_argument("--learning-rate", type=float, default=0.2, metavar="η", help="of every step (default 0.2)")
-    parser.add_argument("--num-samples", type=int, default=128, help="draws of noise along the path (default 128)")
+    parser.add_argument("--num-samples", type=int, default=64, help="draws of noise along the path (default 64)")
     parser.add_argument("--limit", type=int, help="use only the first images of the digits")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")

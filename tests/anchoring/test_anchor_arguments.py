@@ -163,13 +163,13 @@ def test_precisions_other_than_the_default(dtype, double):
 
 def test_too_little_memory_is_said_before_anything_runs(monkeypatch):
     monkeypatch.setattr(_memory, "available_memory", lambda: 64)
-    with pytest.raises(fd.ArgumentError, match=r"1 parameters and 2 equivalences of steps.*give fewer epoch_lengths"):
+    with pytest.raises(fd.ArgumentError, match=r"1 parameters and 8 chains.*give fewer epoch_lengths"):
         anchored()
-    monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 2 * 4 * 16 * 2)
-    assert _memory.draws_together(1, 4, 2) == 3
+    monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 8 * 4 * 16 * 2)
+    assert _memory.chains_together(1, 4, 8) == 24
 
     def pilots(*_):
-        pytest.fail("pilots need as much memory as sixteen draws")
+        pytest.fail("pilots need as much memory as four draws")
 
     monkeypatch.setattr(Runs, "reduced", pilots)
     assert len(anchored(control_directions=16).influence) == 2
@@ -199,10 +199,10 @@ class Stops(Progress):
 
 
 def test_an_interruption_keeps_what_is_finished(monkeypatch):
-    with pytest.warns(InterruptedWarning, match="after 64 of 96 draws"):
+    with pytest.warns(InterruptedWarning, match="after 48 of 96 draws"):
         made = anchored(num_samples=96, progress=Stops(40))
-    assert len(made.influence) == 64
-    np.testing.assert_array_equal(made.influence, anchored(num_samples=96).influence[:64])
+    assert len(made.influence) == 48
+    np.testing.assert_array_equal(made.influence, anchored(num_samples=96).influence[:48])
     assert np.isfinite(made.predict(N=4).stderr).all()
 
     def interrupted(*_):

@@ -38,7 +38,7 @@ def trained():
             theta = theta - jnp.linalg.solve(curvature(theta), slope(theta))
         assert jnp.linalg.norm(slope(theta)) < 1e-12
         rate = float(0.5 / jnp.linalg.eigvalsh(curvature(theta))[-1])
-        options = {"steps": 60, "epoch_lengths": [5], "num_samples": 600, "truncation_samples": 0}
+        options = {"steps": 60, "epoch_lengths": [5], "num_samples": 200, "truncation_samples": 0}
         anchored = fd.anchor(landscape, theta, learning_rate=rate, key=jax.random.key(1), **options)
         yield anchored, fd.near_minimum(landscape, theta, key=jax.random.key(2)), rate
 

@@ -1,4 +1,6 @@
-"""The control variate of anchored draws: its mean is known, so that it changes errors and not means."""
+"""Control variates of anchored draws: their means are known, so that they change errors and not means."""
+
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +9,17 @@ import pytest
 
 import feyngd as fd
 from feyngd.anchoring import _memory
-from feyngd.anchoring._reduced import PILOTS, Reduced, compiled_moments
+from feyngd.anchoring._directions import PILOTS, Directions
+from feyngd.anchoring._reduced import compiled_means, controlled
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP, Ties
 from feyngd.landscapes import cross_entropy, digits, logistic_regression
 
 RATES = np.array([0.1, 0.2, 0.1, 0.15, 0.2, 0.1])
 TIES = [STEP, RUN, Ties("epoch", 2), Ties("epoch", 3), Ties("place", 3)]
-DRAWS = 4000
+DRAWS = 2000
 START = np.array([0.5, -0.75, 0.25])
+MEASURED = ("train", "test", "field")
 
 
 def loss(theta, example):
@@ -33,116 +37,185 @@ def runs(reading="population", noise=64):
     return Runs(landscape(reading), START, RATES, 64, noise, 3)
 
 
-def arbitrary(noise):
-    """Coordinates that have nothing to do with the noise, with the moments that were computed for them."""
-    rng = np.random.default_rng(noise)
-    directions, moves = jnp.asarray(rng.normal(size=(7, 2, 3))), jnp.asarray(rng.normal(size=(7, 2, 2)) / 2)
-    path = [START]
-    slope = jax.grad(landscape().mean_loss)
-    for rate in RATES:
+def followed(problem, rates):
+    """Return the noiseless path, and the Hessian in every step."""
+    path, slope = [START], jax.grad(problem.mean_loss)
+    for rate in rates:
         path.append(path[-1] - rate * np.asarray(slope(path[-1])))
-    labels = np.stack([one.labels(6) for one in TIES], axis=1)
-    begins = jnp.asarray(np.diff(labels, axis=0, prepend=labels[:1]) != 0)
-    moments = compiled_moments(loss)(
-        START, landscape().data, jnp.asarray(path), directions, moves, jnp.asarray(RATES), begins
-    )
-    known = np.array(moments)
-    known[-1] = np.nan
-    curvature = rng.normal(size=(7, 2, 2))
-    return Reduced(directions, moves, curvature, curvature, known)
+    return np.array(path), np.array([jax.hessian(problem.mean_loss)(point) for point in path])
+
+
+def arbitrary(problem, rates, seed):
+    """Directions that have nothing to do with the noise, and that move by arbitrary matrices."""
+    rng = np.random.default_rng(seed)
+    path, curvature = followed(problem, rates)
+    count = len(path)
+    vectors = rng.normal(size=(count, 2, 3))
+    inner = np.linalg.cholesky(np.einsum("tia,tab,tjb->tij", vectors, curvature, vectors))
+    vectors = np.linalg.solve(inner, vectors)
+    readings = vectors @ curvature
+    drags = readings @ np.roll(readings, 1, axis=0).swapaxes(1, 2)
+    moves, squares = rng.normal(size=(count, 2, 2)) / 2, np.broadcast_to(np.eye(2), (count, 2, 2))
+    slopes = rng.normal(size=(count, 2))
+    parts = vectors, readings, moves, drags, squares, squares, slopes, slopes
+    return path, Directions(*map(jnp.asarray, parts))
 
 
 @pytest.fixture(scope="module", params=[2, 64], ids=["noise of 2 examples", "noise of all"])
 def drawn(request):
-    """Draws beside coordinates found by pilots, and beside arbitrary ones."""
+    """Draws beside directions found by pilots, and beside arbitrary ones."""
     with jax.enable_x64(True):
         made = runs(noise=request.param)
-        found = made.reduced(TIES, 2, jax.random.key(0)), arbitrary(request.param)
-        return [(one, made.second_order(TIES, jax.random.split(jax.random.key(1), DRAWS), one)) for one in found]
+        path, directions = arbitrary(landscape(), RATES, request.param)
+        found = made.reduced(TIES, 2, jax.random.key(0)), made.reduced_by(directions, jnp.asarray(path), TIES)
+        keys = jax.random.split(jax.random.key(1), DRAWS)
+        return [(one, made.second_order(TIES, keys, one.directions).draws) for one in found]
 
 
-def test_second_moments_of_the_coordinates_are_known(drawn):
-    for reduced, second in drawn:
-        squares = np.einsum("rsti,rstj->rstij", second.coordinates, second.coordinates)
-        stderr = squares.std(axis=0, ddof=1) / DRAWS**0.5
-        off = np.abs(squares.mean(axis=0) - reduced.moments)[:-1]
-        assert (off <= 4.5 * stderr[:-1] + 1e-12).all()
-        assert (reduced.moments[:-1, -1].trace(axis1=1, axis2=2) > 0).all()
+def of(reduced, draws, name):
+    """Return draws of what is measured, their controls and the means of these."""
+    return getattr(draws, name), getattr(draws, f"{name}_controls"), getattr(reduced, name)
 
 
-def test_steps_at_one_place_of_their_epochs_are_left_alone(drawn):
-    for reduced, second in drawn:
-        assert np.isnan(reduced.moments[-1]).all()
-        controlled = reduced.controlled(second.train, second.coordinates, reduced.train)
-        np.testing.assert_array_equal(controlled[:, -1], second.train[:, -1])
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0], [0, 0, 1], [0, 1, 1]])
+def test_means_are_those_over_all_signs(labels):
+    """Three examples, three steps: the chain is run for every choice of signs, with moments written out."""
+    problem = fd.Landscape(loss, np.random.default_rng(5).normal(size=(3, 3)))
+    rates = RATES[:3]
+    with jax.enable_x64(True):
+        path, directions = arbitrary(problem, rates, 1)
+        begins = np.diff([*labels, labels[-1]], prepend=labels[0]) != 0
+        means = compiled_means(loss, 2)(
+            START, problem.data, jnp.asarray(path), directions, jnp.asarray(rates), jnp.asarray(begins[:, None])
+        )
+        slopes = np.array([[jax.grad(loss)(point, x) for x in problem.data] for point in path])
+        curvatures = np.array([[jax.hessian(loss)(point, x) for x in problem.data] for point in path])
+    slopes, curvatures = (array - array.mean(axis=1, keepdims=True) for array in (slopes, curvatures))
+    E, D, R = (np.asarray(array) for array in directions[:3])
+    total = [np.zeros((4, *shape)) for shape in ((2, 2), (2,), ())]
+    choices = list(product(product([-1, 1], repeat=3), repeat=max(labels) + 1))
+    for signs in choices:
+        y, z = np.zeros(2), np.zeros(2)
+        for t in range(4):
+            weights = np.array(signs[[*labels, labels[-1]][t]]) / 3**0.5
+            push, bent = weights @ slopes[t], np.einsum("x,xab->ab", weights, curvatures[t])
+            for sums, value in zip(total, (np.outer(y, y), z, y @ E[t] @ push), strict=True):
+                sums[t] += value / len(choices)
+            if t < 3:
+                z = R[t + 1] @ z - rates[t] * D[t + 1] @ bent @ (2 * y @ E[t])
+                y = R[t + 1] @ y - rates[t] * D[t + 1] @ push
+    for ours, truth in zip(means, total, strict=True):
+        np.testing.assert_allclose(np.asarray(ours)[0], truth, rtol=1e-9, atol=1e-12)
 
 
-def test_means_stay_and_errors_do_not_grow(drawn):
-    for reduced, second in drawn:
-        controlled = reduced.controlled(second.train, second.coordinates, reduced.train)
-        change = (second.train - controlled).mean(axis=0)
-        stderr = (second.train - controlled).std(axis=0, ddof=1) / DRAWS**0.5
-        assert (np.abs(change) <= 4.5 * stderr + 1e-12).all()
-        shares = controlled[:, :-1, -1].var(axis=0) / second.train[:, :-1, -1].var(axis=0)
-        assert (shares < 1.02).all()
+@pytest.mark.parametrize("name", MEASURED)
+def test_means_of_controls_are_known(drawn, name):
+    for reduced, draws in drawn:
+        _, controls, means = of(reduced, draws, name)
+        stderr = controls.std(axis=0, ddof=1) / DRAWS**0.5
+        assert (np.abs(controls.mean(axis=0) - means)[:-1] <= 4.5 * stderr[:-1] + 1e-12).all()
+        assert (np.abs(controls[:, :-1, -1]).max(axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_steps_at_one_place_of_their_epochs_are_left_alone(drawn, name):
+    for reduced, draws in drawn:
+        rows, controls, means = of(reduced, draws, name)
+        assert np.isnan(means[-1]).all()
+        np.testing.assert_array_equal(controlled(rows, controls, means)[:, -1], rows[:, -1])
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_means_stay_and_errors_do_not_grow(drawn, name):
+    for reduced, draws in drawn:
+        rows, controls, means = of(reduced, draws, name)
+        after = controlled(rows, controls, means)
+        stderr = (rows - after).std(axis=0, ddof=1) / DRAWS**0.5
+        assert (np.abs((rows - after).mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
+        assert (after[:, :-1, -1].var(axis=0) < 1.02 * rows[:, :-1, -1].var(axis=0)).all()
+
+
+def test_directions_leave_second_derivatives_as_they_are(drawn):
+    """Curvature outside of the directions is that of few examples, inside that of all: the mean is that of neither."""
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(2), DRAWS)
+        plain = runs()
+        plain = plain.second_order(TIES, keys, plain.uncontrolled(TIES).directions).draws
+    for _, draws in drawn:
+        for ours, other in ((draws.train, plain.train), (draws.field, plain.field)):
+            stderr = np.hypot(ours.std(axis=0), other.std(axis=0)) / DRAWS**0.5
+            assert (np.abs(ours.mean(axis=0) - other.mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
 
 
 def test_intervals_cover():
-    """Every group of 128 draws fits its own factor: 92 to 98 % of 400 intervals of 95 % have the mean."""
+    """Every group of 128 draws fits its own factors: 92 to 98 % of 400 intervals of 95 % have the mean."""
     with jax.enable_x64(True):
         made = runs()
         reduced = made.reduced(TIES[:4], 2, jax.random.key(0))
-        second = made.second_order(TIES[:4], jax.random.split(jax.random.key(2), 12_800), reduced)
-    exact = reduced.controlled(second.train, second.coordinates, reduced.train).mean(axis=0)[:, -1]
+        draws = made.second_order(TIES[:4], jax.random.split(jax.random.key(2), 12_800), reduced.directions).draws
+    rows, controls, means = of(reduced, draws, "train")
+    exact = controlled(rows, controls, means).mean(axis=0)[:, -1]
     covered = []
     for start in range(0, 12_800, 128):
         own = slice(start, start + 128)
-        rows = reduced.controlled(second.train[own], second.coordinates[own], reduced.train)[:, :, -1]
-        covered.append(np.abs(rows.mean(axis=0) - exact) <= 1.98 * rows.std(axis=0, ddof=1) / 128**0.5)
+        group = controlled(rows[own], controls[own], means)[:, :, -1]
+        covered.append(np.abs(group.mean(axis=0) - exact) <= 1.98 * group.std(axis=0, ddof=1) / 128**0.5)
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
 def test_a_factor_is_that_of_the_other_half(drawn):
-    reduced, second = drawn[0]
-    rows, y = second.train[:128].copy(), second.coordinates[:128]
-    before = rows - reduced.controlled(rows, y, reduced.train)
+    reduced, draws = drawn[0]
+    rows, controls, means = of(reduced, draws, "train")
+    rows, controls = rows[:128].copy(), controls[:128]
+    before = rows - controlled(rows, controls, means)
     rows[::2] *= 3
-    after = rows - reduced.controlled(rows, y, reduced.train)
+    after = rows - controlled(rows, controls, means)
     np.testing.assert_allclose(after[::2, :4], before[::2, :4], atol=1e-9)
     assert not np.allclose(after[1::2, :4], before[1::2, :4])
 
 
-def test_test_losses_have_a_curvature_of_their_own():
+def test_test_losses_have_directions_of_their_own_curvature():
     with jax.enable_x64(True):
         made = runs("conditional")
         reduced = made.reduced([STEP], 3, jax.random.key(0))
-        second = made.second_order([STEP], jax.random.split(jax.random.key(1), DRAWS), reduced)
-    for draws, curvature in ((second.train, reduced.train), (second.test, reduced.test)):
-        controlled = reduced.controlled(draws, second.coordinates, curvature)
-        stderr = (draws - controlled).std(axis=0, ddof=1) / DRAWS**0.5
-        assert (np.abs((draws - controlled).mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
-        assert controlled[:, 0, -1].var() < 1.02 * draws[:, 0, -1].var()
-    assert not np.allclose(reduced.test, reduced.train)
+        keys = jax.random.split(jax.random.key(1), DRAWS)
+        draws = made.second_order([STEP], keys, reduced.directions).draws
+        plain = made.second_order([STEP], keys, made.uncontrolled([STEP]).directions).draws
+    for name in ("train", "test"):
+        rows, controls, means = of(reduced, draws, name)
+        after = controlled(rows, controls, means)
+        stderr = (rows - after).std(axis=0, ddof=1) / DRAWS**0.5
+        assert (np.abs((rows - after).mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
+        assert after[:, 0, -1].var() < 1.02 * rows[:, 0, -1].var()
+        other = getattr(plain, name)
+        stderr = np.hypot(rows.std(axis=0), other.std(axis=0)) / DRAWS**0.5
+        assert (np.abs(rows.mean(axis=0) - other.mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
+    assert not np.allclose(reduced.directions.test, reduced.directions.train)
 
 
 def test_on_digits_most_of_the_spread_goes():
     images, labels = digits()
     model = logistic_regression((8, 8), 10)
-    options = {"steps": 20, "learning_rate": 0.5, "truncation_samples": 0, "key": jax.random.key(1)}
+    options = {"steps": 20, "learning_rate": 0.5, "truncation_samples": 0, "num_samples": 128, "key": jax.random.key(1)}
     problem = fd.Landscape(cross_entropy(model), (images[:300], labels[:300])), model.init(jax.random.key(0))
-    plain, controlled = (fd.anchor(*problem, control_directions=size, **options) for size in (0, 16))
-    for ties, rows in controlled.second.items():
-        assert rows[:, -1].var() < 0.4 * plain.second[ties][:, -1].var()
-        stderr = np.hypot(rows[:, -1].std(), plain.second[ties][:, -1].std()) / len(rows) ** 0.5
-        assert abs(rows[:, -1].mean() - plain.second[ties][:, -1].mean()) < 4 * stderr
+    plain, after = (fd.anchor(*problem, control_directions=size, **options) for size in (0, 16))
+    for rows, other in [
+        *zip(after.second.values(), plain.second.values(), strict=True),
+        (after.influence, plain.influence),
+    ]:
+        assert rows[:, -1].var() < 0.4 * other[:, -1].var()
+        stderr = np.hypot(rows[:, -1].std(), other[:, -1].std()) / len(rows) ** 0.5
+        assert abs(rows[:, -1].mean() - other[:, -1].mean()) < 4 * stderr
 
 
 def test_directions_are_no_more_than_half_of_what_pilots_span():
     """The lesser half is what happened to be drawn: with all of it the chain went astray, and errors grew."""
-    problem = fd.Landscape(lambda theta, x: jnp.tanh(x @ theta) ** 2, np.random.default_rng(0).normal(size=(20, 40)))
+    problem = fd.Landscape(lambda theta, x: jnp.tanh(x @ theta) ** 2, np.random.default_rng(0).normal(size=(20, 80)))
     options = {"steps": 3, "learning_rate": 0.1, "num_samples": 4, "truncation_samples": 0, "key": jax.random.key(1)}
+    chains = 8  # six of the whole run, two of single steps
     half, all_of_them = (
-        fd.anchor(problem, np.full(40, 0.1), control_directions=size, **options) for size in (PILOTS, 2 * PILOTS)
+        fd.anchor(problem, np.full(80, 0.1), control_directions=size, **options)
+        for size in (PILOTS * chains // 2, PILOTS * chains)
     )
     for ties, rows in half.second.items():
         np.testing.assert_array_equal(rows, all_of_them.second[ties])
@@ -154,3 +227,10 @@ def test_directions_are_as_many_as_the_memory_holds(monkeypatch):
     assert _memory.directions_kept(8, 1000, 4, 9) == 8
     assert _memory.directions_kept(16, 5, 4, 9) == 5
     assert _memory.directions_kept(16, 10**6, 4, 9) == 0
+
+
+def test_without_room_for_pilots_there_are_no_directions(monkeypatch):
+    monkeypatch.setattr(_memory, "available_memory", lambda: 2 * 2**20)
+    theta, sizes = np.zeros(1000, np.float32), {"columns": 8, "num_ties": 4, "steps": 1, "directions": 2}
+    assert _memory.room_for(theta, **sizes, pilots=16).directions == 2
+    assert _memory.room_for(theta, **sizes, pilots=128).directions == 0

@@ -30,7 +30,7 @@ def start():
 @pytest.fixture(scope="module")
 def effects(start):
     """Anchored runs with one set of draws at several learning rates."""
-    options = {"steps": STEPS, "epoch_lengths": [3], "num_samples": 1000, "truncation_samples": 0}
+    options = {"steps": STEPS, "epoch_lengths": [3], "num_samples": 400, "truncation_samples": 0}
     return [fd.anchor(*start, learning_rate=float(rate), key=jax.random.key(1), **options) for rate in RATES]
 
 

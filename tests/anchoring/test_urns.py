@@ -12,7 +12,6 @@ from hypothesis import given, settings
 
 import feyngd as fd
 from feyngd.anchoring import _urns
-from feyngd.anchoring._reduced import Reduced
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._sums import Sums
 from feyngd.anchoring._ties import RUN, STEP
@@ -93,8 +92,8 @@ def test_few_large_gradients_do_not_rule():
     keys, ties = jax.random.split(jax.random.key(0), 2000), [STEP, RUN]
 
     def spreads(runs):
-        drawn = runs.second_order(ties, keys, Reduced.nothing(len(RATES), 3, 2, float))
-        return drawn.test[:, :, -1].mean(axis=0), drawn.test[:, :, -1].std(axis=0)
+        test = runs.second_order(ties, keys, runs.uncontrolled(ties).directions).draws.test[:, :, -1]
+        return test.mean(axis=0), test.std(axis=0)
 
     with jax.enable_x64(True):
         landscape = fd.Landscape(loss, data)
