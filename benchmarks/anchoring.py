@@ -18,6 +18,7 @@ from problems import problem
 
 import feyngd as fd
 from feyngd.anchoring import Anchored, AnchoredPrediction
+from feyngd.anchoring._anchored import CONTROL
 from feyngd.landscapes import Landscape, digits
 from feyngd.prediction import Simulation
 from feyngd.spacetimes import Spacetime
@@ -198,9 +199,8 @@ def estimators(name: str) -> None:
     print(f"\n### {name}\n")
     print("| noise | curvature | control | ms a draw | spread: step | run | epoch of 40 steps | influence |")
     print("|---|---|---|---|---|---|---|---|")
-    sizes = [(q, m, k, 128) for q, m in ((8, 8), (16, 16), (32, 32), (64, 64), (128, 128)) for k in (0, 24)]
-    sizes += [(64, 64, k, 128) for k in (4, 8, 16)]
-    for q, m, k, count in [*sizes, (everything, 64, 0, 32), (everything, everything, 0, 32)]:
+    sizes = [(q, m, k, 64) for q, m in ((8, 8), (32, 32), (64, 64)) for k in (0, CONTROL)]
+    for q, m, k, count in [*sizes, (64, 64, CONTROL // 2, 64), (everything, 64, 0, 16)]:
         options = {"epoch_lengths": [40], "truncation_samples": 0, "noise_examples": q, "curvature_examples": m}
         made = anchored(name, count, control_directions=k, **options)
         each = seconds(partial(anchored, name, count, control_directions=k, **options)) / count

@@ -11,10 +11,10 @@ from ..errors import ArgumentError
 from ..evaluation import num_params
 
 _COPIES = 16  # of a vector of parameters that a chain holds, at the most
-_COPIES_OF_PILOTS = 4
+_COPIES_OF_PILOTS = 4  # the same for a pilot
 _TOGETHER = 128  # chains that run side by side, and between two reports of progress
 _SHARE = 0.5  # of the memory that draws may take
-_SHARE_OF_CONTROL = 0.125  # of the memory that the coordinates of the whole path may take, read and written
+_SHARE_OF_CONTROL = 0.125  # of the memory that directions may take for the whole path, with products of Hessians
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ._directions import Directions
 from ._sums import Sums
 from ._urns import gradients_together
 
-_FITTED = 128  # draws from which on the control's factors are fitted; with fewer, errors of the fit would count
+_FITTED = 64  # draws from which on the control's factors are fitted; with fewer, errors of the fit would count
 
 
 @dataclass(frozen=True)
