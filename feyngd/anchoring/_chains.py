@@ -70,61 +70,6 @@ def compiled_chains(
         draws, shape (T + 1, R, C).
     """
 
-    def chain(
-        sums: Sums, given: Any, directions: Directions, row: tuple[jax.Array, jax.Array], state: _State
-    ) -> tuple[_State, Draws]:
-        """Take a step of one chain."""
-        theta, slope, test_slope, data, test_data, urns, rate, time = given
-        (key, label), (a, b, c, y, z) = row, state
-        now, following = directions.at(time), directions.at(time + 1)
-        few = now.vectors.shape[0] > 0
-        for_noise, for_curvature = jax.random.split(key)
-        for_a, for_b, for_test = jax.random.split(jax.random.fold_in(for_curvature, time), 3)
-        near_a: tuple[Any, jax.Array] = urns.curvature.examples(for_a, data, curvature)
-        near_b: tuple[Any, jax.Array] = urns.curvature.examples(for_b, data, curvature)
-
-        (of_a, a_left), (of_b, b_left) = now.split(a), now.split(b)
-        along_a, along_b = sums.product(theta, *near_a, a_left), sums.product(theta, *near_b, b_left)
-        train = jnp.dot(slope, c) + of_a @ now.train @ of_b + (jnp.dot(b_left, along_a) + jnp.dot(a_left, along_b)) / 2
-        along_a, along_b = along_a + of_a @ now.readings, along_b + of_b @ now.readings
-        both = sums.second_order(theta, *near_a, a, b, c)
-        test = train
-        if tested:
-            probe: tuple[Any, jax.Array] = urns.probe.examples(for_test, test_data, curvature)
-            seen = of_b @ now.vectors
-            on_left, on_seen = (
-                sums.products(theta, *probe, jnp.stack([b_left, seen]))
-                if few
-                else (sums.product(theta, *probe, b), jnp.zeros_like(b))
-            )
-            test = jnp.dot(test_slope, c) + of_a @ now.test @ of_b + jnp.dot(a, on_left) + jnp.dot(a_left, on_seen)
-
-        indices, weights = urns.noise.signed(jax.random.fold_in(for_noise, label), noise)
-        # The derivatives of both chains together, and those of the reduced one in their place.
-        reduced = y @ now.vectors
-        vectors = jnp.stack([a + b, 2 * reduced] if few else [a + b])
-        push, turns = sums.gradient_and_products(theta, picked(data, indices), weights, vectors)
-        # The noise is that of losses less their mean.
-        total = jnp.sum(weights)
-        push, turn = push - total * slope, turns[0] - total * (along_a + along_b)
-        second = following.readings @ turns[-1] - 2 * total * (following.drags @ y)
-
-        moved = _State(
-            a - rate * (along_a + push),
-            b - rate * (along_b + push),
-            c - rate * (both + turn),
-            following.moves @ y - rate * (following.readings @ push),
-            following.moves @ z - rate * second,
-        )
-        return moved, Draws(
-            train,
-            test,
-            jnp.dot(push, a + b) / 2,
-            jnp.stack([y @ now.train @ y, now.train_slope @ z]),
-            jnp.stack([y @ now.test @ y, now.test_slope @ z]),
-            jnp.stack([jnp.dot(push, reduced)]),
-        )
-
     @jax.jit
     def chains(
         params: Any,
@@ -147,7 +92,7 @@ def compiled_chains(
             tested_value, test_slope = sums.mean_gradient(theta, test_data) if tested else (value, slope)
             shared = theta, slope, test_slope, data, test_data, urns, rate, time
             rows = own, jnp.tile(labels, replicates)
-            state, draws = jax.vmap(partial(chain, sums, shared, directions))(rows, state)
+            state, draws = jax.vmap(partial(_chain_step, (noise, curvature), sums, directions, shared))(rows, state)
             draws = jax.tree.map(lambda rows: rows.reshape(replicates, columns, *rows.shape[1:]), draws)
             return (theta - rate * slope, state), (value, tested_value, draws)
 
@@ -159,3 +104,65 @@ def compiled_chains(
         return jax.lax.scan(step, (sums.start, _State(wide, wide, wide, few, few)), steps)[1]
 
     return chains
+
+
+def _chain_step(
+    sizes: tuple[int | None, int | None],
+    sums: Sums,
+    directions: Directions,
+    given: Any,
+    row: tuple[jax.Array, jax.Array],
+    state: _State,
+) -> tuple[_State, Draws]:
+    """Take a step of one chain, whose key and label are its row, with the noise and curvature of so many examples."""
+    noise, curvature = sizes
+    theta, slope, test_slope, data, test_data, urns, rate, time = given
+    (key, label), (a, b, c, y, z) = row, state
+    now, following = directions.at(time), directions.at(time + 1)
+    few = now.vectors.shape[0] > 0
+    for_noise, for_curvature = jax.random.split(key)
+    for_a, for_b, for_test = jax.random.split(jax.random.fold_in(for_curvature, time), 3)
+    near_a: tuple[Any, jax.Array] = urns.curvature.examples(for_a, data, curvature)
+    near_b: tuple[Any, jax.Array] = urns.curvature.examples(for_b, data, curvature)
+
+    (of_a, a_left), (of_b, b_left) = now.split(a), now.split(b)
+    along_a, along_b = sums.product(theta, *near_a, a_left), sums.product(theta, *near_b, b_left)
+    train = jnp.dot(slope, c) + of_a @ now.train @ of_b + (jnp.dot(b_left, along_a) + jnp.dot(a_left, along_b)) / 2
+    along_a, along_b = along_a + of_a @ now.readings, along_b + of_b @ now.readings
+    both = sums.second_order(theta, *near_a, a, b, c)
+    test = train
+    if test_data is not None:
+        probe: tuple[Any, jax.Array] = urns.probe.examples(for_test, test_data, curvature)
+        seen = of_b @ now.vectors
+        on_left, on_seen = (
+            sums.products(theta, *probe, jnp.stack([b_left, seen]))
+            if few
+            else (sums.product(theta, *probe, b), jnp.zeros_like(b))
+        )
+        test = jnp.dot(test_slope, c) + of_a @ now.test @ of_b + jnp.dot(a, on_left) + jnp.dot(a_left, on_seen)
+
+    indices, weights = urns.noise.signed(jax.random.fold_in(for_noise, label), noise)
+    # The derivatives of both chains together, and those of the reduced one in their place.
+    reduced = y @ now.vectors
+    vectors = jnp.stack([a + b, 2 * reduced] if few else [a + b])
+    push, turns = sums.gradient_and_products(theta, picked(data, indices), weights, vectors)
+    # The noise is that of losses less their mean.
+    total = jnp.sum(weights)
+    push, turn = push - total * slope, turns[0] - total * (along_a + along_b)
+    second = following.readings @ turns[-1] - 2 * total * (following.drags @ y)
+
+    moved = _State(
+        a - rate * (along_a + push),
+        b - rate * (along_b + push),
+        c - rate * (both + turn),
+        following.moves @ y - rate * (following.readings @ push),
+        following.moves @ z - rate * second,
+    )
+    return moved, Draws(
+        train,
+        test,
+        jnp.dot(push, a + b) / 2,
+        jnp.stack([y @ now.train @ y, now.train_slope @ z]),
+        jnp.stack([y @ now.test @ y, now.test_slope @ z]),
+        jnp.stack([jnp.dot(push, reduced)]),
+    )
