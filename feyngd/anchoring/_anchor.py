@@ -15,9 +15,9 @@ from ..prediction import check_learning_rates
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
 from ._chains import Draws
-from ._directions import PILOTS, Directions
+from ._directions import PILOTS
 from ._memory import room_for
-from ._reduced import controlled
+from ._reduced import Reduced, controlled
 from ._runs import Runs, SecondOrder, columns
 from ._ties import RUN, STEP, Ties
 
@@ -108,7 +108,7 @@ def anchor(
         with progress.task(1, "directions of the noise") as task:
             reduced = runs.reduced(ties, room.directions, for_pilots)
             task.advance()
-    groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced.directions, for_second, progress)
+    groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced, for_second, progress)
     higher = _higher(runs, ties, truncation_samples, min(truncation_samples, room.jets), for_higher, progress)
     draws = Draws(*(np.concatenate(parts)[:num_samples] for parts in zip(*(one.draws for one in groups), strict=True)))
     test = controlled(draws.test, draws.test_controls, reduced.test)
@@ -134,7 +134,7 @@ def _draws(
     ties: list[Ties],
     num_samples: int,
     together: int,
-    directions: Directions,
+    reduced: Reduced,
     key: jax.Array,
     progress: Progress,
 ) -> list[SecondOrder]:
@@ -144,7 +144,7 @@ def _draws(
         with progress.task(num_samples, "noise along the path") as task:
             for first in range(0, num_samples, together):
                 keys = jax.random.split(jax.random.fold_in(key, first), together)
-                groups.append(runs.second_order(ties, keys, directions))
+                groups.append(runs.second_order(ties, keys, reduced))
                 task.advance(min(together, num_samples - first))
     except KeyboardInterrupt:
         if not groups:

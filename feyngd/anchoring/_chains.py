@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ..evaluation import Loss
+from ._adjoints import Adjoints
 from ._directions import Directions
 from ._sums import Sums
 from ._urns import Urns, picked
@@ -41,13 +42,13 @@ class Draws(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The first derivatives a and b, the second one c, and the coordinates y and z of the reduced chain."""
+    """The first derivatives a and b, the second one c, and of the reduced chain y and u."""
 
     a: jax.Array
     b: jax.Array
     c: jax.Array
     y: jax.Array
-    z: jax.Array
+    u: jax.Array
 
 
 @lru_cache(maxsize=64)
@@ -66,8 +67,8 @@ def compiled_chains(
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), the labels of
         steps 0 to T, the same for those that are tied, shape (T + 1, C), what examples are drawn from, keys, shape
-        (R,), and directions. It returns for every t from 0 to T the mean loss and the test loss, shape (T + 1,), and
-        draws, shape (T + 1, R, C).
+        (R,), directions, and adjoints. It returns for every t from 0 to T the mean loss and the test loss, shape
+        (T + 1,), and draws, shape (T + 1, R, C).
     """
 
     @jax.jit
@@ -80,6 +81,7 @@ def compiled_chains(
         urns: Urns,
         keys: jax.Array,
         directions: Directions,
+        adjoints: Adjoints,
     ) -> tuple[jax.Array, jax.Array, Draws]:
         sums = Sums(loss, params, chunk_size)
         replicates, columns = len(keys), labels.shape[1]
@@ -92,16 +94,18 @@ def compiled_chains(
             tested_value, test_slope = sums.mean_gradient(theta, test_data) if tested else (value, slope)
             shared = theta, slope, test_slope, data, test_data, urns, rate, time
             rows = own, jnp.tile(labels, replicates)
-            state, draws = jax.vmap(partial(_chain_step, (noise, curvature), sums, directions, shared))(rows, state)
+            state, draws = jax.vmap(
+                partial(_chain_step, (noise, curvature), sums, directions, adjoints.at(time), shared)
+            )(rows, state)
             draws = jax.tree.map(lambda rows: rows.reshape(replicates, columns, *rows.shape[1:]), draws)
             return (theta - rate * slope, state), (value, tested_value, draws)
 
-        wide, few = (
+        wide, few, read = (
             jnp.zeros((replicates * columns, size), sums.start.dtype)
-            for size in (len(sums.start), directions.vectors.shape[1])
+            for size in (len(sums.start), directions.vectors.shape[1], adjoints.vectors.shape[1])
         )
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        return jax.lax.scan(step, (sums.start, _State(wide, wide, wide, few, few)), steps)[1]
+        return jax.lax.scan(step, (sums.start, _State(wide, wide, wide, few, read)), steps)[1]
 
     return chains
 
@@ -110,6 +114,7 @@ def _chain_step(
     sizes: tuple[int | None, int | None],
     sums: Sums,
     directions: Directions,
+    adjoints: Adjoints,
     given: Any,
     row: tuple[jax.Array, jax.Array],
     state: _State,
@@ -117,7 +122,7 @@ def _chain_step(
     """Take a step of one chain, whose key and label are its row, with the noise and curvature of so many examples."""
     noise, curvature = sizes
     theta, slope, test_slope, data, test_data, urns, rate, time = given
-    (key, label), (a, b, c, y, z) = row, state
+    (key, label), (a, b, c, y, u) = row, state
     now, following = directions.at(time), directions.at(time + 1)
     few = now.vectors.shape[0] > 0
     for_noise, for_curvature = jax.random.split(key)
@@ -149,20 +154,20 @@ def _chain_step(
     # The noise is that of losses less their mean.
     total = jnp.sum(weights)
     push, turn = push - total * slope, turns[0] - total * (along_a + along_b)
-    second = following.readings @ turns[-1] - 2 * total * (following.drags @ y)
+    read = adjoints.vectors @ (turns[-1] - 2 * total * (y @ now.readings)) + (adjoints.bends @ y) @ y
 
     moved = _State(
         a - rate * (along_a + push),
         b - rate * (along_b + push),
         c - rate * (both + turn),
         following.moves @ y - rate * (following.readings @ push),
-        following.moves @ z - rate * second,
+        u - rate * read,
     )
     return moved, Draws(
         train,
         test,
         jnp.dot(push, a + b) / 2,
-        jnp.stack([y @ now.train @ y, now.train_slope @ z]),
-        jnp.stack([y @ now.test @ y, now.test_slope @ z]),
+        jnp.stack([y @ now.train @ y, u[adjoints.train] if few else 0.0]),
+        jnp.stack([y @ now.test @ y, u[adjoints.test] if few else 0.0]),
         jnp.stack([jnp.dot(push, reduced)]),
     )

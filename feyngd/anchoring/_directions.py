@@ -31,27 +31,21 @@ class Directions(NamedTuple):
         vectors: E_t, shape (T + 1, k, P), with E_t H_t E_tᵀ = 1 for the Hessian of the mean loss; unused ones are zero.
         readings: D_t = E_t H_t, of the same shape: coordinates are y = D_t δ.
         moves: R_t = D_t (1 − η H) E_{t−1}ᵀ, by which coordinates move, shape (T + 1, k, k); the first is not used.
-        drags: D_t D_{t−1}ᵀ, of the same shape: the coordinates of H δ; the first is not used.
         train: E H Eᵀ of the mean loss, shape (T + 1, k, k).
         test: that of the test loss; the same without test data.
-        train_slope: E G for the gradient G of the mean loss, shape (T + 1, k).
-        test_slope: that of the test loss; the same without test data.
     """
 
     vectors: jax.Array
     readings: jax.Array
     moves: jax.Array
-    drags: jax.Array
     train: jax.Array
     test: jax.Array
-    train_slope: jax.Array
-    test_slope: jax.Array
 
     @classmethod
     def none(cls, steps: int, num_params: int, dtype: Any) -> "Directions":
         """Return no directions, where the memory has no room for any or none are wanted."""
-        wide, square, slope = (jnp.zeros((steps + 1, 0, *rest), dtype) for rest in ((num_params,), (0,), ()))
-        return cls(wide, wide, square, square, square, square, slope, slope)
+        wide, square = (jnp.zeros((steps + 1, 0, size), dtype) for size in (num_params, 0))
+        return cls(wide, wide, square, square, square)
 
     def at(self, time: jax.Array) -> "Directions":
         """Return those of one step; of the last one after it."""
@@ -103,28 +97,26 @@ def compiled_directions(
             return jax.vmap(push)(keys)
 
         def step(carry: Any, given: Any) -> Any:
-            point, draws, moved, last = carry
+            point, draws, moved = carry
             rate, time, labels = given
             slope = sums.mean_gradient(point, data)[1]
             near = urns.curvature.examples(jax.random.fold_in(keys[0], time), data, _some(data))
             curved = products(point, near, draws)
             found = _leading(draws, curved, columns, size) @ draws
             vectors, readings = _normalised(found, products(point, (data, sums.equal(data)), found))
-            train, train_slope = vectors @ readings.T, vectors @ slope
-            test, test_slope = train, train_slope
+            train = test = vectors @ readings.T
             if tested:
-                equal = sums.equal(test_data)
-                test = vectors @ products(point, (test_data, equal), vectors).T
-                test_slope = vectors @ sums.mean_gradient(point, test_data)[1]
+                test = vectors @ products(point, (test_data, sums.equal(test_data)), vectors).T
             noises = jax.lax.map(partial(pushes, point, slope), (jnp.arange(columns), labels)).reshape(draws.shape)
-            after = draws - rate * (curved + noises), vectors - rate * readings, readings
-            moves = readings @ moved.T, readings @ last.T
-            now = Directions(vectors, readings, *moves, train, test, train_slope, test_slope)
-            return (point - rate * slope, *after), (point, now)
+            after = draws - rate * (curved + noises), vectors - rate * readings
+            return (point - rate * slope, *after), (
+                point,
+                Directions(vectors, readings, readings @ moved.T, train, test),
+            )
 
         zeros = jnp.zeros((columns * len(keys), len(sums.start)), sums.start.dtype)
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        start = sums.start, zeros, *[jnp.zeros((size, len(sums.start)), sums.start.dtype)] * 2
+        start = sums.start, zeros, jnp.zeros((size, len(sums.start)), sums.start.dtype)
         return jax.lax.scan(step, start, steps)[1]
 
     return directions

@@ -1,13 +1,13 @@
 """A chain in few dimensions beside every draw, whose means are known: it takes much of the spread away.
 
-In the coordinates y = D_t δ of the first derivative by ε, and z of the second,
+The coordinates y = D_t δ of the first derivative by ε, and what an adjoint λ reads off the second,
 
     y_{t+1} = R_{t+1} y_t − η D_{t+1} ∇F_t
-    z_{t+1} = R_{t+1} z_t − η D_{t+1} ∇²F_t (2 y_t E_t)
+    u_{t+1} = u_t − η λ_{t+1}·(D³_t[y_t E_t, y_t E_t] + 2 ∇²F_t y_t E_t)
 
-are driven by a draw's own noise F. The means of y yᵀ, of z and of y·E ∇F follow from the covariance of the noise over
-all examples, whatever D, E and R are. So y·My, a linear form of z and y·E ∇F less their means are control variates:
-they leave means as they are, however well y and z stand for the derivatives.
+are driven by a draw's own noise F. The means of y yᵀ, of u and of y·E ∇F follow from the covariance of the noise over
+all examples, whatever D, E, R, λ and D³ are. So y·My, u and y·E ∇F less their means are control variates: they leave
+means as they are, however well y and u stand for the derivatives.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..evaluation import Loss, num_examples, sum_over
+from ._adjoints import Adjoints
 from ._directions import Directions
 from ._sums import Sums
 from ._urns import gradients_together
@@ -29,10 +30,11 @@ _FITTED = 64  # draws from which on the control's factors are fitted; with fewer
 
 @dataclass(frozen=True)
 class Reduced:
-    """The directions of a reduced chain, and the means of control variates.
+    """The directions and adjoints of a reduced chain, and the means of control variates.
 
     Attributes:
         directions: those of the path.
+        adjoints: those of the path.
         train: the means of `Draws.train_controls`, shape (S, T + 1, 2) for S equivalences of steps; NaN where they are
             not known.
         test: those of `Draws.test_controls`.
@@ -40,24 +42,24 @@ class Reduced:
     """
 
     directions: Directions
+    adjoints: Adjoints
     train: np.ndarray
     test: np.ndarray
     field: np.ndarray
 
 
-def reduced_chain(directions: Directions, squares: Any, seconds: Any, fields: Any, known: np.ndarray) -> Reduced:
-    """Return the means of control variates from those of the coordinates, where they are known, shape (S,)."""
-    squares, seconds, fields = (
-        np.where(known.reshape(-1, *[1] * (array.ndim - 1)), np.asarray(array, dtype=float), np.nan)
-        for array in (squares, seconds, fields)
+def reduced_chain(directions: Directions, adjoints: Adjoints, means: Any, known: np.ndarray) -> Reduced:
+    """Return the means of control variates from `compiled_means`, where they are known, shape (S,)."""
+    squares, reads, fields = (
+        np.where(known.reshape(-1, *[1] * (array.ndim - 1)), np.asarray(array, dtype=float), np.nan) for array in means
     )
 
-    def of(square: jax.Array, slope: jax.Array) -> np.ndarray:
+    def of(square: jax.Array, read: jax.Array) -> np.ndarray:
         quadratic = np.einsum("tij,stij->st", np.asarray(square, dtype=float), squares)
-        return np.stack([quadratic, np.einsum("ti,sti->st", np.asarray(slope, dtype=float), seconds)], axis=2)
+        return np.stack([quadratic, reads[:, np.arange(len(read)), np.asarray(read)]], axis=2)
 
-    train, test = of(directions.train, directions.train_slope), of(directions.test, directions.test_slope)
-    return Reduced(directions, train, test, fields[..., None])
+    train, test = of(directions.train, adjoints.train), of(directions.test, adjoints.test)
+    return Reduced(directions, adjoints, train, test, fields[..., None])
 
 
 def controlled(rows: np.ndarray, controls: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -94,23 +96,29 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
         chunk_size: how many examples are differentiated together, if so many gradients of single ones fit.
 
     Returns:
-        A function of the parameters, the data, the path, directions, the learning rates, and whether a new class begins
-        in steps 0 to T, shape (T + 1, S). It returns E y yᵀ, shape (S, T + 1, k, k), E z, shape (S, T + 1, k), and
-        the mean of y·E ∇F, shape (S, T + 1).
+        A function of the parameters, the data, the path, directions, J adjoints, the learning rates, and whether a new
+        class begins in steps 0 to T, shape (T + 1, S). It returns E y yᵀ, shape (S, T + 1, k, k), E u, shape
+        (S, T + 1, J), and the mean of y·E ∇F, shape (S, T + 1).
     """
 
     @jax.jit
     def means(
-        params: Any, data: Any, path: jax.Array, directions: Directions, rates: jax.Array, begins: jax.Array
+        params: Any,
+        data: Any,
+        path: jax.Array,
+        directions: Directions,
+        adjoints: Adjoints,
+        rates: jax.Array,
+        begins: jax.Array,
     ) -> tuple[jax.Array, ...]:
         sums = Sums(loss, params, 1)
         count = num_examples(data)
         together = min(chunk_size, gradients_together(len(sums.start) * begins.shape[1]), count)
 
         def step(carry: tuple[jax.Array, ...], given: Any) -> Any:
-            own, past, second = carry
+            own, past, reads = carry
             time, rate, begins = given
-            point, now, following = path[time], directions.at(time), directions.at(time + 1)
+            point, now, following, ahead = path[time], directions.at(time), directions.at(time + 1), adjoints.at(time)
 
             def read(example: Any) -> jax.Array:
                 slope = sums.example_gradient(point, example)
@@ -121,7 +129,8 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
             # The noise of one class: an example's share of it moves all coordinates of its own chain.
             past = jnp.where(begins[:, None, None], past + _squares(own), past)
             own = jnp.where(begins[:, None, None], 0, own)
-            found = past + _squares(own), second, jnp.einsum("xi,sxi->s", fields, own) / count
+            squares = past + _squares(own)
+            found = squares, reads, jnp.einsum("xi,sxi->s", fields, own) / count
 
             def turned(chunk: tuple[Any, jax.Array]) -> jax.Array:
                 """Return sums over a chunk of Hessians times what moved there, for every equivalence of steps."""
@@ -131,11 +140,12 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
             turns = sum_over(turned, (data, jnp.moveaxis(own, 0, 1)), together) / count
             own = own @ following.moves.T - rate * pushes
             past = following.moves @ past @ following.moves.T
-            second = second @ following.moves.T - 2 * rate * turns @ following.readings.T
-            return (own, past, second), found
+            bent = jnp.einsum("jkl,skl->sj", ahead.bends, squares)
+            return (own, past, reads - rate * (bent + 2 * turns @ ahead.vectors.T)), found
 
         ties, size, kind = begins.shape[1], directions.vectors.shape[1], sums.start.dtype
-        start = (jnp.zeros((ties, *shape), kind) for shape in ((count, size), (size, size), (size,)))
+        shapes = (count, size), (size, size), (adjoints.vectors.shape[1],)
+        start = (jnp.zeros((ties, *shape), kind) for shape in shapes)
         found = jax.lax.scan(step, tuple(start), (jnp.arange(len(begins)), jnp.append(rates, 0), begins))[1]
         return tuple(jnp.moveaxis(array, 0, 1) for array in found)
 

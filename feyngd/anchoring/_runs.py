@@ -12,6 +12,7 @@ from ..errors import LandscapeError
 from ..evaluation import num_params
 from ..landscapes import Landscape
 from ..spacetimes import Spacetime
+from ._adjoints import Adjoints, compiled_adjoints
 from ._chains import Draws, compiled_chains
 from ._directions import PILOTS, Directions, compiled_directions
 from ._fields import Field, batch_field, example_field, sign_field, tie_labels
@@ -76,8 +77,10 @@ class Runs:
         return self._landscape.reading == "conditional"
 
     @property
-    def _test_data(self) -> Any:
-        return self._landscape.test_data if self._tested else None
+    def _given(self) -> tuple[Any, Any, Any]:
+        """The parameters, the data, and the test data or `None`."""
+        landscape = self._landscape
+        return self._params, landscape.data, landscape.test_data if self._tested else None
 
     def check_path(self) -> None:
         """Raise `LandscapeError` where the noiseless path diverges."""
@@ -93,8 +96,7 @@ class Runs:
 
     @cached_property
     def _survey(self) -> Survey:
-        data, rates = self._landscape.data, self._rates
-        return survey(self._landscape.loss, self._params, data, self._test_data, rates, self._chunk_size)
+        return survey(self._landscape.loss, *self._given, self._rates, self._chunk_size)
 
     @cached_property
     def _urns(self) -> Urns:
@@ -118,42 +120,59 @@ class Runs:
     def reduced(self, ties: list[Ties], size: int, key: jax.Array) -> Reduced:
         """Run pilots and return so many directions that matter, with the means of their control variates."""
         landscape = self._landscape
+        for_pilots, for_bends = jax.random.split(key)
         run = compiled_directions(landscape.loss, self._noise, self._chunk_size, self._tested, size)
         path, directions = run(
-            self._params,
-            landscape.data,
-            self._test_data,
+            *self._given,
             self._rates,
             jnp.asarray(tie_labels(columns(ties, landscape.reading), self.steps)),
             self._urns,
-            jax.random.split(key, PILOTS),
+            jax.random.split(for_pilots, PILOTS),
         )
-        return self.reduced_by(directions, path, ties)
+        adjoints = compiled_adjoints(landscape.loss, self._chunk_size, self._tested)(
+            *self._given,
+            path,
+            directions,
+            self._rates,
+            self._urns.curvature,
+            for_bends,
+        )
+        return self.reduced_by(directions, adjoints, path, ties)
 
-    def reduced_by(self, directions: Directions, path: jax.Array, ties: list[Ties]) -> Reduced:
-        """Return directions of the path, shape (T + 1, P), with the means of their control variates."""
+    def reduced_by(self, directions: Directions, adjoints: Adjoints, path: jax.Array, ties: list[Ties]) -> Reduced:
+        """Return directions and adjoints of the path, shape (T + 1, P), with the means of their control variates."""
         landscape, labels = self._landscape, tie_labels(ties, self.steps)
         begins = np.diff(labels, axis=0, prepend=labels[:1]) != 0
-        squares, seconds, fields = compiled_means(landscape.loss, self._chunk_size)(
-            self._params, landscape.data, path, directions, self._rates, jnp.asarray(begins)
+        means = compiled_means(landscape.loss, self._chunk_size)(
+            self._params, landscape.data, path, directions, adjoints, self._rates, jnp.asarray(begins)
         )
         # At the same place in their epochs steps are tied that do not follow one another.
         known = np.array([one.kind != "place" for one in ties])
-        return reduced_chain(directions, squares, seconds, fields, known)
+        return reduced_chain(directions, adjoints, means, known)
 
     def uncontrolled(self, ties: list[Ties]) -> Reduced:
         """Return no directions."""
-        none = Directions.none(self.steps, num_params(self._params), self._rates.dtype)
-        return Reduced(none, *(np.full((len(ties), self.steps + 1, count), np.nan) for count in (2, 2, 1)))
+        sizes = self.steps, num_params(self._params), self._rates.dtype
+        return Reduced(
+            Directions.none(*sizes),
+            Adjoints.none(*sizes),
+            *(np.full((len(ties), self.steps + 1, count), np.nan) for count in (2, 2, 1)),
+        )
 
-    def second_order(self, ties: list[Ties], keys: jax.Array, directions: Directions) -> SecondOrder:
-        """Run with random signs, the same in tied steps."""
+    def second_order(self, ties: list[Ties], keys: jax.Array, reduced: Reduced) -> SecondOrder:
+        """Run with random signs, the same in tied steps, beside a reduced chain."""
         landscape = self._landscape
         run = compiled_chains(landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested)
         drawn = columns(ties, landscape.reading)
         labels = jnp.asarray(tie_labels(drawn, self.steps))
         path, test_path, draws = run(
-            self._params, landscape.data, self._test_data, self._rates, labels, self._urns, keys, directions
+            *self._given,
+            self._rates,
+            labels,
+            self._urns,
+            keys,
+            reduced.directions,
+            reduced.adjoints,
         )
 
         def averaged(rows: jax.Array) -> np.ndarray:
@@ -204,7 +223,7 @@ class Runs:
         run = compiled_jets(landscape.loss, order, self._chunk_size, self._tested, curvature)
         equal = np.ones(landscape.num_examples)
         urn = Urn.of_sizes(equal, self._rates.dtype) if curvature is None else self._urns.curvature
-        value, losses, _, test = run(self._params, landscape.data, self._test_data, self._rates, field, urn, key)
+        value, losses, _, test = run(*self._given, self._rates, field, urn, key)
         if self._tested:
             return np.moveaxis(np.asarray(test, dtype=float), 0, 1)
         start = np.broadcast_to(np.asarray(value, dtype=float)[:, None, None], (*losses.shape[:2], 1))

@@ -81,6 +81,20 @@ class Sums:
 
         return self.over(along, examples, weights)
 
+    def third_products(
+        self, point: jax.Array, examples: Any, weights: jax.Array, along: jax.Array, vectors: jax.Array
+    ) -> jax.Array:
+        """Return D³[along, v] for the third derivative D³ of the sum and each of some vectors v, shape (v, P)."""
+
+        def of(function: Callable[[jax.Array], jax.Array]) -> jax.Array:
+            def curved(vector: jax.Array) -> jax.Array:
+                product = lambda point: jax.jvp(jax.grad(function), (point,), (vector,))[1]  # noqa: E731
+                return jax.jvp(product, (point,), (along,))[1]
+
+            return jax.vmap(curved)(vectors)
+
+        return self.over(of, examples, weights)
+
     def over(self, derivative: Callable[[Callable[[jax.Array], jax.Array]], Any], examples: Any, weights: Any) -> Any:
         """Sum over chunks what is linear in the sum, such as its derivatives, given the sum over a chunk."""
 

@@ -9,10 +9,12 @@ import pytest
 
 import feyngd as fd
 from feyngd.anchoring import _memory
+from feyngd.anchoring._adjoints import Adjoints, compiled_adjoints, read_steps
 from feyngd.anchoring._directions import PILOTS, Directions
 from feyngd.anchoring._reduced import compiled_means, controlled
 from feyngd.anchoring._runs import Runs
 from feyngd.anchoring._ties import RUN, STEP, Ties
+from feyngd.anchoring._urns import Urn
 from feyngd.landscapes import cross_entropy, digits, logistic_regression
 
 RATES = np.array([0.1, 0.2, 0.1, 0.15, 0.2, 0.1])
@@ -33,8 +35,8 @@ def landscape(reading="population"):
     return fd.Landscape(loss, rng.normal(size=(6, 3)), test, reading=reading)
 
 
-def runs(reading="population", noise=64):
-    return Runs(landscape(reading), START, RATES, 64, noise, 3)
+def runs(reading="population", noise=64, curvature=3):
+    return Runs(landscape(reading), START, RATES, 64, noise, curvature)
 
 
 def followed(problem, rates):
@@ -46,7 +48,7 @@ def followed(problem, rates):
 
 
 def arbitrary(problem, rates, seed):
-    """Directions that have nothing to do with the noise, and that move by arbitrary matrices."""
+    """Directions that have nothing to do with the noise and move by arbitrary matrices, and arbitrary adjoints."""
     rng = np.random.default_rng(seed)
     path, curvature = followed(problem, rates)
     count = len(path)
@@ -54,11 +56,10 @@ def arbitrary(problem, rates, seed):
     inner = np.linalg.cholesky(np.einsum("tia,tab,tjb->tij", vectors, curvature, vectors))
     vectors = np.linalg.solve(inner, vectors)
     readings = vectors @ curvature
-    drags = readings @ np.roll(readings, 1, axis=0).swapaxes(1, 2)
     moves, squares = rng.normal(size=(count, 2, 2)) / 2, np.broadcast_to(np.eye(2), (count, 2, 2))
-    slopes = rng.normal(size=(count, 2))
-    parts = vectors, readings, moves, drags, squares, squares, slopes, slopes
-    return path, Directions(*map(jnp.asarray, parts))
+    parts = vectors, readings, moves, squares, squares
+    read = rng.normal(size=(count, 3, 3)), rng.normal(size=(count, 3, 2, 2)), *rng.integers(3, size=(2, count))
+    return path, Directions(*map(jnp.asarray, parts)), Adjoints(*map(jnp.asarray, read))
 
 
 @pytest.fixture(scope="module", params=[2, 64], ids=["noise of 2 examples", "noise of all"])
@@ -66,10 +67,10 @@ def drawn(request):
     """Draws beside directions found by pilots, and beside arbitrary ones."""
     with jax.enable_x64(True):
         made = runs(noise=request.param)
-        path, directions = arbitrary(landscape(), RATES, request.param)
-        found = made.reduced(TIES, 2, jax.random.key(0)), made.reduced_by(directions, jnp.asarray(path), TIES)
+        path, *guides = arbitrary(landscape(), RATES, request.param)
+        found = made.reduced(TIES, 2, jax.random.key(0)), made.reduced_by(*guides, jnp.asarray(path), TIES)
         keys = jax.random.split(jax.random.key(1), DRAWS)
-        return [(one, made.second_order(TIES, keys, one.directions).draws) for one in found]
+        return [(one, made.second_order(TIES, keys, one).draws) for one in found]
 
 
 def of(reduced, draws, name):
@@ -83,29 +84,87 @@ def test_means_are_those_over_all_signs(labels):
     problem = fd.Landscape(loss, np.random.default_rng(5).normal(size=(3, 3)))
     rates = RATES[:3]
     with jax.enable_x64(True):
-        path, directions = arbitrary(problem, rates, 1)
+        path, directions, adjoints = arbitrary(problem, rates, 1)
         begins = np.diff([*labels, labels[-1]], prepend=labels[0]) != 0
         means = compiled_means(loss, 2)(
-            START, problem.data, jnp.asarray(path), directions, jnp.asarray(rates), jnp.asarray(begins[:, None])
+            START,
+            problem.data,
+            jnp.asarray(path),
+            directions,
+            adjoints,
+            jnp.asarray(rates),
+            jnp.asarray(begins[:, None]),
         )
         slopes = np.array([[jax.grad(loss)(point, x) for x in problem.data] for point in path])
         curvatures = np.array([[jax.hessian(loss)(point, x) for x in problem.data] for point in path])
     slopes, curvatures = (array - array.mean(axis=1, keepdims=True) for array in (slopes, curvatures))
-    E, D, R = (np.asarray(array) for array in directions[:3])
-    total = [np.zeros((4, *shape)) for shape in ((2, 2), (2,), ())]
+    E, D, R, L, M = (np.asarray(array) for array in (*directions[:3], *adjoints[:2]))
+    total = [np.zeros((4, *shape)) for shape in ((2, 2), (3,), ())]
     choices = list(product(product([-1, 1], repeat=3), repeat=max(labels) + 1))
     for signs in choices:
-        y, z = np.zeros(2), np.zeros(2)
+        y, u = np.zeros(2), np.zeros(3)
         for t in range(4):
             weights = np.array(signs[[*labels, labels[-1]][t]]) / 3**0.5
             push, bent = weights @ slopes[t], np.einsum("x,xab->ab", weights, curvatures[t])
-            for sums, value in zip(total, (np.outer(y, y), z, y @ E[t] @ push), strict=True):
+            for sums, value in zip(total, (np.outer(y, y), u, y @ E[t] @ push), strict=True):
                 sums[t] += value / len(choices)
             if t < 3:
-                z = R[t + 1] @ z - rates[t] * D[t + 1] @ bent @ (2 * y @ E[t])
+                u = u - rates[t] * (M[t] @ y @ y + L[t] @ bent @ (2 * y @ E[t]))
                 y = R[t + 1] @ y - rates[t] * D[t + 1] @ push
     for ours, truth in zip(means, total, strict=True):
         np.testing.assert_allclose(np.asarray(ours)[0], truth, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("reading", ["population", "conditional"])
+def test_adjoints_are_what_moving_does_to_a_later_loss(reading):
+    problem = landscape(reading)
+    with jax.enable_x64(True):
+        path, directions, _ = arbitrary(problem, RATES, 2)
+        made = compiled_adjoints(loss, 4, reading == "conditional")(
+            START,
+            problem.data,
+            problem.test_data,
+            jnp.asarray(path),
+            directions,
+            jnp.asarray(RATES),
+            Urn.of_sizes(np.ones(6), float),
+            jax.random.key(0),
+        )
+
+        def later(point, start, end, measured):
+            for rate in RATES[start:end]:
+                point = point - rate * jax.grad(problem.mean_loss)(point)
+            return measured(point)
+
+        measured = [problem.mean_loss, *([problem.test_loss] if problem.test_data is not None else [])]
+        ends = [(end, function) for function in measured for end in read_steps(6)]
+        vectors = np.zeros((7, len(ends), 3))
+        for j, (end, function) in enumerate(ends):
+            for t in range(end):
+                vectors[t, j] = jax.grad(later)(path[t + 1], t + 1, end, function)
+        thirds = np.array([jax.jacfwd(jax.hessian(problem.mean_loss))(point) for point in path])
+    np.testing.assert_allclose(made.vectors, vectors, rtol=1e-9, atol=1e-12)
+    E = np.asarray(directions.vectors)
+    np.testing.assert_allclose(
+        made.bends, np.einsum("tka,tabc,tjb,tlc->tjkl", E, thirds, vectors, E), rtol=1e-9, atol=1e-12
+    )
+    assert list(read_steps(6)) == [1, 3, 6]
+    assert list(made.train) == [0, 0, 1, 1, 2, 2, 2]
+    assert list(made.test - made.train) == [3 * (len(measured) - 1)] * 7
+
+
+@pytest.mark.parametrize("reading", ["population", "conditional"])
+def test_in_as_many_directions_as_parameters_the_controls_are_the_draw(reading):
+    """Curvature of all examples, and steps whose own adjoint is read: nothing is left of the spread."""
+    ties = [STEP, RUN] if reading == "population" else [STEP]
+    with jax.enable_x64(True):
+        made = runs(reading, curvature=64)
+        reduced = made.reduced(ties, 3, jax.random.key(0))
+        draws = made.second_order(ties, jax.random.split(jax.random.key(1), 8), reduced).draws
+    for rows, controls in ((draws.train, draws.train_controls), (draws.test, draws.test_controls)):
+        read = list(read_steps(6))
+        np.testing.assert_allclose(controls.sum(axis=3)[:, :, read], rows[:, :, read], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(draws.field_controls[..., 0], draws.field, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -140,7 +199,7 @@ def test_directions_leave_second_derivatives_as_they_are(drawn):
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(2), DRAWS)
         plain = runs()
-        plain = plain.second_order(TIES, keys, plain.uncontrolled(TIES).directions).draws
+        plain = plain.second_order(TIES, keys, plain.uncontrolled(TIES)).draws
     for _, draws in drawn:
         for ours, other in ((draws.train, plain.train), (draws.field, plain.field)):
             stderr = np.hypot(ours.std(axis=0), other.std(axis=0)) / DRAWS**0.5
@@ -152,7 +211,7 @@ def test_intervals_cover():
     with jax.enable_x64(True):
         made = runs()
         reduced = made.reduced(TIES[:4], 2, jax.random.key(0))
-        draws = made.second_order(TIES[:4], jax.random.split(jax.random.key(2), 12_800), reduced.directions).draws
+        draws = made.second_order(TIES[:4], jax.random.split(jax.random.key(2), 12_800), reduced).draws
     rows, controls, means = of(reduced, draws, "train")
     exact = controlled(rows, controls, means).mean(axis=0)[:, -1]
     covered = []
@@ -179,8 +238,8 @@ def test_test_losses_have_directions_of_their_own_curvature():
         made = runs("conditional")
         reduced = made.reduced([STEP], 3, jax.random.key(0))
         keys = jax.random.split(jax.random.key(1), DRAWS)
-        draws = made.second_order([STEP], keys, reduced.directions).draws
-        plain = made.second_order([STEP], keys, made.uncontrolled([STEP]).directions).draws
+        draws = made.second_order([STEP], keys, reduced).draws
+        plain = made.second_order([STEP], keys, made.uncontrolled([STEP])).draws
     for name in ("train", "test"):
         rows, controls, means = of(reduced, draws, name)
         after = controlled(rows, controls, means)

@@ -1,0 +1,113 @@
+"""Adjoints of the path: what moving at a step does to the loss later on, and so what noise does to the gradient part.
+
+Part of the second derivative of the loss by ε is G·c, for the gradient G and the second derivative c of the path, in a
+later step. With λ = G in that step and λ_s = (1 − η H_s) λ_{s+1} before it, that is −Σ_s η λ_{s+1}·(D³_s[δ_s, δ_s] +
+2 ∇F_s δ_s), a sum over what noise does in every step. In few directions its mean is known, whatever λ and D³ are: so
+adjoints of few steps serve all others, and D³ is that of few examples.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..evaluation import Loss
+from ._directions import Directions
+from ._sums import Sums
+from ._urns import Urn
+
+_HALVINGS = 4  # adjoints are those of steps T, T/2, T/4 and T/8
+_EXAMPLES = 64  # examples that make D³ in a step
+
+
+class Adjoints(NamedTuple):
+    """Adjoints of the mean loss in J steps of the path and, with test data, after them those of the test loss there.
+
+    Attributes:
+        vectors: λ_{t+1} for steps t from 0 to T, shape (T + 1, J or 2 J, P); zero from the step it belongs to on.
+        bends: E_t D³_t[λ_{t+1}] E_tᵀ, shape (T + 1, J or 2 J, k, k).
+        train: which of them is read for the mean loss, shape (T + 1,): that of the first step that is not before.
+        test: which one is read for the test loss.
+    """
+
+    vectors: jax.Array
+    bends: jax.Array
+    train: jax.Array
+    test: jax.Array
+
+    @classmethod
+    def none(cls, steps: int, num_params: int, dtype: Any) -> "Adjoints":
+        """Return none, to go with no directions."""
+        unread = jnp.zeros(steps + 1, int)
+        return cls(jnp.zeros((steps + 1, 0, num_params), dtype), jnp.zeros((steps + 1, 0, 0, 0), dtype), unread, unread)
+
+    def at(self, time: jax.Array) -> "Adjoints":
+        """Return those of one step."""
+        return Adjoints(*(array[time] for array in self))
+
+
+def read_steps(steps: int) -> np.ndarray:
+    """Return the steps whose adjoints are taken, in rising order."""
+    return np.unique([max(1, steps >> halvings) for halvings in range(_HALVINGS)])
+
+
+@lru_cache(maxsize=64)
+def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[..., Adjoints]:
+    """Compile the way back along the path.
+
+    Args:
+        loss: `loss(params, example)`.
+        chunk_size: how many examples are differentiated together.
+        tested: whether the loss is measured on test data too.
+
+    Returns:
+        A function of the parameters, the data, the test data or `None`, the path, shape (T + 1, P), its directions, the
+        learning rates, shape (T,), an urn for curvature, and a key.
+    """
+
+    @jax.jit
+    def adjoints(
+        params: Any,
+        data: Any,
+        test_data: Any,
+        path: jax.Array,
+        directions: Directions,
+        rates: jax.Array,
+        urn: Urn,
+        key: jax.Array,
+    ) -> Adjoints:
+        sums = Sums(loss, params, chunk_size)
+        read = read_steps(len(rates))
+        measured = (data, test_data) if tested else (data,)
+        ends = jnp.tile(read, len(measured))
+
+        def step(later: jax.Array, given: Any) -> Any:
+            """Go from λ_{t+1} to λ_t."""
+            point, vectors, rate, time = given
+            near = urn.examples(jax.random.fold_in(key, time), data, _EXAMPLES)
+
+            def bend(own: tuple[jax.Array, jax.Array]) -> jax.Array:
+                end, adjoint = own
+                found = jax.lax.cond(
+                    time < end,
+                    lambda: sums.third_products(point, *near, adjoint, vectors),
+                    lambda: jnp.zeros_like(vectors),
+                )
+                return found @ vectors.T
+
+            slopes = jnp.repeat(jnp.stack([sums.mean_gradient(point, each)[1] for each in measured]), len(read), axis=0)
+            curved = sums.products(point, data, sums.equal(data), later)
+            now = jnp.where((time == ends)[:, None], slopes, later - rate * curved)
+            return now, (later, jax.lax.map(bend, (ends, later)))
+
+        last = jnp.zeros((len(ends), len(sums.start)), sums.start.dtype)
+        times = jnp.arange(len(path))
+        steps = path, directions.vectors, jnp.append(rates, jnp.zeros((), rates.dtype)), times
+        vectors, bends = jax.lax.scan(step, last, steps, reverse=True)[1]
+        train = jnp.searchsorted(read, times)
+        return Adjoints(vectors, bends, train, train + len(read) if tested else train)
+
+    return adjoints
