@@ -2,8 +2,8 @@
 
 Part of the second derivative of the loss by ε is G·c, for the gradient G and the second derivative c of the path, in a
 later step. With λ = G in that step and λ_s = (1 − η H_s) λ_{s+1} before it, that is −Σ_s η λ_{s+1}·(D³_s[δ_s, δ_s] +
-2 ∇F_s δ_s), a sum over what noise does in every step. In few directions its mean is known, whatever λ and D³ are: so
-adjoints of few steps serve all others, and D³ is that of few examples.
+2 ∇²F_s δ_s), a sum over what noise does in every step. In few directions its mean is known, whatever λ and D³ are: so
+adjoints of few steps serve all others, with a factor, and D³ is that of few examples.
 """
 
 from collections.abc import Callable
@@ -19,30 +19,33 @@ from ._directions import Directions
 from ._sums import Sums
 from ._urns import Urn
 
-_HALVINGS = 4  # adjoints are those of steps T, T/2, T/4 and T/8
+READ = 4  # steps, at most, whose adjoints are taken: T, T/2, T/4 and T/8
 _EXAMPLES = 64  # examples that make D³ in a step
 
 
 class Adjoints(NamedTuple):
-    """Adjoints of the mean loss in J steps of the path and, with test data, after them those of the test loss there.
+    """J adjoints: those of the mean loss in a few steps of the path and, with test data, after them of the test loss.
 
     Attributes:
-        vectors: λ_{t+1} for steps t from 0 to T, shape (T + 1, J or 2 J, P); zero from the step it belongs to on.
-        bends: E_t D³_t[λ_{t+1}] E_tᵀ, shape (T + 1, J or 2 J, k, k).
+        vectors: λ_{t+1} for steps t from 0 to T, shape (T + 1, J, P); zero from the step it belongs to on.
+        bends: E_t D³_t[λ_{t+1}] E_tᵀ, shape (T + 1, J, k, k).
+        factors: how much of λ_t is nearest to the gradient in step t, 1 in the step it belongs to, shape (T + 1, J).
         train: which of them is read for the mean loss, shape (T + 1,): that of the first step that is not before.
         test: which one is read for the test loss.
     """
 
     vectors: jax.Array
     bends: jax.Array
+    factors: jax.Array
     train: jax.Array
     test: jax.Array
 
     @classmethod
     def none(cls, steps: int, num_params: int, dtype: Any) -> "Adjoints":
         """Return none, to go with no directions."""
+        vectors, bends, factors = (jnp.zeros((steps + 1, 0, *rest), dtype) for rest in ((num_params,), (0, 0), ()))
         unread = jnp.zeros(steps + 1, int)
-        return cls(jnp.zeros((steps + 1, 0, num_params), dtype), jnp.zeros((steps + 1, 0, 0, 0), dtype), unread, unread)
+        return cls(vectors, bends, factors, unread, unread)
 
     def at(self, time: jax.Array) -> "Adjoints":
         """Return those of one step."""
@@ -51,7 +54,7 @@ class Adjoints(NamedTuple):
 
 def read_steps(steps: int) -> np.ndarray:
     """Return the steps whose adjoints are taken, in rising order."""
-    return np.unique([max(1, steps >> halvings) for halvings in range(_HALVINGS)])
+    return np.unique([max(1, steps >> halvings) for halvings in range(READ)])
 
 
 @lru_cache(maxsize=64)
@@ -101,13 +104,15 @@ def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[...
             slopes = jnp.repeat(jnp.stack([sums.mean_gradient(point, each)[1] for each in measured]), len(read), axis=0)
             curved = sums.products(point, data, sums.equal(data), later)
             now = jnp.where((time == ends)[:, None], slopes, later - rate * curved)
-            return now, (later, jax.lax.map(bend, (ends, later)))
+            squares = jnp.sum(now * now, axis=1)
+            factors = jnp.where(squares > 0, jnp.sum(now * slopes, axis=1) / jnp.where(squares > 0, squares, 1), 0)
+            return now, (later, jax.lax.map(bend, (ends, later)), factors)
 
         last = jnp.zeros((len(ends), len(sums.start)), sums.start.dtype)
         times = jnp.arange(len(path))
         steps = path, directions.vectors, jnp.append(rates, jnp.zeros((), rates.dtype)), times
-        vectors, bends = jax.lax.scan(step, last, steps, reverse=True)[1]
+        vectors, bends, factors = jax.lax.scan(step, last, steps, reverse=True)[1]
         train = jnp.searchsorted(read, times)
-        return Adjoints(vectors, bends, train, train + len(read) if tested else train)
+        return Adjoints(vectors, bends, factors, train, train + len(read) if tested else train)
 
     return adjoints

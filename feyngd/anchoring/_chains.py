@@ -104,6 +104,7 @@ def compiled_chains(
             jnp.zeros((replicates * columns, size), sums.start.dtype)
             for size in (len(sums.start), directions.vectors.shape[1], adjoints.vectors.shape[1])
         )
+        read = read.astype(jnp.promote_types(read.dtype, jnp.float32))  # a sum over all steps
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
         return jax.lax.scan(step, (sums.start, _State(wide, wide, wide, few, read)), steps)[1]
 
@@ -156,6 +157,7 @@ def _chain_step(
     push, turn = push - total * slope, turns[0] - total * (along_a + along_b)
     read = adjoints.vectors @ (turns[-1] - 2 * total * (y @ now.readings)) + (adjoints.bends @ y) @ y
 
+    second = u * adjoints.factors if few else jnp.zeros(1)
     moved = _State(
         a - rate * (along_a + push),
         b - rate * (along_b + push),
@@ -167,7 +169,7 @@ def _chain_step(
         train,
         test,
         jnp.dot(push, a + b) / 2,
-        jnp.stack([y @ now.train @ y, u[adjoints.train] if few else 0.0]),
-        jnp.stack([y @ now.test @ y, u[adjoints.test] if few else 0.0]),
+        jnp.stack([y @ now.train @ y, second[adjoints.train]]),
+        jnp.stack([y @ now.test @ y, second[adjoints.test]]),
         jnp.stack([jnp.dot(push, reduced)]),
     )

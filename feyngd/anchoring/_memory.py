@@ -9,12 +9,13 @@ import jax.numpy as jnp
 
 from ..errors import ArgumentError
 from ..evaluation import num_params
+from ._adjoints import READ
 
 _COPIES = 16  # of a vector of parameters that a chain holds, at the most
 _COPIES_OF_PILOTS = 4  # the same for a pilot
 _TOGETHER = 128  # chains that run side by side, and between two reports of progress
 _SHARE = 0.5  # of the memory that draws may take
-_SHARE_OF_CONTROL = 0.125  # of the memory that directions may take for the whole path, with products of Hessians
+_SHARE_OF_CONTROL = 0.125  # of the memory that directions may take, with products of Hessians and adjoints
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,6 @@ def chains_together(num_params: int, itemsize: int, columns: int) -> int:
 
 
 def directions_kept(wanted: int, num_params: int, itemsize: int, steps: int) -> int:
-    """Return how many directions, at most, to keep at every step of the path."""
+    """Return how many directions, at most, to keep at every step of the path, beside adjoints."""
     room = available_memory() * _SHARE_OF_CONTROL / (num_params * itemsize * (steps + 1))
-    return min(wanted, num_params, int(room) // 2)
+    return min(wanted, num_params, max(0, int(room) - READ) // 2)

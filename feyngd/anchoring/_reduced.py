@@ -6,8 +6,8 @@ The coordinates y = D_t δ of the first derivative by ε, and what an adjoint λ
     u_{t+1} = u_t − η λ_{t+1}·(D³_t[y_t E_t, y_t E_t] + 2 ∇²F_t y_t E_t)
 
 are driven by a draw's own noise F. The means of y yᵀ, of u and of y·E ∇F follow from the covariance of the noise over
-all examples, whatever D, E, R, λ and D³ are. So y·My, u and y·E ∇F less their means are control variates: they leave
-means as they are, however well y and u stand for the derivatives.
+all examples, whatever D, E, R, λ and D³ are. So y·My, u times a factor and y·E ∇F less their means are control
+variates: they leave means as they are, however well y and u stand for the derivatives.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from ._directions import Directions
 from ._sums import Sums
 from ._urns import gradients_together
 
+_LEAST = 1e-3  # of the spread of what is measured: controls spread less are rounding, or of no use
 _FITTED = 64  # draws from which on the control's factors are fitted; with fewer, errors of the fit would count
 
 
@@ -80,10 +81,11 @@ def _factors(rows: np.ndarray, controls: np.ndarray) -> np.ndarray:
     for own, other in (halves, halves[::-1]):
         x, z = rows[other] - rows[other].mean(axis=0), controls[other] - controls[other].mean(axis=0)
         scale = np.sqrt(np.sum(z * z, axis=0))
-        z = np.divide(z, scale, out=np.zeros_like(z), where=scale > 0)
+        useful = scale > _LEAST * np.sqrt(np.sum(x * x, axis=0))[..., None]
+        z = np.divide(z, scale, out=np.zeros_like(z), where=useful)
         inverse = np.linalg.pinv(np.einsum("rsti,rstj->stij", z, z), rcond=1e-9, hermitian=True)
         fitted = np.einsum("stij,rstj,rst->sti", inverse, z, x, optimize=True)
-        found[own] = np.divide(fitted, scale, out=np.zeros_like(fitted), where=scale > 0)
+        found[own] = np.divide(fitted, scale, out=np.zeros_like(fitted), where=useful)
     return found
 
 
@@ -97,8 +99,8 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
 
     Returns:
         A function of the parameters, the data, the path, directions, J adjoints, the learning rates, and whether a new
-        class begins in steps 0 to T, shape (T + 1, S). It returns E y yᵀ, shape (S, T + 1, k, k), E u, shape
-        (S, T + 1, J), and the mean of y·E ∇F, shape (S, T + 1).
+        class begins in steps 0 to T, shape (T + 1, S). It returns E y yᵀ, shape (S, T + 1, k, k), E u by the adjoints'
+        factors, shape (S, T + 1, J), and the mean of y·E ∇F, shape (S, T + 1).
     """
 
     @jax.jit
@@ -130,7 +132,7 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
             past = jnp.where(begins[:, None, None], past + _squares(own), past)
             own = jnp.where(begins[:, None, None], 0, own)
             squares = past + _squares(own)
-            found = squares, reads, jnp.einsum("xi,sxi->s", fields, own) / count
+            found = squares, reads * ahead.factors, jnp.einsum("xi,sxi->s", fields, own) / count
 
             def turned(chunk: tuple[Any, jax.Array]) -> jax.Array:
                 """Return sums over a chunk of Hessians times what moved there, for every equivalence of steps."""
@@ -144,9 +146,11 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
             return (own, past, reads - rate * (bent + 2 * turns @ ahead.vectors.T)), found
 
         ties, size, kind = begins.shape[1], directions.vectors.shape[1], sums.start.dtype
-        shapes = (count, size), (size, size), (adjoints.vectors.shape[1],)
-        start = (jnp.zeros((ties, *shape), kind) for shape in shapes)
-        found = jax.lax.scan(step, tuple(start), (jnp.arange(len(begins)), jnp.append(rates, 0), begins))[1]
+        read = jnp.zeros(
+            (ties, adjoints.vectors.shape[1]), jnp.promote_types(kind, jnp.float32)
+        )  # a sum over all steps
+        start = *(jnp.zeros((ties, *shape), kind) for shape in ((count, size), (size, size))), read
+        found = jax.lax.scan(step, start, (jnp.arange(len(begins)), jnp.append(rates, 0), begins))[1]
         return tuple(jnp.moveaxis(array, 0, 1) for array in found)
 
     return means

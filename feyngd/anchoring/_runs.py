@@ -151,7 +151,7 @@ class Runs:
         return reduced_chain(directions, adjoints, means, known)
 
     def uncontrolled(self, ties: list[Ties]) -> Reduced:
-        """Return no directions."""
+        """Return no directions and no adjoints."""
         sizes = self.steps, num_params(self._params), self._rates.dtype
         return Reduced(
             Directions.none(*sizes),

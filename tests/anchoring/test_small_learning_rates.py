@@ -7,7 +7,7 @@ import pytest
 import feyngd as fd
 from feyngd.landscapes import Landscape, cross_entropy, digits, tanh_mlp
 
-STEPS, RATES = 6, np.array([0.001, 0.002, 0.004])
+STEPS, RATES = 6, np.array([0.00025, 0.0005, 0.001])
 SPACETIMES = [
     fd.Spacetime.sgd(12, 4, 2),
     fd.Spacetime.sgd(24, 4),

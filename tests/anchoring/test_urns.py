@@ -92,7 +92,7 @@ def test_few_large_gradients_do_not_rule():
     keys, ties = jax.random.split(jax.random.key(0), 2000), [STEP, RUN]
 
     def spreads(runs):
-        test = runs.second_order(ties, keys, runs.uncontrolled(ties).directions).draws.test[:, :, -1]
+        test = runs.second_order(ties, keys, runs.uncontrolled(ties)).draws.test[:, :, -1]
         return test.mean(axis=0), test.std(axis=0)
 
     with jax.enable_x64(True):
