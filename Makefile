@@ -6,13 +6,16 @@ STAMP := $(VENV)/.installed
 OUT ?= demo
 WORKERS ?= 2
 
-.PHONY: demo test check docs pictures benchmarks clean
+.PHONY: demo test slow check docs pictures benchmarks clean
 
 demo: $(STAMP)
 	$(BIN)/feyngd predict --out $(OUT)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff check .

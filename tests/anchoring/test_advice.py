@@ -55,6 +55,7 @@ def test_curves_and_contributions_are_drawn(anchored):
     assert [line.get_label() for line in parts.lines[:3]] == ["minibatch noise", "finite data", "gap"]
 
 
+@pytest.mark.slow
 def test_a_study_writes_what_it_finds(tmp_path):
     landscape, params = fd.landscapes.toys.cosh()
     spacetimes = [fd.Spacetime.sgd(8, 2, 2), fd.Spacetime.sgd(4, 1, 2)]
@@ -70,6 +71,7 @@ def test_a_study_writes_what_it_finds(tmp_path):
         anchor_study(landscape, params, [*spacetimes, fd.Spacetime.sgd(4)], 0.1, tmp_path, key=jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_what_advice_needs_is_anchored():
     landscape, params = fd.landscapes.toys.cosh()
     planned = fd.Spacetime.sgd(8, 2, 2)

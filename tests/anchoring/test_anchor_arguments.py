@@ -152,6 +152,7 @@ def test_curves_are_predicted_in_other_precisions(dtype):
 
 
 @pytest.mark.parametrize(("dtype", "double"), [(jnp.bfloat16, False), (jnp.float32, True)])
+@pytest.mark.slow
 def test_precisions_other_than_the_default(dtype, double):
     """Parameters whose precision is not that of new arrays, with everything that is computed, and without controls."""
     with jax.enable_x64(double):

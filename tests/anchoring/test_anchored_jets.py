@@ -214,6 +214,7 @@ def tilted(theta, x):
     return (theta @ theta) ** 2 / 4 + theta[0] ** 3 / 3 + x @ theta
 
 
+@pytest.mark.slow
 def test_higher_derivatives_take_the_curvature_of_few_examples():
     """Where all examples have the same curvature and equal chances it does not matter which of them stand for all."""
     angles = np.arange(6) * np.pi / 3 + np.array([[0.2], [0.5]])  # around their mean, all as far from it

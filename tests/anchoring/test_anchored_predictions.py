@@ -185,6 +185,7 @@ def within_four_errors(rows, exact):
 
 
 @pytest.mark.parametrize(("noise", "curvature"), [(2, 64), (64, 2), (2, 2), (3, 4)])
+@pytest.mark.slow
 def test_few_random_examples_leave_the_mean_as_it_is(noise, curvature):
     """Noise of q and curvatures of m of five examples: functionals within four errors of rational arithmetic."""
     data, steps = numbers(6, 5), len(RATES)
@@ -199,6 +200,7 @@ def test_few_random_examples_leave_the_mean_as_it_is(noise, curvature):
 
 
 @pytest.mark.parametrize("curvature", [2, 3])
+@pytest.mark.slow
 def test_few_random_examples_leave_test_losses_as_they_are(curvature):
     """Of four examples and three test examples, which may be few enough to be all taken where the former are not."""
     data, test, steps = numbers(5, 4), numbers(2, 3), len(RATES)
@@ -211,6 +213,7 @@ def test_few_random_examples_leave_test_losses_as_they_are(curvature):
             assert within_four_errors(rows, (tied(ties, steps) * D).sum(axis=(1, 2)))
 
 
+@pytest.mark.slow
 def test_intervals_cover():
     """Of 400 predictions from 32 draws each, 92 to 98 % have the exact second order within 95 % intervals."""
     data, spacetime = numbers(6, 5), Spacetime.sgd(4, 2, 2)
@@ -224,6 +227,7 @@ def test_intervals_cover():
     assert 0.92 <= covered.mean() <= 0.98
 
 
+@pytest.mark.slow
 def test_the_truncation_figure_is_the_size_of_both_next_orders():
     """Orders ε³ and ε⁴ have weights of two datapoints each, whose signs matter to the odd one."""
     options = {"num_samples": 2, "epoch_lengths": [2], "truncation_samples": 2, "key": jax.random.key(0)}

@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 import feyngd as fd
 from feyngd.landscapes import cross_entropy, digits, logistic_regression
 
+pytestmark = pytest.mark.slow
 SPACETIMES = [
     fd.Spacetime.sgd(20, 4, 12),
     fd.Spacetime.sgd(20, 4, T=60, sampling="with-replacement"),

@@ -221,6 +221,7 @@ def test_directions_leave_second_derivatives_as_they_are(drawn):
             assert (np.abs(ours.mean(axis=0) - other.mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
 
 
+@pytest.mark.slow
 def test_intervals_cover():
     """Every group of 64 draws fits its own factors: 93 to 97 % of 800 intervals of 95 % have the mean."""
     with jax.enable_x64(True):
@@ -282,6 +283,7 @@ def test_a_control_that_is_rounding_is_not_used():
         assert (rows[:, 1:].var(axis=0) < others[:, 1:].var(axis=0)).all()
 
 
+@pytest.mark.slow
 def test_on_digits_most_of_the_spread_goes():
     images, labels = digits()
     model = logistic_regression((8, 8), 10)

@@ -7,6 +7,7 @@ import pytest
 import feyngd as fd
 from feyngd.landscapes import Landscape, cross_entropy, digits, tanh_mlp
 
+pytestmark = pytest.mark.slow
 STEPS, RATES = 6, np.array([0.00025, 0.0005, 0.001])
 SPACETIMES = [
     fd.Spacetime.sgd(12, 4, 2),

@@ -113,6 +113,7 @@ def test_predict_writes_table_figure_and_numbers(capsys, tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prediction.json", "prediction.png"]
 
 
+@pytest.mark.slow
 def test_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
     """Interrupt the first simulation: the predictions of both panels are on disk, in a complete file."""
     command = [sys.executable, "-m", "feyngd.cli", "predict", "--model", "logistic", "--limit", "60", "--quiet"]
@@ -315,6 +316,7 @@ def test_reproduce_refuses_what_it_cannot_read(capsys, tmp_path, fake_experiment
 SMALL = ("--model", "logistic", "--limit", "60", "--learning-rate", "0.1", "--num-samples", "8", "--quiet")
 
 
+@pytest.mark.slow
 def test_anchor_draws_predicted_and_simulated_curves(capsys, tmp_path: Path) -> None:
     sizes = ("-N", "8", "-B", "4", "8", "--steps", "2", "--runs", "40")
     out = output_of(capsys, "anchor", *SMALL, *sizes, "--out", str(tmp_path))
@@ -332,6 +334,7 @@ def test_anchor_refuses_broken_epochs_before_it_computes(capsys, tmp_path: Path)
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_advise_ranks_changes(capsys) -> None:
     out = output_of(capsys, "advise", *SMALL, "-N", "8", "-B", "2", "-E", "2")
     assert "planned: test_loss after 8 steps, reshuffled, N=8, B=2, E=2" in out

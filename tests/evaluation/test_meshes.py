@@ -68,10 +68,12 @@ def test_eight_devices_give_the_same_numbers(alone):
     assert_same(result(start(8)), alone)
 
 
+@pytest.mark.slow
 def test_eight_devices_deflate_alike():
     assert_same(result(start(8, estimator="deflation")), result(start(1, estimator="deflation")))
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_numbers(alone):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

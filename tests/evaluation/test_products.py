@@ -56,6 +56,7 @@ def test_other_uses_are_left_alone(other):
     assert TracedLoss(other, jnp.ones((12, 12)), jnp.ones(12)).sites == ()
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_loss(made):
     landscape, params = made
     with jax.enable_x64(True):
@@ -85,6 +86,7 @@ def test_derivatives_are_those_of_the_loss(made):
 
 
 @pytest.mark.parametrize(("basis", "estimator"), [("moment", "pairing"), ("cumulant", "deflation")])
+@pytest.mark.slow
 def test_values_are_the_same_as_with_matrices(made, basis, estimator, monkeypatch):
     landscape, params = made
     diagrams = [*fd.diagrams(2), *map(fd.Diagram.parse, ("[a b[a]]", "[a a[a]]", "[a b b]"))]

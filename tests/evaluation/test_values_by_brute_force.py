@@ -77,6 +77,7 @@ def test_value_is_the_contraction(diagram, values, tensors):
         assert abs(estimate.value - truth) < 4.5 * estimate.stderr
 
 
+@pytest.mark.slow
 def test_all_values_of_order_4_are_the_contractions(tensors):
     """All 62 distinct values, exactly: over one example, or over all combinations of several."""
     diagrams = fd.diagrams(4)
@@ -101,6 +102,7 @@ def test_all_root_tied_values_of_order_3_are_the_contractions(tensors):
     assert len({value_representative(diagram) for diagram in diagrams}) == 25
 
 
+@pytest.mark.slow
 def test_all_paired_values_of_order_4_are_within_their_errors(tensors):
     diagrams = list({value_representative(diagram): diagram for diagram in fd.diagrams(4)}.values())
     with jax.enable_x64(True):

@@ -123,11 +123,13 @@ def test_order_4_with_crossing_and_nested_parts(twin):
     assert_within_error(values, twin.exact.moment)
 
 
+@pytest.mark.slow
 def test_pairing_is_unbiased(twin, paired):
     assert len(sampled(paired)) == len(PAIRED)
     assert_within_error(paired, twin.exact.moment)
 
 
+@pytest.mark.slow
 def test_standard_scores_are_standard(twin, paired):
     for diagram in PAIRED:
         estimates = [fd.Estimate.from_replicates(rows) for rows in paired.replicates(diagram).reshape(40, -1)]
@@ -136,6 +138,7 @@ def test_standard_scores_are_standard(twin, paired):
         assert 0.6 < np.std(scores) < 1.5
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_exact_value(twin, paired):
     """Sixteen replicates and a Student-t interval, four hundred times over: how often is the truth inside?"""
     shares = []
@@ -150,6 +153,7 @@ def test_intervals_cover_the_exact_value(twin, paired):
     assert 0.93 <= np.mean(shares) <= 0.97
 
 
+@pytest.mark.slow
 def test_a_combination_of_correlated_values_has_an_honest_error(twin, paired):
     """The difference of two values that share their pairings: correct coverage, which errors in quadrature miss."""
     first, second, _ = PAIRED
@@ -169,6 +173,7 @@ def test_a_combination_of_correlated_values_has_an_honest_error(twin, paired):
     assert np.mean(quadrature) * reach > 1.1, "adding the errors in quadrature would have been too wide"
 
 
+@pytest.mark.slow
 def test_intervals_cover_when_the_errors_decide_how_many_pairings_there_are():
     rng = np.random.default_rng(0)
     landscape = fd.Landscape(

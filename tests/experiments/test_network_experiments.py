@@ -150,6 +150,7 @@ def record_of(found: Outcome) -> tuple[list[bool], dict[str, Any]]:
     return [finding.holds for finding in found.findings], record["data"]
 
 
+@pytest.mark.slow
 def test_basic_predictions(setting, monkeypatch) -> None:
     simulations, predict, simulate = [], basic.prediction_from, basic.simulate
 

@@ -77,6 +77,7 @@ def enumerated_displacement(spacetime, runs):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.slow
 def test_every_power_of_the_noise_is_exact(scheme):
     spacetime, runs = SCHEMES[scheme]
     factors = 0.2 * np.cos(np.pi * (np.arange(16) + 0.5) / 16)

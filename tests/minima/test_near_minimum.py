@@ -145,6 +145,7 @@ def by_enumeration(landscape, params, spacetime, rate):
 
 @settings(max_examples=6)
 @given(toy=st.sampled_from(["cosh", "gauss fit", "skewed"]), rate=st.floats(0.1, 0.5), steps=st.sampled_from([3, 6]))
+@pytest.mark.slow
 def test_the_truncation_figure_is_of_the_size_of_what_is_left_out(toy, rate, steps):
     x = {"cosh": [-1.0, 1.0], "gauss fit": [-1.5, -0.5, 0.5, 1.5], "skewed": [-1.0, -1.0, 2.0]}[toy]
     x = np.array(x) / np.std(x)
@@ -185,6 +186,7 @@ def small_network():
         return landscape, descend(params)
 
 
+@pytest.mark.slow
 def test_a_trained_network_far_beyond_the_plain_series(small_network):
     landscape, params = small_network
     spacetime, rates = fd.Spacetime.sgd(400, 40, 10), [0.05, 0.1]

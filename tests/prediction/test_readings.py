@@ -89,6 +89,7 @@ def test_unbiased_predictions_are_exact(spacetime, quantity, unbiased):
 
 @TOO_LARGE
 @pytest.mark.parametrize("reading", ["unbiased", "conditional"])
+@pytest.mark.slow
 def test_predictions_to_order_4_are_exact(reading, conditional, unbiased):
     spacetime = fd.Spacetime.sgd(4, 2, 2)
     (made, _), given = (conditional, TRAIN) if reading == "conditional" else (unbiased, SAMPLE)

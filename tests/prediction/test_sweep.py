@@ -309,6 +309,7 @@ def test_temporary_files_of_dead_processes(folder):
 # --- several processes ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on(tmp_path):
     """Kill a sweep once it has finished something: all JSON files are whole, and the next sweep does the rest."""
     config, out = tmp_path / "sweep.toml", tmp_path / "out"
@@ -334,6 +335,7 @@ def test_a_killed_sweep_goes_on(tmp_path):
     assert not list(out.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_sweep(tmp_path):
     config, out = tmp_path / "sweep.toml", tmp_path / "out"
     config.write_text(TOML)

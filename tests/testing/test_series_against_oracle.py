@@ -116,6 +116,7 @@ def test_series_equal_exact_sgd_to_third_order(sampling, data):
 @pytest.mark.parametrize("sampling", SYMBOLIC)
 @settings(max_examples=5, suppress_health_check=SLOW)
 @given(data=st.data())
+@pytest.mark.slow
 def test_series_equal_exact_sgd_to_fourth_order(sampling, data):
     """All quantities, both bases, numbers and symbols for the sizes."""
     compare(data, sampling, order=4)
