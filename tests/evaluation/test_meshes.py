@@ -64,6 +64,7 @@ def alone():
     return result(start(1))
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_same_numbers(alone):
     assert_same(result(start(8)), alone)
 

@@ -76,6 +76,7 @@ def test_ensembles_are_runs_of_sgd():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.slow
 def test_experiments_bear_their_claims_out(name):
     found = outcome(name)
     assert found.findings

@@ -204,6 +204,7 @@ def test_a_trained_network_far_beyond_the_plain_series(small_network):
     np.testing.assert_array_less(simulation.mean, np.abs(plain.mean - simulation.mean))
 
 
+@pytest.mark.slow
 def test_both_methods_agree_on_a_network(small_network):
     landscape, params = small_network
     spacetime, rates = fd.Spacetime.sgd(400, 40, 10), [0.02, 0.1]

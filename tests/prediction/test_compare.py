@@ -193,6 +193,7 @@ def test_figure_and_table_of_order_0(figure):
 # --- end to end -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_logistic_regression_on_digits():
     """A real model and real images: at small learning rates the series says what SGD does."""
     landscape, params = fd.landscapes.digits_landscape("logistic", limit=200, key=jax.random.key(0))

@@ -185,6 +185,7 @@ def evaluations(monkeypatch) -> list[int]:
     return calls
 
 
+@pytest.mark.slow
 def test_values_are_evaluated_once_for_a_network(tmp_path, evaluations):
     config = {**CONFIG, "seeds": [0, 1], "sampling": ["fixed"], "runs": 0}
     sweep(config, tmp_path)
