@@ -44,12 +44,16 @@ class Adjoints(NamedTuple):
     def none(cls, steps: int, num_params: int, dtype: Any) -> "Adjoints":
         """Return none, to go with no directions."""
         vectors, bends, factors = (jnp.zeros((steps + 1, 0, *rest), dtype) for rest in ((num_params,), (0, 0), ()))
-        unread = jnp.zeros(steps + 1, int)
-        return cls(vectors, bends, factors, unread, unread)
+        first = jnp.zeros(steps + 1, int)
+        return cls(vectors, bends, factors, first, first)
 
     def at(self, time: jax.Array) -> "Adjoints":
         """Return those of one step."""
         return Adjoints(*(array[time] for array in self))
+
+    def unread(self, rows: int) -> jax.Array:
+        """Return what they have read before the first step, u = 0, shape (rows, J): a sum over all steps to come."""
+        return jnp.zeros((rows, self.vectors.shape[1]), jnp.promote_types(self.vectors.dtype, jnp.float32))
 
 
 def read_steps(steps: int) -> np.ndarray:

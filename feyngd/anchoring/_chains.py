@@ -100,13 +100,14 @@ def compiled_chains(
             draws = jax.tree.map(lambda rows: rows.reshape(replicates, columns, *rows.shape[1:]), draws)
             return (theta - rate * slope, state), (value, tested_value, draws)
 
-        wide, few, read = (
+        wide, few = (
             jnp.zeros((replicates * columns, size), sums.start.dtype)
-            for size in (len(sums.start), directions.vectors.shape[1], adjoints.vectors.shape[1])
+            for size in (len(sums.start), directions.vectors.shape[1])
         )
-        read = read.astype(jnp.promote_types(read.dtype, jnp.float32))  # a sum over all steps
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        return jax.lax.scan(step, (sums.start, _State(wide, wide, wide, few, read)), steps)[1]
+        return jax.lax.scan(
+            step, (sums.start, _State(wide, wide, wide, few, adjoints.unread(replicates * columns))), steps
+        )[1]
 
     return chains
 

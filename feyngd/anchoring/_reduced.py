@@ -146,10 +146,8 @@ def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array
             return (own, past, reads - rate * (bent + 2 * turns @ ahead.vectors.T)), found
 
         ties, size, kind = begins.shape[1], directions.vectors.shape[1], sums.start.dtype
-        read = jnp.zeros(
-            (ties, adjoints.vectors.shape[1]), jnp.promote_types(kind, jnp.float32)
-        )  # a sum over all steps
-        start = *(jnp.zeros((ties, *shape), kind) for shape in ((count, size), (size, size))), read
+        shapes = (ties, count, size), (ties, size, size)
+        start = *(jnp.zeros(shape, kind) for shape in shapes), adjoints.unread(ties)
         found = jax.lax.scan(step, start, (jnp.arange(len(begins)), jnp.append(rates, 0), begins))[1]
         return tuple(jnp.moveaxis(array, 0, 1) for array in found)
 
