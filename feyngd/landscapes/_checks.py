@@ -8,31 +8,46 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import LandscapeError
+from ._array_leaves import as_jax_array, is_key_array, leaves_with_names
 
 Loss = Callable[[Any, Any], Any]
 
+_HOW_TO_SPLIT = (
+    "Of an equinox model: params, static = eqx.partition(model, eqx.is_inexact_array), and eqx.combine(params, static) "
+    "in the loss. Of a flax.nnx model: graph, params, rest = nnx.split(model, nnx.Param, ...), and "
+    "nnx.merge(graph, params, rest)."
+)
+
 
 def example_arrays(data: Any, name: str = "data") -> Any:
-    """Copy a pytree of array-likes into JAX arrays that share a non-empty leading axis, or say why that fails."""
-    paths_and_leaves = jax.tree_util.tree_leaves_with_path(data)
-    if not paths_and_leaves:
+    """Return a pytree of array-likes as one of JAX arrays that share a non-empty leading axis.
+
+    Values stay what they are, up to the rounding of double precision where JAX is set to single. NumPy arrays are
+    copied. Other axes may be empty, and a leaf may hold random keys.
+
+    Args:
+        data: a pytree of arrays of JAX or NumPy, or of what NumPy reads without loss: tables with columns of one type,
+            tensors of other libraries, other byte orders.
+        name: how messages call it.
+
+    Raises:
+        LandscapeError: a leaf is not an array of numbers or keys, or cannot be one without loss; there is no leaf or
+            no example; or the leaves disagree on the number of examples.
+    """
+    named_leaves = leaves_with_names(data, name)
+    if not named_leaves:
         raise LandscapeError(
             f"The {name} holds no arrays; a landscape needs a pytree of arrays whose leading axis counts the examples, "
             "for instance (images, labels)."
         )
-    arrays = [_as_array(leaf, _where(name, path)) for path, leaf in paths_and_leaves]
-    for (path, _), array in zip(paths_and_leaves, arrays, strict=True):
+    arrays = [as_jax_array(leaf, where) for where, leaf in named_leaves]
+    for (where, _), array in zip(named_leaves, arrays, strict=True):
         if array.ndim == 0:
-            raise LandscapeError(
-                f"{_where('data', path)} is a single number; every leaf of the data needs a leading axis of examples. "
-                "A Python list is a pytree of its entries: wrap it in numpy.asarray(...)."
-            )
+            raise LandscapeError(f"{where} {_why_no_examples(array)}")
     if len({array.shape[0] for array in arrays}) > 1:
-        shapes = ", ".join(
-            f"{_where('data', path)}: {array.shape}" for (path, _), array in zip(paths_and_leaves, arrays, strict=True)
-        )
+        shapes = ", ".join(f"{where}: {array.shape}" for (where, _), array in zip(named_leaves, arrays, strict=True))
         raise LandscapeError(
-            f"The leaves of the data disagree on the number of examples, their leading axis: {shapes}. "
+            f"The leaves of the {name} disagree on the number of examples, their leading axis: {shapes}. "
             "Give every leaf one row per example."
         )
     if arrays[0].shape[0] == 0:
@@ -40,16 +55,13 @@ def example_arrays(data: Any, name: str = "data") -> Any:
     return jax.tree.unflatten(jax.tree.structure(data), arrays)
 
 
-def hashable(loss: Loss) -> Loss:
-    """Return the loss, as a function of its own where it cannot be hashed, such as a method of a module with arrays.
-
-    Compiled programs are kept by the loss that they were made from.
-    """
-    try:
-        hash(loss)
-    except TypeError:
-        return lambda params, example: loss(params, example)
-    return loss
+def _why_no_examples(scalar: jax.Array) -> str:
+    if is_key_array(scalar):
+        return "is a single random key; give every example a key of its own: jax.random.split(key, M)."
+    return (
+        "is a single number; every leaf of the data needs a leading axis of examples. "
+        "A Python list is a pytree of its entries: wrap it in numpy.asarray(...)."
+    )
 
 
 def check_same_examples(data: Any, test_data: Any) -> None:
@@ -66,57 +78,63 @@ def check_same_examples(data: Any, test_data: Any) -> None:
         )
 
 
-def _as_array(leaf: Any, where: str) -> jax.Array:
-    if isinstance(leaf, jax.Array):
-        return leaf
-    try:
-        given = np.asarray(leaf)
-        with np.errstate(over="ignore"):  # reported below
-            array = jnp.array(given)  # a copy, so that later writes to the caller's array change nothing here
-    except (TypeError, ValueError) as error:
-        raise LandscapeError(
-            f"{where} is not a numeric array but {type(leaf).__name__}; give NumPy or JAX arrays of numbers."
-        ) from error
-    if array.dtype != given.dtype and not _same_values(given, np.asarray(array)):
-        raise LandscapeError(
-            f"{where} holds {given.dtype} values that JAX's {array.dtype} cannot hold; rescale them, or turn on "
-            "jax.config.update('jax_enable_x64', True) first."
-        )
-    return array
+def param_arrays(params: Any) -> Any:
+    """Return a pytree of numbers and array-likes as one of strong-typed floating-point JAX arrays.
 
+    NumPy arrays are copied. Traced arrays pass, without a look at their values.
 
-def _same_values(given: np.ndarray, kept: np.ndarray) -> bool:
-    """Whether a narrower dtype kept integers exactly and turned no finite number into an infinity."""
-    if given.dtype.kind in "iu":
-        return bool(np.array_equal(given, kept))
-    return bool(np.array_equal(np.isfinite(given), np.isfinite(kept)))
-
-
-def check_params(params: Any) -> None:
-    """Raise unless the parameters are a pytree of finite floating-point arrays with at least one entry."""
-    paths_and_leaves = jax.tree_util.tree_leaves_with_path(params)
-    total = 0
-    for path, leaf in paths_and_leaves:
-        where = _where("params", path)
-        try:
-            array = jnp.asarray(leaf)
-        except (TypeError, ValueError) as error:
-            raise LandscapeError(
-                f"{where} is {type(leaf).__name__}, not an array; parameters are a pytree of floating-point arrays. "
-                "Keep strings, functions and settings outside it."
-            ) from error
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise LandscapeError(
-                f"{where} has dtype {array.dtype}; derivatives need floating-point parameters. Convert it with "
-                ".astype(float), or keep it outside the parameters if it is not trained."
-            )
-        if not bool(jnp.all(jnp.isfinite(array))):
-            raise LandscapeError(f"{where} has entries that are not finite; start from finite parameters.")
-        total += array.size
-    if total == 0:
+    Raises:
+        LandscapeError: a leaf is not an array of finite floating-point numbers, or an empty one, or there is no leaf.
+    """
+    named_leaves = leaves_with_names(params, "params")
+    if not named_leaves:
         raise LandscapeError(
             f"The parameters {params!r} hold no numbers; give a pytree with at least one floating-point array."
         )
+    arrays = [_param_array(leaf, where) for where, leaf in named_leaves]
+    return jax.tree.unflatten(jax.tree.structure(params), arrays)
+
+
+def _param_array(leaf: Any, where: str) -> jax.Array:
+    if reason := _why_not_params(leaf):
+        raise LandscapeError(f"{where} {reason}")
+    array = as_jax_array(leaf, where)
+    if is_key_array(array):
+        raise LandscapeError(
+            f"{where} is a random key, which is not trained; keep it outside the parameters, or in the data, one for "
+            "each example, if every example draws its own."
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise LandscapeError(
+            f"{where} has dtype {array.dtype}; derivatives need floating-point parameters. Convert it with "
+            f".astype(float), or keep it outside the parameters if it is not trained. {_HOW_TO_SPLIT}"
+        )
+    if array.size == 0:
+        raise LandscapeError(
+            f"{where} has shape {array.shape} and so holds no numbers; leave it out of the parameters, or look for a "
+            "layer of width 0."
+        )
+    if not isinstance(array, jax.core.Tracer) and not np.isfinite(jax.device_get(array)).all():
+        raise LandscapeError(f"{where} has entries that are not finite; start from finite parameters.")
+    return array
+
+
+def _why_not_params(leaf: Any) -> str | None:
+    """Say what a leaf is, in the words of the libraries that such leaves come from."""
+    kind = type(leaf).__name__
+    if isinstance(leaf, str | bytes):
+        return (
+            f"is {kind}, not an array; parameters are a pytree of floating-point arrays. Keep strings, functions and "
+            "settings outside it."
+        )
+    if not callable(leaf) or hasattr(leaf, "__array__") or isinstance(leaf, jax.Array):
+        return None
+    if hasattr(leaf, "init") and hasattr(leaf, "apply"):
+        return f"is a {kind}, a model and not its parameters; give what its init(key, example) returns."
+    return (
+        f"is a function ({getattr(leaf, '__name__', kind)}), not an array; parameters are a pytree of floating-point "
+        f"arrays. Keep functions and settings outside it. {_HOW_TO_SPLIT}"
+    )
 
 
 def check_loss_value(value: Any) -> None:
@@ -138,21 +156,6 @@ def check_loss_value(value: Any) -> None:
             f"The loss must be a real floating-point number; it returned dtype {dtype}. "
             "Use a smooth loss (not an error count), and jnp.real(...) or jnp.abs(...) of complex values."
         )
-
-
-def check_loss_shape(loss: Loss, params: Any, example: Any) -> None:
-    """Trace the loss on one example, without computing it, and raise unless it returns a real scalar."""
-    try:
-        value = jax.eval_shape(loss, params, example)
-    except LandscapeError:
-        raise
-    except Exception as error:
-        shapes = jax.tree.map(jnp.shape, example)
-        error.add_note(
-            f"This arose in loss(params, example) on one example, without its leading axis; shapes {shapes}."
-        )
-        raise
-    check_loss_value(value)
 
 
 def nonfinite_leaf(tree: Any, name: str) -> str:
