@@ -261,7 +261,8 @@ def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
     if isinstance(value, (bool, str, float)) or value is None:
         raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.")
     try:
-        size = sympy.sympify(value)
+        # SymPy would look into arrays, also those of JAX that hold one integer.
+        size = sympy.sympify(operator.index(value) if hasattr(value, "shape") else value)
     except (sympy.SympifyError, TypeError) as error:
         raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.") from error
     if not isinstance(size, sympy.Expr):
