@@ -1,7 +1,11 @@
 """Progress of long work, as an object that is silent unless the user asks for a bar."""
 
+import sys
 from types import TracebackType
 from typing import Any, Self
+
+from ._terminal import fitting
+from .errors import ArgumentError
 
 
 class Progress:
@@ -33,8 +37,14 @@ class Task:
 class Tqdm(Progress):
     """Shows a tqdm bar for every task, in a terminal or a notebook.
 
+    Labels and bars are spelled in ASCII where the bar's file cannot hold other characters.
+
     Args:
-        **options: passed on to `tqdm`, such as `leave=False` or `file=sys.stdout`.
+        **options: passed on to `tqdm`, such as `leave=False` or `file=sys.stdout`; not `total` and `desc`, which every
+            computation gives for each of its tasks.
+
+    Raises:
+        ArgumentError: `total` or `desc` is given.
 
     Examples:
         >>> import feyngd as fd
@@ -44,6 +54,11 @@ class Tqdm(Progress):
     """
 
     def __init__(self, **options: Any) -> None:
+        if given := {"total", "desc"} & options.keys():
+            raise ArgumentError(
+                f"Tqdm takes {' and '.join(sorted(given))} from the computation that it shows: give other options of "
+                "tqdm, such as leave=False."
+            )
         self._options = options
 
     def task(self, total: int, label: str) -> Task:
@@ -55,7 +70,8 @@ class _TqdmTask(Task):
     def __init__(self, total: int, label: str, options: dict[str, Any]) -> None:
         from tqdm.auto import tqdm
 
-        self._bar = tqdm(total=total, desc=label, **options)
+        file = options.get("file") or sys.stderr  # where tqdm writes
+        self._bar = tqdm(total=total, desc=fitting(label, file), **options)
 
     def advance(self, steps: int = 1) -> None:
         self._bar.update(steps)
@@ -64,3 +80,30 @@ class _TqdmTask(Task):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+
+def check_progress(progress: Any) -> Progress:
+    """Return what shows the progress of a computation, from the argument `progress` of a public call.
+
+    Args:
+        progress: a `Progress`; `None` or `False` for none; `True` for bars, as `Tqdm()`.
+
+    Raises:
+        ArgumentError: it is something else.
+
+    Examples:
+        >>> from feyngd.progress import check_progress
+        >>> check_progress("bar")
+        Traceback (most recent call last):
+            ...
+        feyngd.errors.ArgumentError: progress='bar' shows nothing: give fd.Tqdm() or True for bars, None for none.
+    """
+    if progress is None or progress is False:
+        return Progress()
+    if progress is True:
+        return Tqdm()
+    if isinstance(progress, Progress):
+        return progress
+    shown = progress.__name__ if isinstance(progress, type) else repr(progress)
+    called = " An object is needed, and this is a class: call it." if isinstance(progress, type) else ""
+    raise ArgumentError(f"progress={shown} shows nothing: give fd.Tqdm() or True for bars, None for none.{called}")

@@ -5,6 +5,7 @@ from ._checks import check_basis as check_basis
 from ._checks import check_order as check_order
 from ._diagram import Diagram as Diagram
 from ._enumeration import diagrams as diagrams
+from ._enumeration import each_diagram as each_diagram
 from ._partitions import growth_strings as growth_strings
 from ._partitions import set_partitions as set_partitions
 from ._tensors import edge_index as edge_index

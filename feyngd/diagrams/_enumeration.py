@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 
 from ._canonical import canonical_form
 from ._checks import check_order
@@ -33,6 +34,15 @@ def diagrams(order: int, *, root_tied: bool = False) -> list[Diagram]:
     return [*_with_root_alone(order), *(_with_root_tied(order) if root_tied else ())]
 
 
+def each_diagram(order: int, *, root_tied: bool = False) -> Iterator[Diagram]:
+    """Iterate over what `diagrams` lists, in its order, without keeping it: for orders with too many to hold.
+
+    Before the first diagram come all trees of the order and all partitions of their nodes.
+    """
+    order = check_order(order)
+    return chain(_root_alone(order), _root_tied(order) if root_tied else ())
+
+
 def rooted_trees(edges: int) -> list[tuple[int, ...]]:
     """List the rooted trees with this many edges, each as the parents of its canonically numbered nodes."""
     trees: set[tuple[int, ...]] = {(-1,)}
@@ -45,12 +55,20 @@ def rooted_trees(edges: int) -> list[tuple[int, ...]]:
 
 @cache
 def _with_root_alone(order: int) -> tuple[Diagram, ...]:
-    return tuple(_unique(order, ((-1, *blocks) for blocks in growth_strings(order))))
+    return tuple(_root_alone(order))
 
 
 @cache
 def _with_root_tied(order: int) -> tuple[Diagram, ...]:
-    return tuple(_unique(order, (blocks for blocks in growth_strings(order + 1) if blocks.count(0) > 1)))
+    return tuple(_root_tied(order))
+
+
+def _root_alone(order: int) -> Iterator[Diagram]:
+    return _unique(order, ((-1, *blocks) for blocks in growth_strings(order)))
+
+
+def _root_tied(order: int) -> Iterator[Diagram]:
+    return _unique(order, (blocks for blocks in growth_strings(order + 1) if blocks.count(0) > 1))
 
 
 def _unique(order: int, labellings: Iterable[tuple[int, ...]]) -> Iterator[Diagram]:

@@ -13,7 +13,7 @@ from ..drawing import require_matplotlib
 from ..errors import ArgumentError
 from ..landscapes import digits
 from ..prediction import check_writable, replace_file, write_json
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from . import (
     _basic_predictions,
     _batch_size,
@@ -47,7 +47,7 @@ def reproduce(
     quick: bool = False,
     images: tuple[Any, Any] | None = None,
     report: Callable[[str], None] = lambda text: None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     seed: int = 0,
 ) -> dict[str, Outcome]:
     """Run experiments of the papers and write `NAME.json` and `NAME.png` for each to a folder.
@@ -63,7 +63,7 @@ def reproduce(
             the first 500 of scikit-learn's digits by default. Every simulated run ends with the loss on all images, so
             that time grows with their number.
         report: called with a text for every experiment that is finished.
-        progress: shows progress; silent by default.
+        progress: shows progress, such as `fd.Tqdm()`, or `True` for that; silent by default.
         seed: of everything random, from 0 to 2³² − 1.
 
     Returns:
@@ -77,13 +77,14 @@ def reproduce(
     chosen = _chosen([names] if isinstance(names, str) else names)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ArgumentError(f"The seed is an integer from 0 to 4294967295, got {seed!r}.")
+    bars = check_progress(progress)
     shown = digits(_IMAGES) if images is None else _checked(images)
     folder = check_writable(out)
     require_matplotlib()
     outcomes = {}
     for name in chosen:
         one = EXPERIMENTS[name]
-        setting = Setting(jax.random.key(seed), shown, quick, progress or Progress())
+        setting = Setting(jax.random.key(seed), shown, quick, bars)
         outcome = outcomes[name] = one.run(setting)
         about = {"experiment": name, "title": one.title, "source": one.source, "quick": quick, "seed": seed}
         replace_file(folder / f"{name}.png", drawn(outcome.figure, "png"))

@@ -13,7 +13,7 @@ import numpy as np
 from ..diagrams import diagrams
 from ..evaluation import Values, evaluate
 from ..landscapes import DIGITS_MODELS, Landscape, cross_entropy, digits_landscape
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ._compare import Comparison, compare
 from ._files import check_writable
 from ._predict import Prediction
@@ -77,7 +77,7 @@ def sweep(
     config: str | os.PathLike[str] | Mapping[str, Any],
     out: str | os.PathLike[str],
     *,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Sweep:
     """Predict and simulate every combination of networks, spacetimes and seeds, and keep each as it is finished.
@@ -94,7 +94,7 @@ def sweep(
             `learning_rates` and `seeds` (lists), `quantity`, `order`, `runs` (0 for no simulation), `replicates` and,
             if not all digits are used, `limit`.
         out: the folder to write to; made if it is not there.
-        progress: shows progress; silent by default.
+        progress: shows progress, such as `fd.Tqdm()`, or `True` for that; silent by default.
         report: called with a line for each configuration as it is finished, and for each file that does not hold what
             its name says. Such a file is left alone, and the result gets a name with a suffix.
 
@@ -105,9 +105,10 @@ def sweep(
         ArgumentError: the configuration is unfit or `out` cannot be written to; this comes before anything is computed.
         FeynGDError: the system has no file locks, or the disk is full; or what `predict` and `simulate` raise.
     """
+    shown = check_progress(progress)
     configurations = read_config(config)
     store = Store(check_writable(out), report)
-    runner = _Runner(store, progress or Progress(), report)
+    runner = _Runner(store, shown, report)
     outcomes: dict[Configuration, Outcome] = {}
     with runner.progress.task(len(configurations), "configurations") as task:
         # Twice: in the second pass what was elsewhere may be complete, or free as the other process was killed.
