@@ -1,31 +1,17 @@
 """GDC: gradient descent with a penalty on the gradient's covariance, which acts like SGD with small batches."""
 
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from .._arguments import check_integer
-from ..errors import ArgumentError, FeynGDError, LandscapeError
-from ..landscapes import Landscape
+from ..errors import ArgumentError, FeynGDError
+from ._composition import GDCState, check_accumulation, check_gradients, with_constants
+from ._penalty import Loss, Penalty, check_loss, check_rate
 
 if TYPE_CHECKING:
     import optax
-
-Loss = Callable[[Any, Any], Any]
-
-
-class GDCState(NamedTuple):
-    """The state of `gdc`.
-
-    Attributes:
-        step: the number of steps taken so far, a scalar integer array.
-    """
-
-    step: jax.Array
 
 
 def gdc_loss(
@@ -35,6 +21,7 @@ def gdc_loss(
     *,
     learning_rate: Any,
     emulate_batch_size: int = 1,
+    batch_size: int | None = None,
     chunk_size: int = 32,
 ) -> jax.Array:
     """The loss that lets gradient descent on a batch act like SGD with smaller batches.
@@ -58,6 +45,9 @@ def gdc_loss(
         learning_rate: the rate η of the step that follows, a number or a traced scalar. A schedule keeps the
             statement above where it is constant within every epoch.
         emulate_batch_size: the batch size b of the SGD to act like, from 1 to B.
+        batch_size: B, if `batch` is only a part of the step's examples and the results of parts of equal size are
+            averaged, as where gradients are accumulated or come from several devices. A part's covariance is unbiased:
+            over random parts the average is that of the whole batch. By default the batch is whole.
         chunk_size: how many examples are evaluated together; memory grows with it, the result does not depend on it
             beyond rounding.
 
@@ -67,7 +57,8 @@ def gdc_loss(
     Raises:
         ArgumentError: the loss is not callable, the learning rate is not a finite number ≥ 0, a size is unfit, or the
             batch has a single example.
-        LandscapeError: the batch is not made of arrays with one leading axis, or the loss is not a real scalar.
+        LandscapeError: the batch is not made of arrays with one leading axis, the parameters are not made of floats, or
+            the loss fails on an example or is not a real scalar.
 
     References:
         Tenka, the corollary on batch size and the algorithm GDC (there B = N and b = 1).
@@ -81,8 +72,16 @@ def gdc_loss(
         >>> print(f"{gdc_loss(loss, jnp.array(0.0), batch, learning_rate=0.3):.3f}")  # 0.3 / 4 · (1 − 1/3) · 1
         0.050
     """
-    task = _Task(loss, params, batch, learning_rate, emulate_batch_size, chunk_size)
-    return task.mean_loss() if task.is_plain else task.mean_loss() + task.factor * task.trace()
+    penalty = Penalty(
+        loss,
+        params,
+        batch,
+        learning_rate,
+        emulate_batch_size=emulate_batch_size,
+        batch_size=batch_size,
+        chunk_size=chunk_size,
+    )
+    return penalty.mean_loss() if penalty.is_plain else penalty.mean_loss() + penalty.factor * penalty.trace()
 
 
 def gdc_gradient(
@@ -92,6 +91,7 @@ def gdc_gradient(
     *,
     learning_rate: Any,
     emulate_batch_size: int = 1,
+    batch_size: int | None = None,
     chunk_size: int = 32,
 ) -> Any:
     """The gradient of `gdc_loss`, in memory that does not grow with the batch but for a copy of it.
@@ -106,6 +106,7 @@ def gdc_gradient(
         batch: the B ≥ 2 examples, a pytree of arrays that share their leading axis.
         learning_rate: the rate η of the step that follows, a number or a traced scalar.
         emulate_batch_size: the batch size b of the SGD to act like, from 1 to B. With b = B it is the plain gradient.
+        batch_size: B, if `batch` is a part of the step's examples, as in `gdc_loss`.
         chunk_size: how many examples are differentiated together.
 
     Returns:
@@ -113,7 +114,7 @@ def gdc_gradient(
 
     Raises:
         ArgumentError: as for `gdc_loss`.
-        LandscapeError: as for `gdc_loss`.
+        LandscapeError: as for `gdc_loss`; or the loss has a `jax.custom_vjp`, which has no forward mode.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -124,13 +125,29 @@ def gdc_gradient(
         >>> print(f"{gdc_gradient(loss, jnp.array(1.0), batch, learning_rate=0.4):.2f}")  # 2 + 0.4 / 4 · (1 − 1/2) · 4
         2.20
     """
-    task = _Task(loss, params, batch, learning_rate, emulate_batch_size, chunk_size)
-    mean = task.mean_gradient()
-    return mean if task.is_plain else task.add_penalty_gradient(mean, mean)
+    penalty = Penalty(
+        loss,
+        params,
+        batch,
+        learning_rate,
+        emulate_batch_size=emulate_batch_size,
+        batch_size=batch_size,
+        chunk_size=chunk_size,
+    )
+    if penalty.is_plain:
+        return penalty.mean_gradient()
+    penalty.check_forward_mode()
+    mean = penalty.mean_gradient()
+    return penalty.add_gradient(mean, mean)
 
 
 def gdc(
-    loss: Loss, learning_rate: Any, *, emulate_batch_size: int = 1, chunk_size: int = 32
+    loss: Loss,
+    learning_rate: Any,
+    *,
+    emulate_batch_size: int = 1,
+    batch_size: int | None = None,
+    chunk_size: int = 32,
 ) -> "optax.GradientTransformationExtraArgs":
     """An optax transformation that adds the gradient of GDC's penalty, as weight decay adds that of its own.
 
@@ -141,7 +158,16 @@ def gdc(
 
     The gradients are those of the batch's mean loss, from the training loop as it was. A regulariser in them that is
     the same for all examples need not be in `loss`, as the noise of a gradient knows nothing of it. The statement in
-    `gdc_loss` is about plain gradient descent; before momentum or Adam the penalty is a heuristic.
+    `gdc_loss` is about plain gradient descent; before momentum or Adam the penalty is a heuristic, and so is clipping:
+    before GDC it shortens the gradient alone, after it the sum of both.
+
+    Where optax shows it a part of the parameters only, inside `optax.masked` or `optax.partition`, the others are
+    constants: the covariance is that of the gradient by the parameters that it sees, and the penalty is differentiated
+    by these. That is exact where the others are frozen. The loss needs them all: call
+    `update(gradients, state, params, batch=batch, all_params=params)`.
+
+    Where optax accumulates gradients, in `optax.MultiSteps`, the batch of a call is not the batch of a step, so
+    `batch_size` is required. See "Accumulating gradients" in the documentation.
 
     Args:
         loss: `loss(params, example)` returns the smooth loss of one example, a scalar. It gets `params` in the form
@@ -149,15 +175,20 @@ def gdc(
         learning_rate: the rate η of the step that follows: a number, or a schedule, a function of the number of steps
             taken so far, as optax has them.
         emulate_batch_size: the batch size b of the SGD to act like, from 1 to the size of the batch.
+        batch_size: B, the number of examples of a step, if calls of `update` get parts of them, of equal size, and
+            something after GDC averages what it returns; the penalty is then right on average over random parts. By
+            default every batch is whole.
         chunk_size: how many examples are differentiated together.
 
     Returns:
-        An `optax.GradientTransformationExtraArgs`: its `update` takes `params` and `batch=`, its state is a `GDCState`.
+        An `optax.GradientTransformationExtraArgs`: its `update` takes `params` and `batch=`, and `all_params=` where
+        `params` are masked; its state is a `GDCState`.
 
     Raises:
         FeynGDError: optax is not installed.
         ArgumentError: the loss is not callable, the learning rate is neither a schedule nor a finite number ≥ 0, or a
-            size is unfit; later, in `update`, the parameters or the batch are missing, or unfit as in `gdc_loss`.
+            size is unfit; later, in `update`, the parameters or the batch are missing, or unfit as in `gdc_loss`, the
+            gradients are not like the parameters, or gradients are accumulated and the size of a step is not known.
 
     References:
         Tenka, the corollary on batch size and the algorithm GDC.
@@ -175,143 +206,43 @@ def gdc(
         import optax
     except ImportError as error:
         raise FeynGDError("feyngd.training.gdc needs optax: pip install 'feyngd[optax]'.") from error
-    _check_loss(loss)
+    check_loss(loss)
     if not callable(learning_rate):
-        _check_rate(learning_rate)
+        check_rate(learning_rate)
     check_integer("emulate_batch_size", emulate_batch_size, least=1)
     check_integer("chunk_size", chunk_size, least=1)
+    if batch_size is not None:
+        check_integer("batch_size", batch_size, least=2)
 
     def init(params: Any) -> GDCState:
         return GDCState(jnp.zeros((), jnp.int32))
 
     def update(
-        updates: Any, state: GDCState, params: Any = None, *, batch: Any = None, **others: Any
+        updates: Any, state: GDCState, params: Any = None, *, batch: Any = None, all_params: Any = None, **others: Any
     ) -> tuple[Any, GDCState]:
         if params is None or batch is None:
             raise ArgumentError(
                 "GDC differentiates the loss of every example, so it needs parameters and examples: call "
-                "update(gradients, state, params, batch=batch)."
+                "update(gradients, state, params, batch=batch). Wrappers such as optax.lookahead, optax.contrib.sam "
+                "and MultiSteps(…).gradient_transformation() do not hand on the batch: GDC cannot be inside of them."
             )
-        rate = learning_rate(state.step) if callable(learning_rate) else learning_rate
-        task = _Task(loss, params, batch, rate, emulate_batch_size, chunk_size)
-        if not task.is_plain:
-            updates = task.add_penalty_gradient(updates, task.mean_gradient())
+        check_gradients(updates, params)
+        if not jax.tree.leaves(params):  # all are masked
+            return updates, GDCState(state.step + 1)
+        penalty = Penalty(
+            with_constants(loss, params, all_params, batch),
+            params,
+            batch,
+            # A schedule counts steps, and every part of a batch is a call.
+            (lambda parts: learning_rate(state.step // parts)) if callable(learning_rate) else learning_rate,
+            emulate_batch_size=emulate_batch_size,
+            batch_size=batch_size,
+            chunk_size=chunk_size,
+        )
+        check_accumulation(penalty.size, batch_size)
+        if not penalty.is_plain:
+            penalty.check_forward_mode()
+            updates = penalty.add_gradient(updates, penalty.mean_gradient())
         return updates, GDCState(state.step + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-class _Task:
-    """One loss on one batch, checked: sums over its examples, chunk by chunk.
-
-    Attributes:
-        size: the number of examples B.
-        is_plain: whether b = B, so that there is no penalty.
-        factor: (η/4) (1/b − 1/B), what tr Ĉ is multiplied by.
-    """
-
-    def __init__(
-        self, loss: Loss, params: Any, batch: Any, learning_rate: Any, emulate_batch_size: int, chunk_size: int
-    ) -> None:
-        _check_loss(loss)
-        _check_rate(learning_rate)
-        with jax.ensure_compile_time_eval():  # NumPy arrays are looked into, which is possible in jit only like this
-            examples = Landscape(loss, batch)
-        self.loss, self.params, self.batch, self.size = loss, params, examples.data, examples.num_examples
-        self.chunk_size = min(check_integer("chunk_size", chunk_size, least=1), self.size)
-        b = check_integer("emulate_batch_size", emulate_batch_size, least=1)
-        if self.size < 2:
-            raise ArgumentError(
-                "A batch of one example has no covariance of gradients, which GDC needs: give it 2 or more examples, "
-                "or train by plain SGD."
-            )
-        if b > self.size:
-            raise ArgumentError(
-                f"A batch of {self.size} examples acts like smaller ones only: emulate_batch_size is an integer from 1 "
-                f"to {self.size}, got {b}. Give larger batches."
-            )
-        self.is_plain = b == self.size
-        self.factor = learning_rate * ((1 / b - 1 / self.size) / 4)
-        _check_loss_value(jax.eval_shape(loss, params, examples.example(0)))
-
-    def sum(self, function: Callable[[Any], Any]) -> Any:
-        """Return the sum over chunks of a function of the examples in one."""
-        rest = self.size % self.chunk_size
-        chunks = jax.tree.map(lambda leaf: leaf[rest:].reshape(-1, self.chunk_size, *leaf.shape[1:]), self.batch)
-        if rest:
-            first = function(jax.tree.map(lambda leaf: leaf[:rest], self.batch))
-        else:
-            shapes = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], chunks))
-            first = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-
-        def add(sums: Any, chunk: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, sums, function(chunk)), None
-
-        return jax.lax.scan(add, first, chunks)[0]
-
-    def mean_loss(self) -> jax.Array:
-        """Return the mean loss l of the batch."""
-        return self.sum(partial(self._total_loss, self.params)) / self.size
-
-    def mean_gradient(self) -> Any:
-        """Return the gradient of the mean loss."""
-        total = self.sum(partial(jax.grad(self._total_loss), self.params))
-        return jax.tree.map(lambda leaf: leaf / self.size, total)
-
-    def trace(self) -> jax.Array:
-        """Return the trace of the covariance of the gradients, tr Ĉ."""
-        mean = self.mean_gradient()
-
-        def squares(chunk: Any) -> jax.Array:
-            return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(self._noise(mean, chunk))), jnp.zeros(()))
-
-        return self.sum(squares) / (self.size - 1)
-
-    def add_penalty_gradient(self, gradients: Any, mean: Any) -> Any:
-        """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss."""
-
-        def products(chunk: Any) -> Any:
-            noise = self._noise(mean, chunk)
-
-            # The slope of the loss along the noise, then its gradient: forward first keeps the sum over examples inside
-            # the matrix products, where a gradient of every example would be written out the other way round.
-            def slope(params: Any, example: Any, direction: Any) -> jax.Array:
-                return jax.jvp(lambda p: self.loss(p, example), (params,), (direction,))[1]
-
-            return jax.grad(lambda params: jnp.sum(jax.vmap(partial(slope, params))(chunk, noise)))(self.params)
-
-        scale = 2 * self.factor / (self.size - 1)
-        return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, self.sum(products))
-
-    def _total_loss(self, params: Any, chunk: Any) -> jax.Array:
-        return jnp.sum(jax.vmap(partial(self.loss, params))(chunk))
-
-    def _noise(self, mean: Any, chunk: Any) -> Any:
-        gradients = jax.vmap(partial(jax.grad(self.loss), self.params))(chunk)
-        return jax.tree.map(jnp.subtract, gradients, mean)
-
-
-def _check_loss(loss: Any) -> None:
-    if not callable(loss):
-        raise ArgumentError(f"The loss must be a function loss(params, example); got {type(loss).__name__}.")
-
-
-def _check_loss_value(value: Any) -> None:
-    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        found = " and ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(value)) or "nothing"
-        raise LandscapeError(
-            f"The loss of one example is one real number, float[]; it returned {found}. Return no auxiliary outputs, "
-            "and no vector: `loss` gets one example, not the batch."
-        )
-
-
-def _check_rate(rate: Any) -> None:
-    """Raise unless the learning rate is a finite number ≥ 0; schedules may end at 0, and tracers pass."""
-    if isinstance(rate, jax.core.Tracer) and rate.shape == ():
-        return
-    try:
-        number = float(0.0 + rate)  # the sum refuses text, which float would read
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise ArgumentError(f"A learning rate is a finite number ≥ 0, got {rate!r}.")

@@ -1,0 +1,232 @@
+"""GDC's penalty on one batch: sums over its examples, chunk by chunk, and what is checked before they are taken."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._arguments import check_integer
+from ..errors import ArgumentError, FeynGDError, LandscapeError
+from ..landscapes import Landscape
+
+Loss = Callable[[Any, Any], Any]
+
+_KEEP_ELSEWHERE = (
+    "parameters are a pytree of floating-point arrays. Keep functions, text and settings outside of it and put them "
+    "back in the loss: in equinox eqx.partition(model, eqx.is_inexact_array) and eqx.combine, in flax's nnx nnx.split "
+    "and nnx.merge."
+)
+
+
+class Penalty:
+    """The loss of one batch and its penalty (η/4) (1/b − 1/B) tr Ĉ, checked.
+
+    Nothing here is compiled under the loss: it is read anew in every call, and traced only inside functions made in
+    that call, so that neither this nor the caller's own `jax.jit` sees an old version of it.
+
+    Args:
+        loss: `loss(params, example)`.
+        params: the parameters.
+        batch: examples, all or some of those of a step.
+        learning_rate: η, or a function that returns it for the number of batches like this one in a step.
+        emulate_batch_size: b.
+        batch_size: B, the number of examples of a step; `None` where they are those of `batch`.
+        chunk_size: how many examples are differentiated together.
+
+    Attributes:
+        size: the number of examples in `batch`.
+        is_plain: whether b = B, so that there is no penalty.
+        factor: (η/4) (1/b − 1/B), what tr Ĉ is multiplied by.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        params: Any,
+        batch: Any,
+        learning_rate: Any,
+        *,
+        emulate_batch_size: int,
+        batch_size: int | None,
+        chunk_size: int,
+    ) -> None:
+        check_loss(loss)
+        if not callable(learning_rate):
+            check_rate(learning_rate)
+        _check_parameters(params)
+        with jax.ensure_compile_time_eval():  # NumPy arrays are looked into, which is possible in jit only like this
+            examples = Landscape(loss, batch)
+        self.loss, self.params = lambda p, example: loss(p, example), params
+        self.batch, self.size = examples.data, examples.num_examples
+        self.chunk_size = min(check_integer("chunk_size", chunk_size, least=1), self.size)
+        b, size = check_integer("emulate_batch_size", emulate_batch_size, least=1), self._size_of_a_step(batch_size)
+        if self.size < 2:
+            raise ArgumentError(
+                "A batch of one example has no covariance of gradients, which GDC needs: give it 2 or more examples, "
+                "or train by plain SGD."
+            )
+        if b > size:
+            raise ArgumentError(
+                f"A batch of {size} examples acts like smaller ones only: emulate_batch_size is an integer from 1 "
+                f"to {size}, got {b}. Give larger batches."
+            )
+        rate = learning_rate(size // self.size) if callable(learning_rate) else learning_rate
+        check_rate(rate)
+        self.is_plain = b == size
+        self.factor = rate * ((1 / b - 1 / size) / 4)
+        self._example = examples.example(0)
+        _check_value(self._traced(self.loss))
+
+    def _size_of_a_step(self, batch_size: int | None) -> int:
+        if batch_size is None:
+            return self.size
+        size = check_integer("batch_size", batch_size, least=1)
+        if size % self.size:
+            raise ArgumentError(
+                f"batch_size counts the examples of a whole step, {size}; the batch given has {self.size}. Give all of "
+                "them, or parts of equal size whose results are averaged."
+            )
+        return size
+
+    def _traced(self, function: Callable[[Any, Any], Any]) -> Any:
+        """Return the shape of what a new function of parameters and one example returns, or say why it fails."""
+        try:
+            return jax.eval_shape(function, self.params, self._example)
+        except FeynGDError:
+            raise
+        except Exception as error:
+            if isinstance(error, TypeError) and "custom_vjp" in str(error):
+                raise LandscapeError(
+                    "The loss has a derivative of its own by jax.custom_vjp, which has no forward mode, and GDC takes "
+                    "a Hessian-vector product of every example by it. Define the derivative by jax.custom_jvp, or use "
+                    "the plain formula and let JAX differentiate it."
+                ) from error
+            first_line = str(error).strip().partition("\n")[0]
+            raise LandscapeError(
+                f"The loss fails on one example, with {type(error).__name__}: {first_line} "
+                f"It is called as loss(params, example) with params of {_shapes(self.params)} and an example, without "
+                f"the leading axis of the batch, of {_shapes(self._example)}."
+            ) from error
+
+    def sum(self, function: Callable[[Any], Any]) -> Any:
+        """Return the sum over chunks of a function of the examples in one."""
+        rest = self.size % self.chunk_size
+        chunks = jax.tree.map(lambda leaf: leaf[rest:].reshape(-1, self.chunk_size, *leaf.shape[1:]), self.batch)
+        if rest:
+            first = function(jax.tree.map(lambda leaf: leaf[:rest], self.batch))
+        else:
+            shapes = jax.eval_shape(lambda chunk: function(chunk), jax.tree.map(lambda leaf: leaf[0], chunks))
+            first = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+        def add(sums: Any, chunk: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, sums, function(chunk)), None
+
+        return jax.lax.scan(add, first, chunks)[0]
+
+    def mean_loss(self) -> jax.Array:
+        """Return the mean loss l of the batch."""
+        return self.sum(partial(self._total_loss, self.params)) / self.size
+
+    def mean_gradient(self) -> Any:
+        """Return the gradient of the mean loss."""
+        total = self.sum(partial(jax.grad(self._total_loss), self.params))
+        return jax.tree.map(lambda leaf: leaf / self.size, total)
+
+    def trace(self) -> jax.Array:
+        """Return the trace of the covariance of the gradients, tr Ĉ."""
+        mean = self.mean_gradient()
+
+        def squares(chunk: Any) -> jax.Array:
+            return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(self._noise(mean, chunk))), jnp.zeros(()))
+
+        return self.sum(squares) / (self.size - 1)
+
+    def check_forward_mode(self) -> None:
+        """Raise unless the loss can be differentiated in forward mode, which `add_gradient` does; no example is run.
+
+        Raises:
+            LandscapeError: it has a derivative of its own for reverse mode alone.
+        """
+
+        def slope(params: Any, example: Any) -> Any:
+            return jax.jvp(lambda p: self.loss(p, example), (params,), (params,))[1]
+
+        self._traced(slope)
+
+    def add_gradient(self, gradients: Any, mean: Any) -> Any:
+        """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss."""
+
+        def products(chunk: Any) -> Any:
+            noise = self._noise(mean, chunk)
+
+            # The slope of the loss along the noise, then its gradient: forward first keeps the sum over examples inside
+            # the matrix products, where a gradient of every example would be written out the other way round.
+            def slope(params: Any, example: Any, direction: Any) -> jax.Array:
+                return jax.jvp(lambda p: self.loss(p, example), (params,), (direction,))[1]
+
+            return jax.grad(lambda params: jnp.sum(jax.vmap(partial(slope, params))(chunk, noise)))(self.params)
+
+        scale = 2 * self.factor / (self.size - 1)
+        return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, self.sum(products))
+
+    def _total_loss(self, params: Any, chunk: Any) -> jax.Array:
+        return jnp.sum(jax.vmap(partial(self.loss, params))(chunk))
+
+    def _noise(self, mean: Any, chunk: Any) -> Any:
+        gradients = jax.vmap(partial(jax.grad(self.loss), self.params))(chunk)
+        return jax.tree.map(jnp.subtract, gradients, mean)
+
+
+def check_loss(loss: Any) -> None:
+    """Raise unless the loss is a function."""
+    if not callable(loss):
+        raise ArgumentError(f"The loss must be a function loss(params, example); got {type(loss).__name__}.")
+
+
+def check_rate(rate: Any) -> None:
+    """Raise unless the learning rate is a finite number ≥ 0; schedules may end at 0, and tracers pass."""
+    if isinstance(rate, jax.core.Tracer) and rate.shape == ():
+        return
+    try:
+        number = float(0.0 + rate)  # the sum refuses text, which float would read
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ArgumentError(f"A learning rate is a finite number ≥ 0, got {rate!r}.")
+
+
+def _check_parameters(params: Any) -> None:
+    """Raise unless all leaves are floating-point numbers or arrays, traced or not; there must be one."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise LandscapeError(f"The parameters {params!r} hold no numbers; {_KEEP_ELSEWHERE}")
+    for path, leaf in leaves:
+        where = "params" + jax.tree_util.keystr(path)
+        try:
+            dtype = None if isinstance(leaf, str) or callable(leaf) else jnp.result_type(leaf)
+        except TypeError:
+            dtype = None
+        if dtype is None:
+            raise LandscapeError(f"{where} is {type(leaf).__name__}, not an array; {_KEEP_ELSEWHERE}")
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise LandscapeError(f"{where} has dtype {dtype}, which has no derivative; {_KEEP_ELSEWHERE}")
+
+
+def _check_value(value: Any) -> None:
+    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
+        found = " and ".join(_shape(leaf) for leaf in jax.tree.leaves(value)) or "nothing"
+        raise LandscapeError(
+            f"The loss of one example is one real number, float[]; it returned {found}. Return no auxiliary outputs, "
+            "and no vector: `loss` gets one example, not the batch."
+        )
+
+
+def _shapes(tree: Any) -> str:
+    return ", ".join(_shape(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _shape(leaf: Any) -> str:
+    return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
