@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ..landscapes import Landscape
-from ..prediction import Prediction, Simulation, compare, simulate
+from ..prediction import Prediction, Simulation, check_order, compare, simulate
 from ..spacetimes import Spacetime
 from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
 from ._networks import (
@@ -19,6 +19,7 @@ from ._networks import (
     values_at,
     worst_agreement,
 )
+from ._resolved import order_claim
 
 _STEPS = 10  # as in the paper, from as many training points one at a time
 _FRACTIONS = (0.2, 0.4, 0.6, 0.8, 0.99, 1.5, 2.5)  # of the edge of the valid range
@@ -60,6 +61,7 @@ def _run(setting: Setting) -> Outcome:
         )
         for i, case in enumerate(cases, 1)
     ]
+    findings += [order_claim(f"start {i}", check_order(c.prediction, c.simulation)) for i, c in enumerate(cases, 1)]
     findings += [_closer(cases, order) for order in range(2, ORDER + 1)]
     data = {
         "spacetime": str(cases[0].prediction.spacetime),

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ..landscapes import Landscape
-from ..prediction import Prediction
+from ..prediction import Prediction, check_coefficient
 from ..spacetimes import Spacetime
 from ..training import gdc_gradient
 from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
@@ -24,6 +24,7 @@ from ._networks import (
     values_at,
     worst_agreement,
 )
+from ._resolved import order_claim
 
 _N = 10  # points, and steps: one epoch of SGD
 _FRACTIONS = (0.25, 0.5, 0.75, 0.99, 2.0, 4.0)  # of the edge of the valid range
@@ -115,6 +116,8 @@ def _batches(num_examples: int, setting: Setting, key: jax.Array) -> tuple[np.nd
 
 def _findings(name: str, case: _Case) -> list[Finding]:
     mean, stderr = mean_and_stderr(case.from_gd)
+    # To first order all runs on one training set end alike.
+    check = check_coefficient(case.prediction, case.rates, case.from_gd, lowest=2)
     ratios = {float(rate): case.ratio(i) for i, rate in enumerate(case.rates) if rate < case.edge}
     worst, (ratio, low, high) = max(ratios.items(), key=lambda item: item[1][2])
     return [
@@ -125,6 +128,7 @@ def _findings(name: str, case: _Case) -> list[Finding]:
             stderr,
             case.edge,
         ),
+        order_claim(f"{name}: SGD less gradient descent", check),
         Finding(
             f"{name}: SGD is closer to GDC than to gradient descent up to η = {case.edge:.3g}",
             high < 1,

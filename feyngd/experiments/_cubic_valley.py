@@ -11,6 +11,7 @@ from ..minima import DenseMinimum
 from ..spacetimes import Spacetime
 from ._ensemble import Ensemble, all_agree, equivalence, mean_and_error
 from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._resolved import pooled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +76,7 @@ def run(setting: Setting) -> Outcome:
             for rate, own_key in zip(rates, jax.random.split(key, len(rates)), strict=True):
                 slides.append(_slide(valley, minimum, ensemble, rate, units, own_key))
                 task.advance()
-    findings = [*map(_speed, slides), _without_tolerance(slides)]
+    findings = [*map(_speed, slides), _without_tolerance(slides), _last_noises(slides)]
     findings += [_direction(slide) for slide in slides if slide.rate == rates[0]]
     data = {
         f"{slide.valley}, η = {slide.rate:g}": {
@@ -121,6 +122,20 @@ def _without_tolerance(slides: list[Slide]) -> Finding:
         [slide.next_order for slide in slides],
         [slide.z[-1] for slide in slides],
         [slide.stderr[-1] for slide in slides],
+    )
+
+
+def _last_noises(slides: list[Slide]) -> Finding:
+    """Find whether what four noises add to two is there: valleys widen by about s²h1²/h0² on the way, as 4/η² steps."""
+    two, four = (np.array(z, dtype=float) for z in ([s.predicted[-1] for s in slides], [s.next_order for s in slides]))
+    simulated, stderrs = np.array([[s.z[-1], s.stderr[-1]] for s in slides]).T
+    return pooled(
+        "the simulated drift is beyond that of two noises by what the fourth power of the noise adds, over s²h1²/h0²",
+        (four - two) / two,
+        (simulated - two) / two,
+        stderrs / np.abs(two),
+        [(s.valley.s * s.valley.h1 / s.valley.h0) ** 2 for s in slides],
+        within=((four - two) / two) ** 2,
     )
 
 

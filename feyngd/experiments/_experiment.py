@@ -38,17 +38,18 @@ class Finding:
 
     Attributes:
         claim: the claim, in words.
-        holds: whether the numbers bear it out.
+        holds: whether the numbers bear it out; `None` if they are too noisy to tell.
         numbers: the numbers, by name.
     """
 
     claim: str
-    holds: bool
+    holds: bool | None
     numbers: Mapping[str, float]
 
     def __str__(self) -> str:
         numbers = ", ".join(f"{name} {value:.6g}" for name, value in self.numbers.items())
-        return f"{'holds         ' if self.holds else 'DOES NOT HOLD '} {self.claim}: {numbers}"
+        verdict = {True: "holds", False: "DOES NOT HOLD", None: "undecided"}[self.holds]
+        return f"{verdict:<14} {self.claim}: {numbers}"
 
 
 def agreement(
@@ -85,9 +86,10 @@ class Outcome:
     figure: "Figure"
 
     @property
-    def holds(self) -> bool:
-        """Whether all claims hold."""
-        return all(finding.holds for finding in self.findings)
+    def holds(self) -> bool | None:
+        """Whether all claims hold; `None` if none fails, and some are undecided."""
+        verdicts = {finding.holds for finding in self.findings}
+        return False if False in verdicts else None if None in verdicts else True
 
     def to_dict(self) -> dict[str, Any]:
         """Return findings and data as plain lists and numbers, for JSON; what is not finite is `None`."""

@@ -10,31 +10,42 @@ import jax
 import numpy as np
 
 from ..landscapes import toys
-from ..prediction import simulate, simulate_sde
+from ..prediction import FittedOrder, OrderCheck, fit_order, simulate, simulate_sde
 from ..series import expand, ode, sde
 from ..spacetimes import Spacetime
 from ..testing import ExactValues, PolynomialLandscape
 from ._ensemble import all_agree
-from ._experiment import Experiment, Finding, Outcome, Setting, agreement, new_figure
-from ._gauss_quadrature import descend, diffuse, third_order
+from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._gauss_quadrature import descend, diffuse, next_orders, three_points
+from ._resolved import order_claim, resolved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = (1, 2, 4, 10)
 TOLERANCE = 1e-3  # of the extrapolated coefficients of η³, a fraction
+FOURTH_TOLERANCE = 2e-3  # of those of η⁴
 SIMULATED_STEPS, RATES = 4, (0.05, 0.1, 0.15, 0.2)
+FITTED_RATES = (0.0125, 0.025, *RATES)  # of SGD: with the first two a fit of η³ is cut low enough
 _COLOURS = {"SGD": "#0072B2", "SDE": "#E69F00"}
 _MARKS = {"SGD": "o", "SDE": "s"}
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Simulated losses after T steps at every learning rate; `allowed` is the error of the time steps of the SDE."""
+    """Simulated losses after T steps at every learning rate.
+
+    Attributes:
+        mean: their mean over runs.
+        stderr: its standard error.
+        allowed: the error of the time steps of the SDE.
+        third: the coefficient of η³, fitted to runs of SGD.
+    """
 
     mean: np.ndarray
     stderr: np.ndarray
     allowed: np.ndarray
+    third: FittedOrder | None = None
 
 
 def by_series(steps: int, order: int = 3) -> dict[str, tuple[Fraction, ...]]:
@@ -59,12 +70,16 @@ def run(setting: Setting) -> Outcome:
     steps = (1, SIMULATED_STEPS) if setting.quick else STEPS
     runs = 4000 if setting.quick else 200_000
     exact = {T: by_series(T, order=4) for T in steps}
-    found = {T: {"SGD": third_order(descend, T), "SDE": third_order(diffuse, T)} for T in steps}
+    found = {T: {"SGD": next_orders(descend, T)[0], "SDE": next_orders(diffuse, T)[0]} for T in steps}
+    by_points = partial(descend, x=three_points())
+    fourth = {T: {"SGD": next_orders(by_points, T)[1], "SDE": next_orders(diffuse, T)[1]} for T in steps}
     with jax.enable_x64(True):
         simulated = _simulations(SIMULATED_STEPS, runs, setting)
     findings = [finding for T in steps for finding in _coefficients(T, exact[T], found[T])]
+    findings += [_fourth(name, T, exact[T][name], value) for T in steps for name, value in fourth[T].items()]
     findings += [_losses(name, exact[SIMULATED_STEPS][name], simulated[name]) for name in simulated]
-    findings.append(_gradient_flow(exact))
+    third = OrderCheck(simulated["SGD"].third, float(exact[SIMULATED_STEPS]["SGD"][3]))
+    findings += [order_claim(f"SGD at T = {SIMULATED_STEPS}", third), _gradient_flow(exact)]
     data: dict[str, Any] = {f"T = {T}": _numbers(exact[T], found[T]) for T in steps}
     for name, losses in simulated.items():
         data[f"{name}, T = {SIMULATED_STEPS}"] = {"rates": RATES, "loss": losses.mean, "stderr": losses.stderr}
@@ -75,10 +90,11 @@ def _simulations(steps: int, runs: int, setting: Setting) -> dict[str, Simulated
     landscape, start = toys.gauss_fit()
     options: dict[str, Any] = {"runs": runs, "chunk_size": 1000, "progress": setting.progress}
     keys = jax.random.split(setting.key)
-    sgd = simulate(landscape, start, Spacetime.sgd(steps), RATES, key=keys[0], **options)
+    sgd = simulate(landscape, start, Spacetime.sgd(steps), FITTED_RATES, key=keys[0], **options)
+    third, shown = fit_order(FITTED_RATES, sgd.samples, 3, start=0.5), slice(-len(RATES), None)
     paths = simulate_sde(landscape, start, Spacetime.sgd(steps), RATES, key=keys[1], **options)
     return {
-        "SGD": Simulated(sgd.mean, sgd.stderr, np.zeros(len(RATES))),
+        "SGD": Simulated(sgd.mean[shown], sgd.stderr[shown], np.zeros(len(RATES)), third),
         "SDE": Simulated(paths.mean, paths.stderr, paths.discretization),
     }
 
@@ -91,7 +107,13 @@ def _coefficients(steps: int, exact: Mapping[str, tuple[Fraction, ...]], found: 
         f"the coefficient of η³ of its SDE at T = {steps} is the series'": (limit, found["SDE"]),
         f"the SDE misses −T/48 η³ of SGD at T = {steps}": (sgd - limit, found["SGD"] - found["SDE"]),
     }
-    return [agreement(claim, *pair, stderr=0, relative=TOLERANCE) for claim, pair in pairs.items()]
+    return [resolved(claim, *pair, stderr=0, within=TOLERANCE * abs(pair[1])) for claim, pair in pairs.items()]
+
+
+def _fourth(name: str, steps: int, exact: tuple[Fraction, ...], found: float) -> Finding:
+    """Set the coefficient of η⁴, by which simulated losses are allowed to be off, against the extrapolated one."""
+    claim = f"the coefficient of η⁴ of {name} at T = {steps}, x² being 0, 1 or 6, is the series'"
+    return resolved(claim, float(exact[4]), found, stderr=0, within=FOURTH_TOLERANCE * abs(found))
 
 
 def _losses(name: str, exact: tuple[Fraction, ...], simulated: Simulated) -> Finding:

@@ -11,6 +11,7 @@ from ..minima import DenseMinimum
 from ..spacetimes import Spacetime
 from ._ensemble import Ensemble, all_agree, equivalence, mean_and_error
 from ._experiment import Experiment, Finding, Outcome, Setting, agreement, new_figure
+from ._resolved import pooled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ class Climb:
 def run(setting: Setting) -> Outcome:
     """Run SGD from θ = 0 for several learning rates, as long as it takes to climb many radians, and predict it."""
     rates = RATES[3:] if setting.quick else RATES
-    distance, units = (3.0, 150_000) if setting.quick else (30.0, 1_200_000)
+    distance, units = (3.0, 150_000) if setting.quick else (30.0, 1_600_000)
     climbs = []
     with jax.enable_x64(True), setting.progress.task(len(rates), "learning rates on the linear screw") as task:
         minimum, ensemble = DenseMinimum(*toys.linear_screw()), Ensemble(*toys.linear_screw(), block=128)
@@ -61,7 +62,7 @@ def run(setting: Setting) -> Outcome:
             climbs.append(_climb(minimum, ensemble, rate, distance, units, key))
             task.advance()
         curve = _finite_rate_curve(minimum, np.linspace(0.01, 1.1, 2 if setting.quick else 12) * max(rates))
-    findings = [*map(_speed, climbs), _without_tolerance(climbs), *map(_steadiness, climbs)]
+    findings = [*map(_speed, climbs), _without_tolerance(climbs), _last_noises(climbs), *map(_steadiness, climbs)]
     data: dict[str, Any] = {"curve": dict(zip(("rates", "drift over η²", "with the next order"), curve, strict=True))}
     for climb in climbs:
         data[f"η = {climb.rate:g}"] = {
@@ -119,6 +120,20 @@ def _without_tolerance(climbs: list[Climb]) -> Finding:
         [climb.next_order for climb in climbs],
         [climb.z[-1] for climb in climbs],
         [climb.stderr[-1] for climb in climbs],
+    )
+
+
+def _last_noises(climbs: list[Climb]) -> Finding:
+    """Find whether what four noises add to two is there: it grows as η against the drift, and so on for six."""
+    two, four = (np.array(z, dtype=float) for z in ([c.predicted[-1] for c in climbs], [c.next_order for c in climbs]))
+    simulated, stderrs = np.array([[c.z[-1], c.stderr[-1]] for c in climbs]).T
+    return pooled(
+        "the simulated climb is beyond that of two noises by what the fourth power of the noise adds, over η",
+        (four - two) / two,
+        (simulated - two) / two,
+        stderrs / two,
+        [climb.rate for climb in climbs],
+        within=((four - two) / two) ** 2,
     )
 
 

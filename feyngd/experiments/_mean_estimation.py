@@ -12,6 +12,7 @@ from ..prediction import simulate
 from ..spacetimes import Spacetime
 from ._ensemble import all_agree
 from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._resolved import pooled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +56,7 @@ def run(setting: Setting) -> Outcome:
         all_agree(f"the {name} is the series' at every curvature", one.predicted, one.simulated, one.stderr)
         for name, one in ((QUANTITIES[quantity], found[quantity]) for quantity in found)
     ]
+    findings += [_multiple(QUANTITIES[quantity], one) for quantity, one in found.items()]
     findings += [_small_at_both_ends(found["test_loss"]), _not_singular(found["gap"])]
     data: dict[str, Any] = {"curvatures": curvatures}
     for quantity, one in found.items():
@@ -80,6 +82,17 @@ def _at_curvature(quantity: str, hessian: float, runs: int, key: jax.Array) -> t
         landscape, start, spacetime, RATE, quantity=quantity, runs=runs, chunk_size=min(runs, 500), key=key
     )
     return short, float(runs_of_gd.mean[0]) - at_start, float(runs_of_gd.stderr[0]), endless
+
+
+def _multiple(name: str, one: Overfitting) -> Finding:
+    """Find whether the series, whose highest order is the second power of the noise, is all of it and no more."""
+    return pooled(
+        f"the {name} in standard errors, the mean over curvatures, is the series'",
+        one.predicted,
+        one.simulated,
+        one.stderr,
+        scales=one.stderr,
+    )
 
 
 def _small_at_both_ends(excess: Overfitting) -> Finding:

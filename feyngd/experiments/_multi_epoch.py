@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evaluation import Values
 from ..landscapes import Landscape
-from ..prediction import Prediction, Simulation, simulate
+from ..prediction import Prediction, Simulation, check_coefficient, check_order, simulate
 from ..spacetimes import Spacetime
 from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
 from ._networks import (
@@ -23,6 +23,7 @@ from ._networks import (
     values_at,
     worst_agreement,
 )
+from ._resolved import order_claim
 
 _N = 10
 _EPOCHS = (1, 2, 3)
@@ -60,9 +61,10 @@ def _run(setting: Setting) -> Outcome:
     for one in repeats:
         findings += _findings_on_repeats(one)
     for prediction, simulation in gaps:
-        count = "1 epoch" if prediction.spacetime.E == 1 else f"{prediction.spacetime.E} epochs"
-        claim = f"the gap after {count} agrees up to η = {prediction.valid_up_to:.3g}"
+        name = "the gap after " + ("1 epoch" if prediction.spacetime.E == 1 else f"{prediction.spacetime.E} epochs")
+        claim = f"{name} agrees up to η = {prediction.valid_up_to:.3g}"
         findings.append(worst_agreement(claim, prediction, simulation.mean, simulation.stderr))
+        findings.append(order_claim(name, check_order(prediction, simulation)))
     data = {
         "gaps": [{"prediction": p.to_dict(), "simulation": s.to_dict()} for p, s in gaps],
         "several epochs less one": [_record(one) for one in repeats],
@@ -103,7 +105,7 @@ def _repeats(
     rates = rates_up_to(edge, _FRACTIONS)
     several, once = (prediction_from(values, landscape, start, one, rates) for one in spacetimes)
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))).tolist())
-    batches = _coupled_batches(rng, landscape.num_examples, epochs, draws=30 if setting.quick else 300)
+    batches = _coupled_batches(rng, landscape.num_examples, epochs, draws=30 if setting.quick else 400)
     label = f"runs of {epochs} epochs and of one"
     ends = Runs(landscape).ends(start, rates, batches, label=label, progress=setting.progress)
     samples = ends[..., 2:].mean(axis=-1) - ends[..., :2].mean(axis=-1)
@@ -127,10 +129,12 @@ def _coupled_batches(rng: np.random.Generator, num_examples: int, epochs: int, d
 def _findings_on_repeats(one: _Repeats) -> list[Finding]:
     mean, stderr = mean_and_stderr(one.samples)
     what = f"test loss of {one.epochs} epochs less 1 epoch of {one.epochs} times the points"
+    check = check_coefficient(one.prediction, one.prediction.learning_rates, one.samples, lowest=2)
     inside = np.flatnonzero(one.prediction.learning_rates < one.edge)
     clearest = inside[np.argmax(np.abs(mean[inside]) / stderr[inside])]
     return [
         worst_agreement(f"{what} agrees up to η = {one.edge:.3g}", one.prediction, mean, stderr, one.edge),
+        order_claim(what, check),
         Finding(
             f"{what}: the difference is there, with the predicted sign",
             bool(abs(mean[clearest]) > 3 * stderr[clearest] and mean[clearest] * one.prediction.mean[clearest] > 0),

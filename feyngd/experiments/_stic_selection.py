@@ -15,6 +15,7 @@ from scipy.stats import norm
 from ..training._responses import response
 from ._ensemble import mean_and_error
 from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._resolved import resolved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,10 +64,24 @@ class Task:
         theta = (h * truth - pull)[:, None] * response(RATE, STEPS, "discrete")(steepness)
         excess = np.sum(0.5 * h * (theta - truth[:, None]) ** 2, axis=2)
         train = excess + np.sum(pull[:, None] * theta, axis=2)
-        covariance = self.noise**2 * points.var(axis=1, ddof=1)
-        stic = covariance @ response(RATE, STEPS, "continuous")(steepness).T / COUNT
-        tic = covariance @ (1 / steepness).T / COUNT
+        stic, tic = self.gaps(points)
         return excess, {"STIC": train + stic, "TIC": train + tic, "AIC": train, "best": excess}
+
+    def gaps(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gap of every penalty as STIC and as TIC estimate it, shape (trials, penalties)."""
+        steepness = self.curvatures + PENALTIES[:, None]
+        covariance = self.noise**2 * points.var(axis=1, ddof=1)
+        stic, tic = response(RATE, STEPS, "discrete")(steepness), 1 / steepness
+        return covariance @ stic.T / COUNT, covariance @ tic.T / COUNT
+
+    def gap_claim(self, trials: int, key: jax.Array) -> Finding:
+        """Find whether STIC, which is exact on these losses, is on average the gap, in the mean over penalties."""
+        truth, points = self.draw(trials, key)
+        excess, scores = self.scores(truth, points)
+        gap, stic = (excess - scores["AIC"]).mean(axis=1), self.gaps(points)[0].mean(axis=1)
+        (simulated, _), (predicted, _), (_, stderr) = (mean_and_error(one) for one in (gap, stic, gap - stic))
+        claim = f"{len(self.curvatures)} directions, noise {self.noise:g}: STIC is the gap, in the mean over penalties"
+        return resolved(claim, float(predicted), float(simulated), stderr=float(stderr))
 
     def chosen(self, trials: int, key: jax.Array) -> Losses:
         """Return the excess test loss with the penalty that each criterion chooses, shape (trials,)."""
@@ -95,6 +110,8 @@ def run(setting: Setting) -> Outcome:
         _sometimes_best(many, "many directions: STIC chooses better than both where the noise is moderate"),
         _never_worst([*single.values(), *many.values()], "STIC is nowhere the worst of the three"),
     ]
+    largest = Task(DIRECTIONS, float(NOISES[-1]), 1.0)
+    findings.append(largest.gap_claim(trials, jax.random.fold_in(setting.key, 1)))
     data = {
         "one direction, noise 1": _table("curvature", single),
         f"{len(DIRECTIONS)} directions, curvatures 1 to 0.001": _table("noise", many),

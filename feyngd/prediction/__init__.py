@@ -5,6 +5,12 @@ from ._compare import compare as compare
 from ._files import check_writable as check_writable
 from ._files import replace_file as replace_file
 from ._files import write_json as write_json
+from ._fitted_order import FittedOrder as FittedOrder
+from ._fitted_order import OrderCheck as OrderCheck
+from ._fitted_order import check_coefficient as check_coefficient
+from ._fitted_order import check_order as check_order
+from ._fitted_order import decide as decide
+from ._fitted_order import fit_order as fit_order
 from ._plots import LABELS as LABELS
 from ._plots import PALETTE as PALETTE
 from ._plots import new_axes as new_axes

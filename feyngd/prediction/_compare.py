@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ._fitted_order import OrderCheck, check_order
 from ._predict import Prediction
 from ._resummed_prediction import ResummedPrediction
 from ._simulate import Simulation
@@ -44,9 +45,20 @@ class Comparison:
         return np.abs(self.difference) <= self.allowed
 
     @property
+    def highest_order(self) -> OrderCheck | None:
+        """The coefficient of the highest order against the one fitted to the runs; `None` for a re-summed prediction.
+
+        What is `allowed` contains the whole last order, so that one that is wrong would agree; this tells it from a
+        right one, where runs are enough.
+        """
+        return check_order(self.prediction, self.simulation) if isinstance(self.prediction, Prediction) else None
+
+    @property
     def passed(self) -> bool:
-        """Whether they agree wherever the series has converged."""
-        return bool(np.all(self.agrees | ~self.prediction.converged))
+        """Whether they agree wherever the series has converged, and runs do not contradict the highest order."""
+        highest = self.highest_order
+        contradicted = highest is not None and highest.verdict is False
+        return bool(np.all(self.agrees | ~self.prediction.converged)) and not contradicted
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain lists and numbers, for JSON."""
@@ -57,6 +69,7 @@ class Comparison:
             "allowed": [float(x) if np.isfinite(x) else None for x in self.allowed],
             "agrees": self.agrees.tolist(),
             "passed": self.passed,
+            "highest_order": None if self.highest_order is None else self.highest_order.to_dict(),
         }
 
     def plot(self, ax: Any = None) -> Any:
@@ -104,6 +117,7 @@ class Comparison:
                 f"{P.quantity}, {P.spacetime}; simulation of {R.runs} runs",
                 *lines,
                 f"allowed = 3 combined standard errors + truncation; converged = {P.meaning_of_converged}",
+                *([] if self.highest_order is None else [str(self.highest_order)]),
             ]
         )
 

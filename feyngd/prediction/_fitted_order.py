@@ -1,0 +1,238 @@
+"""The coefficient of one power of η, fitted to simulated runs: what a prediction's highest order is judged by.
+
+A prediction that is within three errors and its own last order of a simulation may have that order wrong: deleted or
+doubled, it would still agree. Runs that share training sets and batches over learning rates show the order itself. The
+loss of one run is a smooth function of η without noise, so a polynomial through it gives the run's own coefficient, and
+the mean over runs has an honest standard error whatever the runs at different learning rates have in common.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import ArgumentError
+from ._predict import Prediction
+from ._simulate import Simulation
+
+_FROM_ZERO = 1.1  # a polynomial far from η = 0 says little about powers there, and its bias does not show
+
+
+@dataclass(frozen=True)
+class FittedOrder:
+    """The coefficient of a power of η in an expected loss, from simulated runs.
+
+    Attributes:
+        order: the power of η.
+        value: the coefficient, in the unit of the loss over η^order.
+        stderr: its standard error, over runs.
+        bias: what higher powers and rounding may do to it: how far it is from the fit without the largest or the
+            smallest learning rate, whichever is more, the standard error of that, and the rounding of the start.
+        learning_rates: those of the fit.
+    """
+
+    order: int
+    value: float
+    stderr: float
+    bias: float
+    learning_rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class OrderCheck:
+    """A predicted coefficient of a power of η against the fitted one.
+
+    Attributes:
+        fitted: from simulated runs; `None` if there are too few learning rates.
+        prediction: the predicted coefficient.
+        prediction_stderr: its standard error, rounding included.
+    """
+
+    fitted: FittedOrder | None
+    prediction: float
+    prediction_stderr: float = 0.0
+
+    @property
+    def stderr(self) -> float:
+        """The combined standard error; infinite without a fit."""
+        return float(np.hypot(self.fitted.stderr, self.prediction_stderr)) if self.fitted else float("inf")
+
+    @property
+    def allowed(self) -> float:
+        """How far apart the two may be: three combined standard errors and the bias of the fit."""
+        return 3 * self.stderr + self.fitted.bias if self.fitted else float("inf")
+
+    @property
+    def resolution(self) -> float:
+        """The combined standard error as a fraction of the predicted coefficient; infinite without a fit."""
+        return self.stderr / abs(self.prediction) if self.prediction else float("inf")
+
+    @property
+    def verdict(self) -> bool | None:
+        """Whether the two agree; `None` where runs are too few or too noisy to tell."""
+        if self.fitted is None:
+            return None
+        return decide(self.prediction, self.fitted.value, self.allowed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as plain lists and numbers, for JSON."""
+        found = {"predicted": self.prediction, "predicted stderr": self.prediction_stderr, "verdict": self.verdict}
+        if self.fitted is None:
+            return {**found, "fitted": None}
+        fitted = {"order": self.fitted.order, "value": self.fitted.value, "stderr": self.fitted.stderr}
+        return {
+            **found,
+            "fitted": {**fitted, "bias": self.fitted.bias, "learning_rates": list(self.fitted.learning_rates)},
+            "allowed": self.allowed,
+        }
+
+    def __str__(self) -> str:
+        if self.fitted is None:
+            return "highest order: undecided, as a fit of its coefficient needs more learning rates without divergence"
+        fit, words = self.fitted, {True: "agrees", False: "DIFFERS", None: "undecided"}
+        return (
+            f"coefficient of order {fit.order}: predicted {self.prediction:.4g} ± {self.prediction_stderr:.1g}, fitted "
+            f"to the runs {fit.value:.4g} ± {fit.stderr:.2g} (sampling) ± {fit.bias:.1g} (cut of the fit); one "
+            f"standard error is {self.resolution:.0%} of the predicted: {words[self.verdict]}"
+        )
+
+
+def decide(prediction: float, simulation: float, allowed: float) -> bool | None:
+    """Decide whether a predicted number is the simulated one, if the simulation can tell.
+
+    A prediction that should have been half or twice as large, nothing, or of the other sign must not pass. So the two
+    agree only if the simulation is within what is allowed of the prediction and not of half of it.
+
+    Args:
+        prediction: the predicted number.
+        simulation: the simulated number.
+        allowed: how far apart the two may be, such as three standard errors.
+
+    Returns:
+        Whether they agree, or `None` if the simulation is too noisy to tell.
+    """
+    if not np.isfinite([prediction, simulation]).all():
+        return False
+    if abs(prediction - simulation) > allowed:
+        return False
+    return True if abs(prediction / 2 - simulation) > allowed else None
+
+
+def fit_order(
+    learning_rates: ArrayLike,
+    samples: ArrayLike,
+    order: int,
+    *,
+    start: float = 0.0,
+    lowest: int = 1,
+    rounding: float = 0.0,
+) -> FittedOrder | None:
+    """Fit the coefficient of η^order to runs that share their training sets and batches over learning rates.
+
+    Through the numbers of every run at m learning rates goes one polynomial start + Σ_k c_k η^k, k = lowest …
+    lowest + m − 1; c_order is averaged over runs. Of all m neighbouring learning rates at which no run diverged, those
+    are taken where standard error and bias allow least. The smallest is about an m-th of the largest or below, as it is
+    if they are equally spaced from zero on.
+
+    Args:
+        learning_rates: positive, shape (R,).
+        samples: the number at the end of every run, shape (R, runs), the same run in a column.
+        order: the power of η, `lowest` at least.
+        start: the number at η = 0, which is the same for all runs.
+        lowest: the lowest power of η that a run has.
+        rounding: how far numbers may be off from `start` in all runs and at all learning rates alike, as arithmetic of
+            less precision is. What rounding does by chance is part of the standard error.
+
+    Returns:
+        The coefficient with its error, or `None` if fewer than order − lowest + 2 such learning rates are without
+        divergence: one more than coefficients up to `order`, to see the bias.
+
+    Raises:
+        ArgumentError: shapes do not match, there are fewer than two runs, or `order` is below `lowest`.
+    """
+    rates, numbers = np.asarray(learning_rates, dtype=float), np.asarray(samples, dtype=float) - start
+    if numbers.ndim != 2 or rates.shape != numbers.shape[:1] or numbers.shape[1] < 2:
+        raise ArgumentError(
+            "A fit takes R learning rates and samples of shape (R, runs), of two runs at least; got shapes "
+            f"{rates.shape} and {numbers.shape}."
+        )
+    if not 1 <= lowest <= order:
+        raise ArgumentError(f"The lowest power of η is from 1 to the one to be fitted, {order}; got {lowest!r}.")
+    rates, first = np.unique(rates, return_index=True)
+    numbers = numbers[first]
+    whole = np.isfinite(numbers).all(axis=1)
+    usable = len(rates) if whole.all() else int(np.argmin(whole))  # beyond a rate that diverges is no series
+    found: FittedOrder | None = None
+    least = order - lowest + 2
+    for begin in range(usable - least + 1):
+        for end in range(begin + least, usable + 1):
+            if rates[begin] * (end - begin) > _FROM_ZERO * rates[end - 1]:
+                continue
+            one = _fit(rates[begin:end], numbers[begin:end], order, lowest, rounding)
+            if found is None or 3 * one.stderr + one.bias < 3 * found.stderr + found.bias:
+                found = one
+    return found
+
+
+def _fit(rates: np.ndarray, numbers: np.ndarray, order: int, lowest: int, rounding: float) -> FittedOrder:
+    """Fit through all numbers; the same without the largest or the smallest learning rate shows what is cut off."""
+    weights, root = _weights(rates, order, lowest), numbers.shape[1] ** 0.5
+    coefficients, changes = weights @ numbers, []
+    for kept in (slice(None, -1), slice(1, None)):
+        change = coefficients - _weights(rates[kept], order, lowest) @ numbers[kept]
+        changes.append(abs(change.mean()) + change.std(ddof=1) / root)
+    bias = max(changes) + rounding * abs(weights.sum())
+    stderr = coefficients.std(ddof=1) / root
+    return FittedOrder(order, float(coefficients.mean()), float(stderr), float(bias), tuple(rates.tolist()))
+
+
+def _weights(rates: np.ndarray, order: int, lowest: int) -> np.ndarray:
+    """Return what every number counts in the coefficient of the polynomial through all, shape (rates,)."""
+    scale = rates.max()
+    powers = (rates / scale)[:, None] ** np.arange(lowest, lowest + len(rates))
+    which = np.zeros(len(rates))
+    which[order - lowest] = 1
+    return np.asarray(np.linalg.solve(powers.T, which)) / scale**order
+
+
+def check_order(prediction: Prediction, simulation: Simulation) -> OrderCheck:
+    """Set the coefficient of the highest order of a prediction against that of the simulated runs.
+
+    Args:
+        prediction: the prediction.
+        simulation: of the same quantity and spacetime, at the same or other learning rates.
+    """
+    return check_coefficient(
+        prediction,
+        simulation.learning_rates,
+        simulation.samples,
+        start=prediction.start,
+        rounding=float(np.finfo(np.float32).eps) * abs(prediction.start),
+    )
+
+
+def check_coefficient(
+    prediction: Prediction,
+    learning_rates: ArrayLike,
+    samples: ArrayLike,
+    *,
+    start: float = 0.0,
+    lowest: int = 1,
+    rounding: float = 0.0,
+) -> OrderCheck:
+    """Set the coefficient of the highest order of a prediction against one fitted to runs; arguments of `fit_order`.
+
+    What arithmetic of less precision did to the predicted coefficients, where it was measured, counts as error.
+    """
+    order, count = prediction.order, len(prediction.coefficients)
+    column = prediction.coefficients[:, order]
+    measured = prediction.rounding if prediction.rounding is not None and len(prediction.rounding) else np.zeros((1, 1))
+    dtype = np.sqrt(np.mean(measured**2, axis=0))
+    sampling = column.std(ddof=1) / count**0.5 if count > 1 else 0.0
+    fitted = (
+        fit_order(learning_rates, samples, order, start=start, lowest=lowest, rounding=max(rounding, float(dtype[0])))
+        if order >= lowest
+        else None
+    )
+    return OrderCheck(fitted, float(column.mean()), float(np.hypot(sampling, dtype[-1])))
