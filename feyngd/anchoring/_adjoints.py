@@ -7,7 +7,6 @@ adjoints of few steps serve all others, with a factor, and D³ is that of few ex
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..evaluation import Loss
+from ..landscapes import per_loss
 from ._directions import Directions
 from ._sums import Sums
 from ._urns import Urn
@@ -61,7 +61,7 @@ def read_steps(steps: int) -> np.ndarray:
     return np.unique([max(1, steps >> halvings) for halvings in range(READ)])
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[..., Adjoints]:
     """Compile the way back along the path.
 

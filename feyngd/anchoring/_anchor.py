@@ -9,8 +9,8 @@ import numpy as np
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..evaluation import CHUNK, check_key, check_landscape
-from ..landscapes import Landscape
+from ..evaluation import CHUNK, check_key
+from ..landscapes import Landscape, Origin, check_landscape, enter
 from ..prediction import check_learning_rates
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
@@ -94,6 +94,8 @@ def anchor(
         for name, size in (("noise_examples", noise_examples), ("curvature_examples", curvature_examples))
     )
     ties = _ties(landscape, epoch_lengths, fixed_order)
+    given = landscape
+    landscape, params = enter(landscape, params)
     landscape.validate(params)
     drawn = len(columns(ties, landscape.reading))
     # Of the directions that pilots span, the lesser half is what happened to be drawn.
@@ -109,13 +111,13 @@ def anchor(
             reduced = runs.reduced(ties, room.directions, for_pilots)
             task.advance()
     groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced, for_second, progress)
-    higher = _higher(runs, ties, truncation_samples, min(truncation_samples, room.jets), for_higher, progress)
+    third, fourth = _higher(runs, ties, truncation_samples, min(truncation_samples, room.jets), for_higher, progress)
     draws = Draws(*(np.concatenate(parts)[:num_samples] for parts in zip(*(one.draws for one in groups), strict=True)))
     test = controlled(draws.test, draws.test_controls, reduced.test)
     train = controlled(draws.train, draws.train_controls, reduced.train)
     field = controlled(draws.field, draws.field_controls, reduced.field)
     return Anchored(
-        landscape,
+        given,
         params,
         rates,
         groups[0].train_path,
@@ -123,9 +125,13 @@ def anchor(
         {one: test[:, i] for i, one in enumerate(ties)},
         {one: train[:, i] for i, one in enumerate(ties)},
         field[:, ties.index(RUN)] if landscape.reading == "population" else np.zeros_like(test[:, 0]),
-        *higher,
+        third,
+        fourth,
         chunk_size,
-        *sizes,
+        sizes[0],
+        sizes[1],
+        origin=Origin.of(landscape, params),
+        frozen=landscape,
     )
 
 

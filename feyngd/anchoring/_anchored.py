@@ -10,7 +10,7 @@ import numpy as np
 from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import CHUNK, check_key
-from ..landscapes import Landscape
+from ..landscapes import Landscape, Origin, enter
 from ..prediction import check_reading
 from ..progress import Progress
 from ..series import QUANTITIES
@@ -42,6 +42,8 @@ class Anchored:
         chunk_size: how many examples are differentiated together.
         noise_examples: how many examples made the noise of a step.
         curvature_examples: how many examples stood for all in Hessians.
+        origin: the loss, the data and the parameters that this was computed from; `None` if it was made by hand.
+        frozen: the landscape with its loss as it was then, which `orders` goes on with; `None` after unpickling.
     """
 
     landscape: Landscape
@@ -57,6 +59,12 @@ class Anchored:
     chunk_size: int = CHUNK
     noise_examples: int = NOISE
     curvature_examples: int = CURVATURE
+    origin: Origin | None = None
+    frozen: Landscape | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a loss computes cannot be pickled: it is traced again where it is needed, and has to be the same.
+        return self.__dict__ | {"frozen": None}
 
     @property
     def steps(self) -> int:
@@ -149,7 +157,7 @@ class Anchored:
             spacetime = self._spacetime(N, B, E, T, sampling)
         steps = self._check(spacetime)
         sizes = self.noise_examples, self.curvature_examples
-        runs = Runs(self.landscape, self.params, self.rates[:steps], self.chunk_size, *sizes)
+        runs = Runs(self._landscape_then, self.params, self.rates[:steps], self.chunk_size, *sizes)
         groups = []
         with (progress or Progress()).task(num_samples, f"noise to order {order}") as task:
             for first in range(0, num_samples, _TOGETHER):
@@ -161,6 +169,15 @@ class Anchored:
         truncation = np.abs(parts[f"order {order}"].mean(axis=0))
         times, noiseless = np.arange(steps + 1), self.test_loss[: steps + 1]
         return AnchoredPrediction("test_loss", spacetime, times, noiseless, parts, truncation)
+
+    @property
+    def _landscape_then(self) -> Landscape:
+        if self.frozen is not None:
+            return self.frozen
+        frozen, _ = enter(self.landscape, self.params)
+        if self.origin is not None:
+            self.origin.check(Origin.of(frozen, self.params), "These functionals", "Call anchor again.")
+        return frozen
 
     def _check(self, spacetime: Spacetime) -> int:
         """Return the number of steps, if they are anchored and suit the reading."""

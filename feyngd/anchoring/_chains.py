@@ -8,13 +8,14 @@ directions that matter its whole curvature.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..evaluation import Loss
+from ..landscapes import per_loss
 from ._adjoints import Adjoints
 from ._directions import Directions
 from ._sums import Sums
@@ -51,7 +52,7 @@ class _State(NamedTuple):
     u: jax.Array
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_chains(
     loss: Loss, noise: int | None, curvature: int | None, chunk_size: int, tested: bool
 ) -> Callable[..., tuple[jax.Array, jax.Array, Draws]]:

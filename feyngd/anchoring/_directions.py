@@ -7,13 +7,14 @@ it less noisy (deflation). And a linear chain in these directions has known mean
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..evaluation import Loss, num_examples
+from ..landscapes import per_loss
 from ._sums import Sums
 from ._urns import Urns, picked
 
@@ -57,7 +58,7 @@ class Directions(NamedTuple):
         return y, vector - y @ self.vectors
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_directions(
     loss: Loss, noise: int | None, chunk_size: int, tested: bool, size: int
 ) -> Callable[..., tuple[jax.Array, Directions]]:

@@ -5,19 +5,19 @@ one another step by step, on the path of gradient descent on l: nothing is store
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ..evaluation import Loss
+from ..landscapes import per_loss
 from ._fields import Field
 from ._sums import Sums
 from ._urns import Urn, picked
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_jets(
     loss: Loss, order: int, chunk_size: int, tested: bool, curvature: int | None = None
 ) -> Callable[..., Any]:

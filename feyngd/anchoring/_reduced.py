@@ -12,7 +12,6 @@ variates: they leave means as they are, however well y and u stand for the deriv
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..evaluation import Loss, num_examples, sum_over
+from ..landscapes import per_loss
 from ._adjoints import Adjoints
 from ._directions import Directions
 from ._sums import Sums
@@ -89,7 +89,7 @@ def _factors(rows: np.ndarray, controls: np.ndarray) -> np.ndarray:
     return found
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_means(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array, ...]]:
     """Compile the means of the reduced chain, for noise that is independent between classes of successive steps.
 

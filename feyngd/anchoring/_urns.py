@@ -6,7 +6,6 @@ gradients are large, less often drawn ones counting more, they leave means as th
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..evaluation import Loss, num_examples
+from ..landscapes import per_loss
 from ._sums import Sums
 
 _EQUAL, _BY_SIZE = 2, 6  # tickets of an example: the same for all, and on average by size
@@ -134,7 +134,7 @@ def survey(loss: Loss, params: Any, data: Any, test_data: Any, rates: jax.Array,
     return Survey(losses, sizes, test_sizes)
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def _compiled_survey(loss: Loss, chunk_size: int) -> Callable[..., Any]:
     @jax.jit
     def surveyed(params: Any, data: Any, test_data: Any, rates: jax.Array, looked_at: jax.Array) -> Any:

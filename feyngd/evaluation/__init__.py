@@ -1,7 +1,6 @@
 """Evaluation: the values of diagrams on a landscape, with their errors."""
 
 from ._checks import check_key as check_key
-from ._checks import check_landscape as check_landscape
 from ._curvature import CHUNK as CHUNK
 from ._curvature import Loss as Loss
 from ._curvature import covariance_and_hessian as covariance_and_hessian

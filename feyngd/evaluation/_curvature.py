@@ -1,7 +1,7 @@
 """Covariance of gradients and curvature of the mean loss at a point, in memory that does not grow with the data."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..errors import LandscapeError
+from ..landscapes import per_loss
 
 Loss = Callable[[Any, Any], Any]
 
@@ -48,13 +49,13 @@ def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int =
     return noise / (count - 1), (curvature + curvature.T) / (2 * count)
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_matrices(loss: Loss, chunk_size: int) -> Callable[[Any, Any], tuple[jax.Array, jax.Array]]:
     """Compile `covariance_and_hessian` as a function of the parameters and the data."""
     return jax.jit(lambda params, data: covariance_and_hessian(loss, params, data, chunk_size))
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], jax.Array]:
     """Compile sums of gradients with weights.
 
@@ -76,7 +77,7 @@ def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[[Any, Any, ja
     return combinations
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], jax.Array]:
     """Compile Hessian-vector products, forward over reverse.
 
@@ -98,7 +99,7 @@ def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Ar
     return products
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_moments(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], tuple[jax.Array, ...]]:
     """Compile the first moments of the loss and its gradients at several points.
 
@@ -124,7 +125,7 @@ def compiled_moments(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Arr
     return moments
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array, ...]]:
     """Compile forms of vectors that belong to examples x.
 
@@ -160,6 +161,24 @@ def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Arra
         return jax.lax.map(one, (examples, vectors, others))
 
     return cubics
+
+
+@per_loss
+def compiled_gradient_sizes(loss: Loss, chunk_size: int) -> Callable[[Any, Any], jax.Array]:
+    """Compile |g_x − G|² for every example, shape (M,), as a function of the parameters and the data."""
+
+    @jax.jit
+    def sizes(params: Any, data: Any) -> jax.Array:
+        theta, example_loss = flat_loss(loss, params)
+        slopes = jax.vmap(jax.grad(example_loss), in_axes=(None, 0))
+        mean = sum_over(lambda chunk: jnp.sum(slopes(theta, chunk), axis=0), data, chunk_size) / num_examples(data)
+
+        def size(example: Any) -> jax.Array:
+            return jnp.sum((jax.grad(example_loss)(theta, example) - mean) ** 2)
+
+        return jax.lax.map(size, data, batch_size=chunk_size)
+
+    return sizes
 
 
 def check_finite(curvatures: np.ndarray) -> None:

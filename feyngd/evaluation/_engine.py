@@ -1,7 +1,7 @@
 """Runs plans at one point of a landscape: averages first, then rows."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +12,14 @@ import numpy as np
 
 from ..diagrams import Diagram
 from ..errors import LandscapeError
-from ..landscapes import Landscape
+from ..landscapes import Landscape, noted, per_loss
 from ._costs import CONVOLUTIONAL, DENSE, CostModel
 from ._expressions import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
 from ._program import Row
 from ._rows import Rows
 from ._space import Space
 from ._sweep import Program, run_sweep
-from ._tracing import TracedLoss
+from ._tracing import Loss, TracedLoss
 
 _MEMORY = 2**28  # bytes for the per-example vectors of one chunk
 _LARGEST_CHUNK = 64
@@ -144,15 +144,7 @@ class Engine:
         """Return the norm of every example's gradient, shape (M,)."""
         size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.params))
         chunk = max(1, min(_LARGEST_CHUNK, _MEMORY // (2 * size), self._landscape.num_examples))
-
-        @jax.jit
-        def norms(params: Any, data: Any) -> jax.Array:
-            def one(example: Any) -> jax.Array:
-                slope = jax.grad(self._landscape.loss)(params, example)
-                return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope)))
-
-            return jax.lax.map(one, data, batch_size=chunk)
-
+        norms = _compiled_norms(self._landscape.loss, chunk)
         return np.asarray(norms(self.params, self._landscape.data), dtype=float)
 
     def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
@@ -227,7 +219,7 @@ class Engine:
             )
             vectors = 2 + len({vector for item in items for vector in vectors_in(item)})
             # Factors double in number with every direction, and most vectors have one; sketches write them out.
-            numbers = 2 * _row_size(self._landscape, self.params)
+            numbers = 2 * _row_size(self._landscape.loss, self.params, self._landscape.example_shapes)
             numbers += sum(leaf.size for leaf in jax.tree.leaves(self.params)) if program.outers else 0
             size = numbers * max(leaf.dtype.itemsize for leaf in jax.tree.leaves(self.params))
             # The largest number that makes as few chunks, so that the last one is not half empty.
@@ -251,25 +243,51 @@ def _rows_together(program: Program, size: int) -> int:
     return min(max(least, _CACHE // size), _MOST_ROWS_ON_CPU)
 
 
-def cost_model(landscape: Landscape, params: Any) -> CostModel:
+@per_loss
+def _compiled_norms(loss: Loss, chunk_size: int) -> Callable[[Any, Any], jax.Array]:
+    """Compile the norm of every example's gradient, shape (M,), as a function of the parameters and the data."""
+
+    @jax.jit
+    def norms(params: Any, data: Any) -> jax.Array:
+        def one(example: Any) -> jax.Array:
+            slope = jax.grad(loss)(params, example)
+            return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope)))
+
+        return jax.lax.map(one, data, batch_size=chunk_size)
+
+    return norms
+
+
+def cost_model(loss: Loss, params: Any, example: Any) -> CostModel:
     """Tell whether arithmetic takes the time, or reading and writing a vector of parameters for every example.
 
     Vectors are small where gradients of weights are kept as products. Otherwise it depends on how often one example
     uses a weight.
     """
-    lowered = jax.jit(landscape.loss).lower(params, landscape.example(0))
-    operations = (lowered.cost_analysis() or {}).get("flops", 0.0)
-    dense = _row_size(landscape, params)
-    return CONVOLUTIONAL if operations > _MANY_USES * 2 * dense else DENSE
+    dense = _row_size(loss, params, example)
+    return CONVOLUTIONAL if _operations(loss, params, example) > _MANY_USES * 2 * dense else DENSE
 
 
-def _row_size(landscape: Landscape, params: Any) -> int:
+def _operations(loss: Loss, params: Any, example: Any) -> float:
+    """Return how many arithmetic operations the loss of one example takes."""
+
+    def count() -> float:
+        lowered = jax.jit(lambda p, e: loss(p, e)).lower(params, example)
+        return float((lowered.cost_analysis() or {}).get("flops", 0.0))
+
+    return noted(loss, "operations", count)
+
+
+def _row_size(loss: Loss, params: Any, example: Any) -> int:
     """Return how many numbers make the gradient of one example, with products counted by their factors."""
-    sites = TracedLoss(landscape.loss, params, landscape.example(0)).sites
-    sizes = [int(np.size(leaf)) for leaf in jax.tree.leaves(params)]
-    for site in sites:
-        sizes[site.leaf] = site.rows * (site.inputs + site.outputs)
-    return sum(sizes)
+
+    def count() -> int:
+        sizes = [int(np.size(leaf)) for leaf in jax.tree.leaves(params)]
+        for site in TracedLoss(loss, params, example).sites:
+            sizes[site.leaf] = site.rows * (site.inputs + site.outputs)
+        return sum(sizes)
+
+    return noted(loss, "row size", count)
 
 
 class NotFiniteError(Exception):

@@ -8,6 +8,7 @@ from scipy import stats
 
 from ..diagrams import Diagram
 from ..errors import ArgumentError
+from ..landscapes import Origin
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Values(Mapping[Diagram, Estimate]):
     Attributes:
         basis: "moment" or "cumulant".
         root: in the conditional reading, where untied roots are measured: on "test" or on "train" data.
+        origin: the loss, the data and the parameters they were evaluated at; `None` if they were made by hand.
+        not_measured: why rounding could not be measured; `None` if it was, or if that was not asked for.
     """
 
     def __init__(
@@ -77,10 +80,12 @@ class Values(Mapping[Diagram, Estimate]):
         kinds: Mapping[Diagram, str] | None = None,
         rounding: Mapping[Diagram, np.ndarray] | None = None,
         root: str = "test",
+        origin: Origin | None = None,
+        not_measured: str | None = None,
     ) -> None:
         self._replicates = {diagram: np.asarray(rows, dtype=float) for diagram, rows in replicates.items()}
         self._kinds, self._rounding = dict(kinds or {}), dict(rounding or {})
-        self.basis, self.root = basis, root
+        self.basis, self.root, self.origin, self.not_measured = basis, root, origin, not_measured
 
     def __getitem__(self, diagram: Diagram) -> Estimate:
         return Estimate.from_replicates(

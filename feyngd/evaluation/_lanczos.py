@@ -122,6 +122,10 @@ class Krylov:
         self._basis[:, 0] = _divided(starts, self._lengths)
         self._diagonals, self._offdiagonals = np.zeros((2, self.most_steps, len(starts)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Spaces that are kept have grown as far as they were needed.
+        return self.__dict__ | {"_product": None}
+
     @property
     def is_complete(self) -> bool:
         """Whether further steps would find nothing: all spaces are invariant, and quadrature is exact."""

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import LandscapeError
-from ..landscapes import Landscape
+from ..landscapes import Landscape, Origin, enter
 from ..progress import Progress
-from ._curvature import compiled_cubics, compiled_moments, num_params
+from ._curvature import compiled_cubics, compiled_gradient_sizes, compiled_moments, num_params
 from ._lanczos import SETTLED, Krylov, Response, most_together, signs
 from ._sampling import PrecisionWarning
 from ._spectrum import DenseHessian, MatrixFreeHessian, Spectrum, combinations_of_gradients
@@ -52,7 +52,8 @@ class Point:
     """The spectra of the gradients' noise and of their mean along the Hessian's eigenvectors, and samples of both.
 
     Args:
-        landscape: the loss and the population.
+        landscape: the loss and the population, as they were given.
+        frozen: the same with the loss as it is now, which the point belongs to.
         params: the point, a pytree of p numbers in all.
         dense: whether to write matrices out.
         num_samples: how many random combinations of gradients stand for the noise.
@@ -68,6 +69,7 @@ class Point:
     def __init__(
         self,
         landscape: Landscape,
+        frozen: Landscape,
         params: Any,
         *,
         dense: bool,
@@ -78,14 +80,12 @@ class Point:
         key: jax.Array,
     ) -> None:
         self.landscape, self.params, self.is_dense = landscape, params, dense
-        self._chunk_size = min(chunk_size, landscape.num_examples)
+        self.origin, self._frozen = Origin.of(frozen, params), frozen
+        self._chunk_size = min(chunk_size, frozen.num_examples)
         for_signs, for_rare = jax.random.split(key)
-        self._hessian = (
-            DenseHessian(landscape, params, self._chunk_size)
-            if dense
-            else MatrixFreeHessian(landscape, params, self._chunk_size, max_steps)
-        )
-        count = landscape.num_examples
+        self._max_steps = max_steps
+        self._dense_hessian = DenseHessian(frozen, params, self._chunk_size) if dense else None
+        count = frozen.num_examples
         together = min(num_samples, most_together(num_params(params), max_steps) if not dense else num_samples)
         groups, coarser = [], []
         with progress.task(num_samples + 1 + _RARE, "spectra") as task:
@@ -93,55 +93,62 @@ class Point:
                 members = np.arange(first, min(first + together, num_samples))
                 # V-statistics: the population is the data, and its covariance is divided by M.
                 weights = signs(for_signs, members, count) * ((count - 1) / count) ** 0.5
-                spectrum = self._spectrum(combinations_of_gradients(landscape, params, weights, self._chunk_size))
+                spectrum = self._spectrum(combinations_of_gradients(frozen, params, weights, self._chunk_size))
                 if not first:
                     self.cloud: Spectrum = spectrum
                 groups.append(spectrum.quadrature())
                 if isinstance(spectrum, Krylov) and not spectrum.is_complete:
                     coarser.append(spectrum.quadrature(spectrum.steps - spectrum.steps // 4))
                 task.advance(len(members))
-            mean = combinations_of_gradients(landscape, params, np.full((1, count), 1 / count), self._chunk_size)
+            mean = combinations_of_gradients(frozen, params, np.full((1, count), 1 / count), self._chunk_size)
             self.gradient = Traces([self._spectrum(mean).quadrature()])
             task.advance()
             self._examples, self._shares, rare = self._rare_examples(for_rare)
             self.rare = self._spectrum(rare)
             task.advance(_RARE)
         self.noise = Traces(groups, coarser)
-        if isinstance(self._hessian, DenseHessian):
-            exact = self._hessian.noise_weights * (count - 1) / count
-            self.noise = Traces([(self._hessian.eigenvalues[None], exact[None])])
+        if self._dense_hessian is not None:
+            exact = self._dense_hessian.noise_weights * (count - 1) / count
+            self.noise = Traces([(self._dense_hessian.eigenvalues[None], exact[None])])
 
     def _spectrum(self, vectors: np.ndarray) -> Spectrum:
-        return self._hessian.spectrum(vectors, [_probe(time) for time in _TIMES])
+        hessian = self._dense_hessian or MatrixFreeHessian(self.frozen, self.params, self._chunk_size, self._max_steps)
+        return hessian.spectrum(vectors, [_probe(time) for time in _TIMES])
 
     def _rare_examples(self, key: jax.Array) -> tuple[Any, np.ndarray, np.ndarray]:
         """Draw examples by the squares of their centred gradients; return them, their weights, and the gradients."""
         sizes = self._gradient_sizes()
         total = sizes.sum()
-        count = self.landscape.num_examples
+        count = self.frozen.num_examples
         chances = sizes / total if total > 0 else np.full(count, 1 / count)
         drawn = np.asarray(jax.random.choice(key, count, (_RARE,), p=jnp.asarray(chances)))
         picks = np.zeros((_RARE, count))
         picks[np.arange(_RARE), drawn] = 1
-        centred = combinations_of_gradients(self.landscape, self.params, picks - 1 / count, self._chunk_size)
+        centred = combinations_of_gradients(self.frozen, self.params, picks - 1 / count, self._chunk_size)
         examples = jax.tree.map(lambda leaf: leaf[drawn], self.landscape.data)
         return examples, 1 / (count * _RARE * chances[drawn]), centred
 
     def _gradient_sizes(self) -> np.ndarray:
         """Return |g_x − G|² for every example, shape (M,)."""
-        landscape = self.landscape
+        sizes = compiled_gradient_sizes(self.frozen.loss, self._chunk_size)
+        return np.asarray(sizes(self.params, self.landscape.data), dtype=float)
 
-        @jax.jit
-        def sizes(params: Any, data: Any) -> jax.Array:
-            mean = jax.grad(landscape.mean_loss)(params)
+    def __getstate__(self) -> dict[str, Any]:
+        # What a loss computes cannot be pickled: it is traced again where it is needed, and has to be the same.
+        return {name: value for name, value in self.__dict__.items() if name != "_frozen"}
 
-            def size(example: Any) -> jax.Array:
-                centred = jax.tree.map(jnp.subtract, jax.grad(landscape.loss)(params, example), mean)
-                return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(centred)), start=jnp.zeros(()))
+    @property
+    def frozen(self) -> Landscape:
+        """The landscape with its loss as it was when the point was made.
 
-            return jax.lax.map(size, data, batch_size=self._chunk_size)
-
-        return np.asarray(sizes(self.params, landscape.data), dtype=float)
+        Raises:
+            ArgumentError: the point was unpickled, and the loss computes something else by now.
+        """
+        if "_frozen" not in self.__dict__:
+            frozen, _ = enter(self.landscape, self.params)
+            self.origin.check(Origin.of(frozen, self.params), "These spectra", "Call near_minimum again.")
+            self._frozen = frozen
+        return self._frozen
 
     @property
     def rounding(self) -> float:
@@ -165,14 +172,14 @@ class Point:
         Returns:
             Arrays of shape (m,), (m, p) and (m,).
         """
-        compiled = compiled_moments(self.landscape.loss, self._chunk_size)
+        compiled = compiled_moments(self.frozen.loss, self._chunk_size)
         found = compiled(self.params, self.landscape.data, self._as_params(offsets))
         mean, slope, noise = (np.asarray(array, dtype=float) for array in found)
         return mean, slope, noise
 
     def third_cumulants(self, phi: Response) -> tuple[float, float, float]:
         """Return estimates of S·J, of κ(g, ∇∇l, g)·H and of κ(∇∇l; g, g), with φ(H) on every edge of their diagrams."""
-        compiled = compiled_cubics(self.landscape.loss, self._chunk_size)
+        compiled = compiled_cubics(self.frozen.loss, self._chunk_size)
         vectors = self._as_params(self.rare.apply(phi))
         others = self._as_params(self.rare.apply(lambda h: h * phi(h) ** 2))
         forms = compiled(self.params, self.landscape.data, self._examples, vectors, others)

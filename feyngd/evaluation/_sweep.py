@@ -6,13 +6,14 @@ takes away, so that single precision accumulates like double. On a mesh every de
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..landscapes import per_loss
 from ._compiler import compiled
 from ._expressions import TEST, Given, Mean, Number, Vector
 from ._program import Row, shared_vector
@@ -41,7 +42,7 @@ class Program:
     positions: tuple[int, ...]
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def compile_sweep(
     loss: Loss, program: Program, chunk_size: int, mesh: jax.sharding.Mesh | None, draft: bool = False
 ) -> Callable[..., tuple]:

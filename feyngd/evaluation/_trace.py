@@ -12,8 +12,8 @@ import numpy as np
 
 from .._arguments import check_integer
 from ..errors import ArgumentError, LandscapeError
-from ..landscapes import Landscape
-from ._checks import check_key, check_landscape
+from ..landscapes import Landscape, check_landscape, enter
+from ._checks import check_key
 from ._curvature import num_params
 from ._estimate import Estimate
 from ._lanczos import MIN_STEPS, Response, sampled_traces
@@ -47,7 +47,10 @@ class Trace:
         check_integer("max_steps", self.max_steps, least=MIN_STEPS)
         check_integer("chunk_size", self.chunk_size, least=1)
         check_num_examples(self.landscape.num_examples)
-        self.landscape.validate(self.params)
+        landscape, params = enter(self.landscape, self.params)
+        object.__setattr__(self, "landscape", landscape)
+        object.__setattr__(self, "params", params)
+        landscape.validate(params)
         if not self.is_dense:
             check_key(self.key, f"With {self.num_params} parameters and method={self.method!r} the value is sampled")
 

@@ -6,6 +6,12 @@ from ._datasets import load_cifar10 as load_cifar10
 from ._datasets import load_fashion_mnist as load_fashion_mnist
 from ._digit_landscapes import DIGITS_MODELS as DIGITS_MODELS
 from ._digit_landscapes import digits_landscape as digits_landscape
+from ._door import check_landscape as check_landscape
+from ._door import enter as enter
+from ._fingerprint import digest_of_arrays as digest_of_arrays
+from ._frozen import FrozenLoss as FrozenLoss
+from ._frozen import noted as noted
+from ._frozen import per_loss as per_loss
 from ._landscape import READINGS as READINGS
 from ._landscape import Landscape as Landscape
 from ._models import Model as Model
@@ -13,5 +19,6 @@ from ._models import convnet as convnet
 from ._models import cross_entropy as cross_entropy
 from ._models import logistic_regression as logistic_regression
 from ._models import tanh_mlp as tanh_mlp
+from ._origin import Origin as Origin
 from ._smoothness import SmoothnessWarning as SmoothnessWarning
 from ._smoothness import kinks as kinks

@@ -1,5 +1,6 @@
 """A landscape: a loss and the population of examples that it is averaged over."""
 
+import copy
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,16 +13,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..errors import ArgumentError, LandscapeError
-from ._checks import (
-    Loss,
-    check_loss_shape,
-    check_loss_value,
-    check_params,
-    check_same_examples,
-    example_arrays,
-    hashable,
-    nonfinite_leaf,
-)
+from ._checks import Loss, check_same_examples, example_arrays, nonfinite_leaf, param_arrays
+from ._fingerprint import digest_of_arrays
+from ._frozen import FrozenLoss, frozen_loss, per_loss
+from ._traced_checks import trace_loss
 
 READINGS = ("population", "unbiased", "conditional")
 
@@ -85,7 +80,6 @@ class Landscape:
             )
         if self.test_data is None and self.reading == "conditional":
             raise ArgumentError("In the conditional reading the test loss is measured on test_data: give it.")
-        object.__setattr__(self, "loss", hashable(self.loss))
         object.__setattr__(self, "data", example_arrays(self.data))
         if self.test_data is not None:
             object.__setattr__(self, "test_data", example_arrays(self.test_data, "test_data"))
@@ -155,7 +149,7 @@ class Landscape:
             ArgumentError: `chunk_size` is not a positive integer.
         """
         data = self.data if self.test_data is None else self.test_data
-        return jnp.mean(self._losses(params, data, chunk_size=self._chunk(chunk_size)))
+        return jnp.mean(self._losses(params, data, chunk_size))
 
     def losses(self, params: Any, chunk_size: int = 256) -> jax.Array:
         """The loss of every example.
@@ -171,7 +165,7 @@ class Landscape:
             LandscapeError: the loss of one example is not a real scalar.
             ArgumentError: `chunk_size` is not a positive integer.
         """
-        return self._losses(params, self.data, chunk_size=self._chunk(chunk_size))
+        return self._losses(params, self.data, chunk_size)
 
     def validate(self, params: Any, chunk_size: int = 64, *, gradients: bool = True) -> None:
         """Check that loss and gradient are finite real numbers at these parameters, on every example.
@@ -186,13 +180,51 @@ class Landscape:
                 not a real scalar, or it or its gradient is not finite on some example; the message names the first.
             ArgumentError: `chunk_size` is not a positive integer.
         """
-        check_params(params)
-        check_loss_shape(self.loss, params, self.example(0))
+        params = param_arrays(params)
+        frozen = self.frozen(params)
         for data, name in ((self.data, "example"), (self.test_data, "test example")):
             if data is not None:
-                self._check_losses(params, data, self._chunk(chunk_size), name)
+                frozen._check_losses(params, data, self._chunk(chunk_size), name)
                 if gradients:
-                    self._check_gradients(params, data, self._chunk(chunk_size), name)
+                    frozen._check_gradients(params, data, self._chunk(chunk_size), name)
+
+    def frozen(self, params: Any) -> "Landscape":
+        """The landscape with its loss as it is now: traced once, so that it cannot change during a computation.
+
+        Every public call goes through here. The loss is traced afresh; what was compiled before is used again only if
+        the trace has the same equations and the same constants.
+
+        Args:
+            params: the parameters, a pytree of floating-point arrays.
+
+        Returns:
+            A landscape with the same data whose loss takes parameters and examples of these shapes and dtypes only.
+
+        Raises:
+            LandscapeError: the loss cannot be traced, or it does not return one real number.
+        """
+        if isinstance(self.loss, FrozenLoss):
+            return self
+        loss = frozen_loss(self.loss, trace_loss(self.loss, params, self.example_shapes), self)
+        twin = copy.copy(self)
+        object.__setattr__(twin, "loss", loss)
+        object.__setattr__(twin, "_given", self)
+        return twin
+
+    @property
+    def example_shapes(self) -> Any:
+        """One example as a pytree of `jax.ShapeDtypeStruct`, without the leading axis."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.data)
+
+    @cached_property
+    def data_digest(self) -> str:
+        """A hash of reading, data and test data, which tells what values belong to."""
+        if "_given" in self.__dict__:  # a frozen landscape: the hash is taken once
+            return self.__dict__["_given"].data_digest
+        return digest_of_arrays((self.data, self.test_data)) + self.reading
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("loss", "data", "test_data", "reading")}
 
     def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.
@@ -206,8 +238,7 @@ class Landscape:
         Raises:
             LandscapeError: the parameters are not a non-empty pytree of finite floating-point arrays.
         """
-        check_params(params)
-        theta, unravel = ravel_pytree(params)
+        theta, unravel = ravel_pytree(param_arrays(params))
 
         def flat_loss(theta: jax.Array, example: Any) -> Any:
             return self.loss(unravel(theta), example)
@@ -215,7 +246,7 @@ class Landscape:
         return theta, flat_loss
 
     def _check_losses(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
-        losses = np.asarray(self._losses(params, data, chunk_size=chunk_size))
+        losses = np.asarray(_compiled_losses(self.loss, chunk_size)(params, data))
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
             raise LandscapeError(
@@ -225,7 +256,7 @@ class Landscape:
             )
 
     def _check_gradients(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
-        good = np.asarray(self._good_gradients(params, data, chunk_size=chunk_size))
+        good = np.asarray(_compiled_good_gradients(self.loss, chunk_size)(params, data))
         bad = np.flatnonzero(~good)
         if bad.size:
             example = jax.tree.map(lambda leaf: leaf[int(bad[0])], data)
@@ -241,29 +272,30 @@ class Landscape:
             raise ArgumentError(f"chunk_size counts examples, so it is an integer ≥ 1; got {chunk_size!r}.")
         return min(chunk_size, self.num_examples)
 
-    def _checked_loss(self, params: Any, example: Any) -> Any:
-        value = self.loss(params, example)
-        check_loss_value(value)  # while tracing: no cost when it runs
-        return value
+    def _losses(self, params: Any, data: Any, chunk_size: int) -> jax.Array:
+        params = param_arrays(params)
+        return _compiled_losses(self.frozen(params).loss, self._chunk(chunk_size))(params, data)
 
-    # The data are arguments, not closed-over constants, so that XLA does not embed them in the compiled program.
 
-    @cached_property
-    def _losses(self) -> Callable[..., jax.Array]:
-        @partial(jax.jit, static_argnames="chunk_size")
-        def losses(params: Any, data: Any, *, chunk_size: int) -> jax.Array:
-            return jax.lax.map(partial(self._checked_loss, params), data, batch_size=chunk_size)
+# The data are arguments, not closed-over constants, so that XLA does not embed them in the compiled program.
 
-        return losses
 
-    @cached_property
-    def _good_gradients(self) -> Callable[..., jax.Array]:
-        @partial(jax.jit, static_argnames="chunk_size")
-        def good_gradients(params: Any, data: Any, *, chunk_size: int) -> jax.Array:
-            def one(example: Any) -> jax.Array:
-                gradient = jax.grad(self._checked_loss)(params, example)
-                return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]))
+@per_loss
+def _compiled_losses(loss: Loss, chunk_size: int) -> Callable[[Any, Any], jax.Array]:
+    """Compile the losses of all examples, shape (M,), as a function of the parameters and the data."""
+    return jax.jit(lambda params, data: jax.lax.map(partial(loss, params), data, batch_size=chunk_size))
 
-            return jax.lax.map(one, data, batch_size=chunk_size)
 
-        return good_gradients
+@per_loss
+def _compiled_good_gradients(loss: Loss, chunk_size: int) -> Callable[[Any, Any], jax.Array]:
+    """Compile whether the gradient of every example is finite, shape (M,)."""
+
+    @jax.jit
+    def good_gradients(params: Any, data: Any) -> jax.Array:
+        def one(example: Any) -> jax.Array:
+            gradient = jax.grad(loss)(params, example)
+            return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient)]))
+
+        return jax.lax.map(one, data, batch_size=chunk_size)
+
+    return good_gradients

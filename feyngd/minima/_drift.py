@@ -14,8 +14,7 @@ import numpy as np
 from .._arguments import check_integer
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
-from ..evaluation import check_landscape
-from ..landscapes import Landscape
+from ..landscapes import Landscape, check_landscape, enter
 from ..series import expand
 from ..spacetimes import Spacetime
 from ._dense import Derivatives, cumulant, edges_at
@@ -45,6 +44,7 @@ class DenseMinimum:
                 f"The drift is that of independent training sets, reading='population'; this landscape has the "
                 f"{landscape.reading} reading."
             )
+        landscape, params = enter(landscape, params)
         landscape.validate(params)
         theta, loss = landscape.flatten(params)
         unrotated = Derivatives(loss, theta, np.eye(theta.size), landscape)

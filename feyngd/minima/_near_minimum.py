@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from .._arguments import check_integer
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..evaluation import CHUNK, DENSE, Point, check_key, check_landscape, check_num_examples, num_params
-from ..landscapes import Landscape
+from ..evaluation import CHUNK, DENSE, Point, check_key, check_num_examples, num_params
+from ..landscapes import Landscape, check_landscape, enter
 from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates
 from ..progress import Progress
 from ..series import QUANTITIES, ResummedSeries
@@ -92,7 +92,7 @@ class NearMinimum:
     @property
     def start(self) -> float:
         """The mean loss at the point."""
-        return float(self.point.landscape.mean_loss(self.point.params))
+        return float(self.point.frozen.mean_loss(self.point.params))
 
     def _at(self, series: ResummedSeries, rate: float) -> tuple[float, np.ndarray, float, float]:
         """Return what the gradient changes, replicates of what the noise adds, the truncation figure and the blur."""
@@ -202,9 +202,11 @@ def near_minimum(
     check_integer("chunk_size", chunk_size, least=1)
     check_key(key, "Combinations of gradients are drawn at random")
     check_num_examples(landscape.num_examples)
-    landscape.validate(params)
+    frozen, params = enter(landscape, params)
+    frozen.validate(params)
     point = Point(
         landscape,
+        frozen,
         params,
         dense=method == "dense" or (method == "auto" and num_params(params) <= DENSE),
         num_samples=num_samples,

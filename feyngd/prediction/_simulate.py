@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..evaluation import check_key, check_landscape, flat_loss
-from ..landscapes import Landscape
+from ..evaluation import check_key, flat_loss
+from ..landscapes import Landscape, enter, per_loss
 from ..progress import Progress
 from ..series import QUANTITIES
 from ..spacetimes import Spacetime
@@ -136,11 +136,11 @@ def simulate(
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
-    check_landscape(landscape)
     check_key(key, "Training sets and batches are drawn at random")
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is simulated")
+    landscape, params = enter(landscape, params, forward=control)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
         raise ArgumentError("A control takes off what batches do to first order, and that is nothing in the gap.")
@@ -191,18 +191,27 @@ def _luck(landscape: Landscape, params: Any) -> np.ndarray:
 
 def _gains(landscape: Landscape, params: Any, quantity: str) -> np.ndarray:
     """Return how much a step along every example's gradient lowers the loss to first order, G·g, shape (M,)."""
-    mean = landscape.test_loss if quantity == "test_loss" else landscape.mean_loss
+    is_tested = quantity == "test_loss" and landscape.test_data is not None
+    gains = _compiled_gains(landscape.loss, min(_BLOCK, landscape.num_examples))
+    measured = landscape.test_data if is_tested else landscape.data
+    return np.asarray(gains(params, landscape.data, measured), dtype=float)
+
+
+@per_loss
+def _compiled_gains(loss: Callable[..., Any], chunk_size: int) -> Callable[..., jax.Array]:
+    """Compile G·g of every example, G being the gradient of the mean loss over data of their own."""
 
     @jax.jit
-    def gains(params: Any, data: Any) -> jax.Array:
+    def gains(params: Any, data: Any, measured: Any) -> jax.Array:
+        def mean(params: Any) -> jax.Array:
+            return jnp.mean(jax.lax.map(partial(loss, params), measured, batch_size=chunk_size))
+
         slope = jax.grad(mean)(params)
         return jax.lax.map(
-            lambda example: jax.jvp(lambda p: landscape.loss(p, example), (params,), (slope,))[1],
-            data,
-            batch_size=min(_BLOCK, landscape.num_examples),
+            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (slope,))[1], data, batch_size=chunk_size
         )
 
-    return np.asarray(gains(params, landscape.data), dtype=float)
+    return gains
 
 
 def _padded(spacetime: Spacetime, runs: int) -> np.ndarray:
@@ -219,7 +228,7 @@ def _shares(spacetime: Spacetime) -> np.ndarray:
     return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
 
 
-@lru_cache(maxsize=64)
+@per_loss
 def _compiled_measure(
     example_loss: Callable[..., Any], quantity: str, reading: str, chunk_size: int
 ) -> Callable[..., jax.Array]:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
-from ..evaluation import check_key, check_landscape
-from ..landscapes import Landscape
+from ..evaluation import check_key, flat_loss
+from ..landscapes import Landscape, check_landscape, enter, per_loss
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
@@ -117,12 +117,12 @@ def simulate_sde(
         raise ArgumentError(f"substeps is even, so that half as many can be compared; got {substeps}.")
     runs = check_integer("runs", runs, least=2)
     chunk_size = min(check_integer("chunk_size", chunk_size, least=1), runs)
-    check_landscape(landscape)
     check_key(key, "The noise is drawn at random")
+    check_landscape(landscape)
     _check_spacetime(landscape, spacetime)
+    landscape, params = enter(landscape, params, forward=False)
     landscape.validate(params)
-    theta, loss = landscape.flatten(params)
-    measure = _make_measure(loss, int(spacetime.T), int(spacetime.B), substeps, chunk_size)
+    measure = _compiled_measure(landscape.loss, int(spacetime.T), int(spacetime.B), substeps, chunk_size)
     tested = landscape.data if landscape.test_data is None else landscape.test_data
     keys = jax.random.split(key, runs)
     ends = np.empty((2, len(rates), runs))
@@ -131,7 +131,7 @@ def simulate_sde(
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
-                done = measure(theta, rate, landscape.data, tested, keys[block])
+                done = measure(params, rate, landscape.data, tested, keys[block])
                 real = min(size, runs - first)
                 ends[:, row, first : first + real] = np.asarray(done, dtype=float).T[:, :real]
                 task.advance(real)
@@ -157,9 +157,23 @@ def _check_spacetime(landscape: Landscape, spacetime: Spacetime) -> None:
         )
 
 
-def _make_measure(
-    loss: Callable[..., jax.Array], steps: int, batch: int, substeps: int, chunk_size: int
+@per_loss
+def _compiled_measure(
+    example_loss: Callable[..., Any], steps: int, batch: int, substeps: int, chunk_size: int
 ) -> Callable[..., jax.Array]:
+    """Compile paths of the SDE and the losses at their ends, with fine and with coarse steps."""
+
+    @jax.jit
+    def measure(params: Any, rate: Any, data: Any, tested: Any, keys: jax.Array) -> jax.Array:
+        theta, loss = flat_loss(example_loss, params)
+        run = _make_run(loss, steps, batch, substeps)
+        rate = jnp.asarray(rate, dtype=theta.dtype)
+        return jax.lax.map(partial(run, theta, rate, data, tested), keys, batch_size=chunk_size)
+
+    return measure
+
+
+def _make_run(loss: Callable[..., jax.Array], steps: int, batch: int, substeps: int) -> Callable[..., jax.Array]:
     def losses(theta: jax.Array, data: Any) -> jax.Array:
         return jax.vmap(partial(loss, theta))(data)
 
@@ -181,9 +195,4 @@ def _make_measure(
         ends, _ = jax.lax.scan(two_steps, (theta, theta), jax.random.split(key, steps * substeps // 2))
         return jnp.stack([jnp.mean(losses(end, tested)) for end in ends])
 
-    @jax.jit
-    def measure(theta: jax.Array, rate: Any, data: Any, tested: Any, keys: jax.Array) -> jax.Array:
-        rate = jnp.asarray(rate, dtype=theta.dtype)
-        return jax.lax.map(partial(run, theta, rate, data, tested), keys, batch_size=chunk_size)
-
-    return measure
+    return run

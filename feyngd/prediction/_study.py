@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from ..drawing import require_matplotlib
-from ..evaluation import Values, check_key, check_landscape, evaluate
-from ..landscapes import Landscape
+from ..evaluation import Values, check_key, evaluate
+from ..landscapes import Landscape, check_landscape, enter
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
@@ -76,6 +76,7 @@ def study(
     check_landscape(landscape)
     for spacetime in spacetimes:
         check_reading(landscape, spacetime)
+    landscape, params = enter(landscape, params)
     series = [series_by_root(quantity, landscape, spacetime, order) for spacetime in spacetimes]
     for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
     panels: list[dict[str, Any]] = []

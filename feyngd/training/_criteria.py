@@ -19,13 +19,12 @@ from ..evaluation import (
     Estimate,
     Loss,
     Trace,
-    check_landscape,
     check_num_examples,
     covariance_and_hessian,
     num_examples,
     num_params,
 )
-from ..landscapes import Landscape
+from ..landscapes import Landscape, enter
 from ._responses import TIMES, matrix_response, response
 
 
@@ -57,7 +56,7 @@ def aic(landscape: Landscape, params: Any) -> Estimate:
         >>> aic(landscape, jnp.ones(3) / 3).value
         1.0
     """
-    check_landscape(landscape)
+    landscape, params = enter(landscape, params, forward=False)
     landscape.validate(params)
     return Estimate(num_params(params) / landscape.num_examples, None, 0, "exact")
 

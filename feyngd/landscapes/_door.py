@@ -1,0 +1,52 @@
+"""The one door: what every public call that takes a landscape and parameters does before it starts."""
+
+from typing import Any
+
+import jax
+
+from ..errors import ArgumentError
+from ._checks import param_arrays
+from ._frozen import FrozenLoss, noted
+from ._landscape import Landscape
+from ._traced_checks import (
+    check_depends_on_params,
+    check_forward_mode,
+    check_no_constant_key,
+    check_reverse_mode,
+)
+
+
+def check_landscape(landscape: Any) -> None:
+    """Raise `ArgumentError` unless it is a `Landscape`."""
+    if not isinstance(landscape, Landscape):
+        raise ArgumentError(f"A Landscape is made as fd.Landscape(loss, data); got {type(landscape).__name__}.")
+
+
+def enter(landscape: Any, params: Any, *, forward: bool = True) -> tuple[Landscape, Any]:
+    """Check a landscape and parameters, and freeze the loss as it is now.
+
+    Args:
+        landscape: what was given as a landscape.
+        params: what was given as parameters.
+        forward: whether derivatives are taken in forward mode, along directions, as all but plain gradients are.
+
+    Returns:
+        The landscape with its loss frozen, and the parameters as JAX arrays that nobody else can write to.
+
+    Raises:
+        ArgumentError: it is no landscape.
+        LandscapeError: the parameters are invalid, the loss cannot be traced or differentiated, does not depend on the
+            parameters, or draws its random numbers from one constant key.
+    """
+    check_landscape(landscape)
+    params = param_arrays(params)
+    frozen = landscape.frozen(params)
+    loss = frozen.loss
+    assert isinstance(loss, FrozenLoss)
+    leaves = len(jax.tree.leaves(params))
+    noted(loss, "entered", lambda: check_depends_on_params(loss.jaxpr, leaves))
+    noted(loss, "no constant key", lambda: check_no_constant_key(loss.jaxpr))
+    noted(loss, "reverse", lambda: check_reverse_mode(loss.jaxpr, leaves))
+    if forward:
+        noted(loss, "forward", lambda: check_forward_mode(loss.jaxpr, leaves))
+    return frozen, params

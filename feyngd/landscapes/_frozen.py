@@ -1,0 +1,136 @@
+"""A loss as it is at the moment of a call, and the programs compiled from it.
+
+A Python function can compute something else tomorrow: it may read a global, an attribute of an object, a default
+argument or an array that has been changed. So no program is kept under a function. Every public call traces the loss
+afresh, which takes milliseconds. Programs belong to the trace, and a later call uses them again only where its own trace
+has the same equations and the same constants.
+"""
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from ._fingerprint import Fingerprint, UnprovableError, fingerprint
+
+Loss = Callable[[Any, Any], Any]
+Made = TypeVar("Made")
+
+_PROGRAMS = 64  # that a loss keeps
+_SIGNATURES = 16  # shapes and dtypes of parameters and examples that are kept for one loss
+
+
+class FrozenLoss:
+    """A loss that was traced and cannot change any more: `loss(params, example)` for one kind of arrays.
+
+    Args:
+        traced: the trace; its inputs are the leaves of the parameters, then those of an example.
+        print_: the fingerprint of the trace; `None` where a constant is a tracer itself.
+        name: the name of the function that was traced.
+
+    Attributes:
+        jaxpr: the trace.
+        fingerprint: its content; `None` where a constant is a tracer itself.
+        programs: what was compiled from it, by what was asked for.
+        notes: what was found out about it, by name: checks that passed need not be repeated.
+    """
+
+    def __init__(self, traced: core.ClosedJaxpr, print_: Fingerprint | None, name: str) -> None:
+        # NumPy constants are views of the user's arrays, which may be written to later.
+        consts = [c if isinstance(c, jax.Array) else jnp.array(np.asarray(c)) for c in traced.consts]
+        self.jaxpr = core.ClosedJaxpr(traced.jaxpr, consts)
+        self.fingerprint = print_
+        self.programs: OrderedDict[Any, Any] = OrderedDict()
+        self.notes: dict[str, Any] = {}
+        self.__name__ = name
+        self._run = core.jaxpr_as_fun(self.jaxpr)
+
+    def __call__(self, params: Any, example: Any) -> jax.Array:
+        """Return the loss of one example."""
+        (value,) = self._run(*jax.tree.leaves(params), *jax.tree.leaves(example))
+        return value
+
+    @property
+    def digest(self) -> str:
+        """A hash of what is computed; empty where a constant is a tracer itself."""
+        return self.fingerprint.digest if self.fingerprint else ""
+
+
+def frozen_loss(loss: Loss, traced: core.ClosedJaxpr, owner: Any) -> FrozenLoss:
+    """Return the frozen form of a trace: one from before, with its programs, if it certainly computes the same.
+
+    Programs live as long as the function, or for a method as long as its object. Only the latest trace is kept for each
+    kind of arrays, so that what a loss has closed over earlier is let go.
+
+    Args:
+        loss: the function.
+        traced: its trace, made in this call.
+        owner: an object to keep programs for where the function cannot be referred to weakly.
+    """
+    name = getattr(loss, "__name__", type(loss).__name__)
+    try:
+        found = fingerprint(traced)
+    except UnprovableError:
+        return FrozenLoss(traced, None, name)
+    versions = _versions(getattr(loss, "__self__", loss), owner)
+    signature = (name, tuple(str(aval) for aval in traced.in_avals))
+    kept = versions.pop(signature, None)
+    if kept is None or kept.fingerprint is None or not found.proves(kept.fingerprint):
+        kept = FrozenLoss(traced, found, name)
+    versions[signature] = kept
+    while len(versions) > _SIGNATURES:
+        versions.popitem(last=False)
+    return kept
+
+
+def per_loss(make: Callable[..., Made]) -> Callable[..., Made]:
+    """Decorate a function of a loss and hashable options that compiles a program: it is kept with a frozen loss.
+
+    For a loss that is not frozen nothing is kept.
+    """
+
+    @wraps(make)
+    def kept(loss: Any, *options: Any, **named: Any) -> Made:
+        if not isinstance(loss, FrozenLoss):
+            return make(loss, *options, **named)
+        key = make, options, tuple(sorted(named.items()))
+        if key not in loss.programs:
+            loss.programs[key] = make(loss, *options, **named)
+        loss.programs.move_to_end(key)
+        while len(loss.programs) > _PROGRAMS:
+            loss.programs.popitem(last=False)
+        return loss.programs[key]
+
+    return kept
+
+
+def noted(loss: Any, name: str, find: Callable[[], Made]) -> Made:
+    """Return what `find` returns, found once for a frozen loss."""
+    if not isinstance(loss, FrozenLoss):
+        return find()
+    if name not in loss.notes:
+        loss.notes[name] = find()
+    return loss.notes[name]
+
+
+_Versions = OrderedDict[Any, FrozenLoss]
+_BY_OBJECT: dict[int, _Versions] = {}
+
+
+def _versions(keeper: Any, owner: Any) -> _Versions:
+    """Return the frozen losses that are kept as long as an object lives; the owner's where it cannot be watched."""
+    for one in (keeper, owner):
+        if id(one) in _BY_OBJECT:
+            return _BY_OBJECT[id(one)]
+        try:
+            weakref.finalize(one, _BY_OBJECT.pop, id(one), None).atexit = False
+        except TypeError:
+            continue
+        return _BY_OBJECT.setdefault(id(one), OrderedDict())
+    return OrderedDict()
