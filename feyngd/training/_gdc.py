@@ -81,7 +81,7 @@ def gdc_loss(
         batch_size=batch_size,
         chunk_size=chunk_size,
     )
-    return penalty.mean_loss() if penalty.is_plain else penalty.mean_loss() + penalty.factor * penalty.trace()
+    return penalty.penalised_loss()
 
 
 def gdc_gradient(

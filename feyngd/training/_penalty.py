@@ -98,7 +98,7 @@ class Penalty:
         except FeynGDError:
             raise
         except Exception as error:
-            if isinstance(error, TypeError) and "custom_vjp" in str(error):
+            if any(name in str(error) for name in ("custom_vjp", "custom_lin")):  # eagerly, and while tracing
                 raise LandscapeError(
                     "The loss has a derivative of its own by jax.custom_vjp, which has no forward mode, and GDC takes "
                     "a Hessian-vector product of every example by it. Define the derivative by jax.custom_jvp, or use "
@@ -135,12 +135,23 @@ class Penalty:
         total = self.sum(partial(jax.grad(self._total_loss), self.params))
         return jax.tree.map(lambda leaf: leaf / self.size, total)
 
+    def penalised_loss(self) -> jax.Array:
+        """Return the mean loss with the penalty."""
+        mean = self.mean_loss()
+        if self.is_plain:
+            return mean
+        trace = self.trace()
+        with jax.numpy_dtype_promotion("standard"):
+            return mean + self.factor * trace
+
     def trace(self) -> jax.Array:
         """Return the trace of the covariance of the gradients, tr Ĉ."""
         mean = self.mean_gradient()
 
         def squares(chunk: Any) -> jax.Array:
-            return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(self._noise(mean, chunk))), jnp.zeros(()))
+            sizes = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(self._noise(mean, chunk))]
+            with jax.numpy_dtype_promotion("standard"):  # leaves may differ in precision
+                return sum(sizes[1:], sizes[0])
 
         return self.sum(squares) / (self.size - 1)
 
@@ -151,10 +162,10 @@ class Penalty:
             LandscapeError: it has a derivative of its own for reverse mode alone.
         """
 
-        def slope(params: Any, example: Any) -> Any:
-            return jax.jvp(lambda p: self.loss(p, example), (params,), (params,))[1]
+        def product(params: Any, example: Any) -> Any:
+            return jax.grad(lambda p: jax.jvp(lambda q: self.loss(q, example), (p,), (params,))[1])(params)
 
-        self._traced(slope)
+        self._traced(product)
 
     def add_gradient(self, gradients: Any, mean: Any) -> Any:
         """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss."""
@@ -169,15 +180,18 @@ class Penalty:
 
             return jax.grad(lambda params: jnp.sum(jax.vmap(partial(slope, params))(chunk, noise)))(self.params)
 
-        scale = 2 * self.factor / (self.size - 1)
-        return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, self.sum(products))
+        scale, totals = 2 * self.factor / (self.size - 1), self.sum(products)
+        with jax.numpy_dtype_promotion("standard"):  # rates and gradients may differ in precision
+            return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, totals)
 
     def _total_loss(self, params: Any, chunk: Any) -> jax.Array:
         return jnp.sum(jax.vmap(partial(self.loss, params))(chunk))
 
     def _noise(self, mean: Any, chunk: Any) -> Any:
-        gradients = jax.vmap(partial(jax.grad(self.loss), self.params))(chunk)
-        return jax.tree.map(jnp.subtract, gradients, mean)
+        def noise(example: Any) -> Any:
+            return jax.tree.map(jnp.subtract, jax.grad(self.loss)(self.params, example), mean)
+
+        return jax.vmap(noise)(chunk)
 
 
 def check_loss(loss: Any) -> None:
