@@ -44,7 +44,25 @@ def as_jax_array(leaf: Any, where: str) -> jax.Array:
         if jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
             with jax.ensure_compile_time_eval():  # so that inside a trace it stays an array
                 return leaf.astype(leaf.dtype) if leaf.weak_type else leaf
-    return _from_numpy(_as_numpy(leaf, where), where)
+    given = as_numbers(leaf, where)
+    with np.errstate(over="ignore", under="ignore"), jax.ensure_compile_time_eval():  # loss is reported below
+        array = jnp.array(given)  # a copy, so that later writes to the caller's array change nothing here
+    if array.dtype != given.dtype and not _same_values(given, np.asarray(array)):
+        raise LandscapeError(
+            f"{where} holds {given.dtype} values that JAX's {array.dtype} cannot hold; rescale them, or turn on "
+            "jax.config.update('jax_enable_x64', True) first."
+        )
+    return array
+
+
+def as_numbers(given: Any, where: str) -> np.ndarray:
+    """Return an array-like as a NumPy array of numbers of a type that JAX knows too, or raise `LandscapeError`."""
+    array = _as_numpy(given, where)
+    if reason := _why_no_numbers(array):
+        raise LandscapeError(f"{where} {reason}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return _in_double(array, where) if array.dtype.char in "gG" else array
 
 
 def is_key_array(array: Any) -> bool:
@@ -103,23 +121,6 @@ def _is_plain(table: Any) -> bool:
     """Whether a column or a table of one type keeps its entries as NumPy does, where NaN is a number like others."""
     dtypes = list(table.dtypes) if hasattr(table, "columns") else [table.dtype]
     return all(isinstance(dtype, np.dtype) for dtype in dtypes)
-
-
-def _from_numpy(given: np.ndarray, where: str) -> jax.Array:
-    if reason := _why_no_numbers(given):
-        raise LandscapeError(f"{where} {reason}")
-    if not given.dtype.isnative:
-        given = given.astype(given.dtype.newbyteorder("="))
-    if given.dtype.char in "gG":
-        given = _in_double(given, where)
-    with np.errstate(over="ignore", under="ignore"), jax.ensure_compile_time_eval():  # loss is reported below
-        array = jnp.array(given)  # a copy, so that later writes to the caller's array change nothing here
-    if array.dtype != given.dtype and not _same_values(given, np.asarray(array)):
-        raise LandscapeError(
-            f"{where} holds {given.dtype} values that JAX's {array.dtype} cannot hold; rescale them, or turn on "
-            "jax.config.update('jax_enable_x64', True) first."
-        )
-    return array
 
 
 def _why_no_numbers(given: np.ndarray) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import check_integer
 from ..errors import ArgumentError, LandscapeError
 from ._idx import read_idx
 from ._restricted_pickle import load_arrays
@@ -39,10 +40,15 @@ def digits(limit: int | None = None) -> tuple[Images, Labels]:
 
     bunch = load_digits()
     total = len(bunch.target)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= total):
-        raise ArgumentError(
-            f"limit must be an integer from 1 to {total}, the number of digits, or None; got {limit!r}."
-        )
+    if limit is not None:
+        try:
+            limit = check_integer("limit", limit, least=1)
+        except ArgumentError as error:
+            raise ArgumentError(
+                f"limit must be an integer from 1 to {total}, the number of digits, or None: {error}"
+            ) from error
+        if limit > total:
+            raise ArgumentError(f"limit must be an integer from 1 to {total}, the number of digits; got {limit}.")
     images = np.asarray(bunch.images[:limit], dtype=np.float32) / np.float32(16)  # the file's grey levels are 0 to 16
     return images, np.asarray(bunch.target[:limit], dtype=np.int32)
 
@@ -62,13 +68,13 @@ def load_cifar10(folder: str | PathLike[str], split: str = "train") -> tuple[Ima
 
     Raises:
         LandscapeError: a file is missing, truncated, or not in the published format.
-        ArgumentError: an unknown split.
+        ArgumentError: an unknown split, or a folder that is not a path.
 
     References:
         Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
     names = _files(split, {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)})
-    base = Path(folder)
+    base = _folder(folder)
     if (base / "cifar-10-batches-py").is_dir():
         base = base / "cifar-10-batches-py"
     batches = [_cifar_batch(base / name) for name in names]
@@ -109,14 +115,15 @@ def load_fashion_mnist(folder: str | PathLike[str], split: str = "train") -> tup
 
     Raises:
         LandscapeError: a file is missing, truncated, or not in the published format, or the label count is wrong.
-        ArgumentError: an unknown split.
+        ArgumentError: an unknown split, or a folder that is not a path.
 
     References:
         Xiao, Rasul and Vollgraf, "Fashion-MNIST", 2017.
     """
     (prefix,) = _files(split, {"train": ("train",), "test": ("t10k",)})
-    image_path = _plain_or_gzipped(Path(folder), f"{prefix}-images-idx3-ubyte")
-    label_path = _plain_or_gzipped(Path(folder), f"{prefix}-labels-idx1-ubyte")
+    base = _folder(folder)
+    image_path = _plain_or_gzipped(base, f"{prefix}-images-idx3-ubyte")
+    label_path = _plain_or_gzipped(base, f"{prefix}-labels-idx1-ubyte")
     pixels = read_idx(image_path, dimensions=3)
     if pixels.shape[1:] != (28, 28):
         raise LandscapeError(f"{image_path}: expected images of 28×28 pixels; found {pixels.shape[1:]}.")
@@ -133,8 +140,14 @@ def _plain_or_gzipped(folder: Path, name: str) -> Path:
     )
 
 
+def _folder(folder: str | PathLike[str]) -> Path:
+    if not isinstance(folder, str | PathLike):
+        raise ArgumentError(f"folder is a path, text or a pathlib.Path; got {folder!r}.")
+    return Path(folder)
+
+
 def _files(split: str, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if split not in names:
+    if not isinstance(split, str) or split not in names:
         raise ArgumentError(f"Unknown split {split!r}; the splits are {', '.join(map(repr, names))}.")
     return names[split]
 

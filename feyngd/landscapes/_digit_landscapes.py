@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 
+from .._keys import check_key
 from ..errors import ArgumentError
 from ._datasets import digits
 from ._landscape import Landscape
@@ -26,7 +27,7 @@ def digits_landscape(
         The landscape and Glorot-normal parameters, which it has been validated at.
 
     Raises:
-        ArgumentError: an unknown model or a limit outside 1 to 1,797.
+        ArgumentError: an unknown model, a limit outside 1 to 1,797, or something else than a key.
 
     Examples:
         >>> import jax
@@ -35,8 +36,9 @@ def digits_landscape(
         >>> landscape.num_examples
         50
     """
-    if model not in DIGITS_MODELS:
+    if not isinstance(model, str) or model not in DIGITS_MODELS:
         raise ArgumentError(f"Unknown model {model!r}; the digits models are {', '.join(map(repr, DIGITS_MODELS))}.")
+    check_key(key, "Parameters are drawn at random")
     images, labels = digits(limit)
     network = DIGITS_MODELS[model](images.shape[1:], 10)
     landscape = Landscape(cross_entropy(network), (images, labels))

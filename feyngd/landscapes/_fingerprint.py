@@ -1,7 +1,7 @@
 """What a traced loss computes, in a form that can be compared: the proof that a compiled program still fits.
 
-Two traces with equal fingerprints have the same equations and the same constants, so a program compiled from one of them
-computes the other. Derivative rules that users write (`jax.custom_jvp`) are traced as well: the equations of the
+Two traces with equal fingerprints have the same equations and the same constants, so a program compiled from one of
+them computes the other. Derivative rules that users write (`jax.custom_jvp`) are traced as well: the equations of the
 function do not tell what its derivative is.
 """
 

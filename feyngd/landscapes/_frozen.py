@@ -2,8 +2,8 @@
 
 A Python function can compute something else tomorrow: it may read a global, an attribute of an object, a default
 argument or an array that has been changed. So no program is kept under a function. Every public call traces the loss
-afresh, which takes milliseconds. Programs belong to the trace, and a later call uses them again only where its own trace
-has the same equations and the same constants.
+afresh, which takes milliseconds. Programs belong to the trace, and a later call uses them again only where its own
+trace has the same equations and the same constants.
 """
 
 import weakref

@@ -4,7 +4,8 @@ Nothing here is special to feyngd: any `loss(params, example)` makes a landscape
 """
 
 import math
-from collections.abc import Callable, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._arguments import check_integer
+from .._keys import check_key
 from ..errors import ArgumentError, LandscapeError
 from ._checks import Loss
 
@@ -25,6 +28,7 @@ class Model:
     Attributes:
         name: a short name.
         init: `init(key)` draws parameters, a dict pytree of floating-point arrays: Glorot-normal weights, biases zero.
+            An `ArgumentError` if it is given no random key.
         apply: `apply(params, image)` returns the logits of one image, shape (classes,).
     """
 
@@ -71,11 +75,12 @@ def tanh_mlp(input_shape: Sequence[int], classes: int, hidden: Sequence[int] = (
     Raises:
         ArgumentError: a size is not a positive integer, there are fewer than 2 classes or no hidden layer.
     """
-    if not tuple(hidden):
+    widths = _sizes("hidden", hidden, empty=True)
+    if not widths:
         raise ArgumentError(
             f"An MLP needs at least one hidden width; got hidden={hidden!r}. Without any, use logistic_regression."
         )
-    return _dense_network("mlp", input_shape, classes, _sizes("hidden", hidden))
+    return _dense_network("mlp", input_shape, classes, widths)
 
 
 def convnet(
@@ -105,8 +110,8 @@ def convnet(
         A model whose parameters are `{"conv_0", "conv_1", "dense_0", "dense_1"}`, each `{"weights", "bias"}`.
 
     Raises:
-        ArgumentError: a size is not a positive integer, there are fewer than 2 classes, or an image is neither 2- nor
-            3-dimensional.
+        ArgumentError: a size is not a positive integer, there are fewer than 2 classes, an image is neither 2- nor
+            3-dimensional, or the activation is not a function.
 
     References:
         Tenka, section 5, the image-classification experiments.
@@ -114,8 +119,10 @@ def convnet(
     shape = _sizes("input_shape", input_shape)
     if len(shape) not in (2, 3):
         raise ArgumentError(f"A convnet takes images (height, width) or (height, width, colours); got shape {shape}.")
-    _check_classes(classes)
-    _sizes("channels, hidden, kernel, stride", (channels, hidden, kernel, stride))
+    classes = _checked_classes(classes)
+    channels, hidden, kernel, stride = _sizes("channels, hidden, kernel, stride", (channels, hidden, kernel, stride))
+    if not callable(activation):
+        raise ArgumentError(f"activation is a function such as jnp.tanh; got {activation!r}.")
     height, width = (
         -(-side // stride**2) for side in shape[:2]
     )  # rounding up twice by the stride is once by its square
@@ -130,10 +137,11 @@ def convnet(
         _check_image(image, shape)
         x = jnp.reshape(image, (1, *shape[:2], kernels[0][2]))
         for name in names[:2]:
+            x, weights, bias = _alike(x, params[name]["weights"], params[name]["bias"])
             x = jax.lax.conv_general_dilated(
-                x, params[name]["weights"], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                x, weights, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
-            x = activation(x + params[name]["bias"])
+            x = activation(x + bias.reshape(1, 1, 1, channels))
         x = activation(_affine(params["dense_0"], x.ravel()))
         return _affine(params["dense_1"], x)
 
@@ -149,7 +157,15 @@ def cross_entropy(model: Model) -> Loss:
     Returns:
         `loss(params, (image, label))` with an integer label from 0 to classes − 1. A label out of range gives nan,
         which `Landscape.validate` reports.
+
+    Raises:
+        ArgumentError: what was given has no function `apply`.
     """
+    if isinstance(model, type) or not callable(getattr(model, "apply", None)):
+        raise ArgumentError(
+            f"cross_entropy takes a Model, as tanh_mlp((8, 8), 10) makes one; got {reprlib.repr(model)}. With another "
+            "network write loss(params, example) yourself."
+        )
 
     def cross_entropy_loss(params: Any, example: Any) -> jax.Array:
         image, label = example
@@ -169,7 +185,7 @@ def cross_entropy(model: Model) -> Loss:
 
 def _dense_network(name: str, input_shape: Sequence[int], classes: int, hidden: tuple[int, ...]) -> Model:
     shape = _sizes("input_shape", input_shape)
-    _check_classes(classes)
+    classes = _checked_classes(classes)
     widths = (math.prod(shape), *hidden, classes)
     layers = {f"dense_{i}": pair for i, pair in enumerate(pairwise(widths))}
 
@@ -187,6 +203,7 @@ def _dense_network(name: str, input_shape: Sequence[int], classes: int, hidden: 
 
 
 def _glorot_layers(key: jax.Array, shapes: dict[str, Any]) -> dict[str, dict[str, jax.Array]]:
+    check_key(key, "Parameters are drawn at random")
     glorot = jax.nn.initializers.glorot_normal()
     keys = jax.random.split(key, len(shapes))
     return {
@@ -196,7 +213,15 @@ def _glorot_layers(key: jax.Array, shapes: dict[str, Any]) -> dict[str, dict[str
 
 
 def _affine(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    return x @ layer["weights"] + layer["bias"]
+    x, weights, bias = _alike(x, layer["weights"], layer["bias"])
+    return x @ weights + bias
+
+
+def _alike(*arrays: jax.Array) -> list[jax.Array]:
+    """Promote arrays to one dtype, also where JAX is set to be strict: images are often narrower than weights."""
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(*arrays)
+    return [jnp.asarray(array).astype(dtype) for array in arrays]
 
 
 def _check_image(image: jax.Array, shape: tuple[int, ...]) -> None:
@@ -207,13 +232,23 @@ def _check_image(image: jax.Array, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_classes(classes: int) -> None:
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise ArgumentError(f"A classifier tells 2 or more classes apart; got classes={classes!r}.")
+def _checked_classes(classes: int) -> int:
+    try:
+        return check_integer("classes", classes, least=2)
+    except ArgumentError as error:
+        raise ArgumentError(f"A classifier tells 2 or more classes apart: {error}") from error
 
 
-def _sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
-    values = tuple(sizes)
-    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-        raise ArgumentError(f"{name} must be positive integers; got {values!r}.")
+def _sizes(name: str, sizes: Sequence[int], *, empty: bool = False) -> tuple[int, ...]:
+    """Return a shape or widths as Python integers."""
+    if getattr(sizes, "shape", None) == () or not isinstance(sizes, Iterable) or isinstance(sizes, str | bytes | dict):
+        raise ArgumentError(
+            f"{name} is a sequence of positive integers; got {sizes!r}. Write ({sizes},) for a single one; for images "
+            "give images.shape[1:]."
+            if name == "input_shape"
+            else f"{name} is a sequence of positive integers; got {sizes!r}. Write ({sizes},) for a single one."
+        )
+    values = tuple(check_integer(f"each of {name}", size, least=1) for size in sizes)
+    if not values and not empty:
+        raise ArgumentError(f"{name} must be positive integers; got {sizes!r}.")
     return values

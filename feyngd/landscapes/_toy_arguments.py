@@ -1,20 +1,25 @@
 """The arguments of toy landscapes: checked noise populations, numbers and matrices."""
 
 import math
+import reprlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, LandscapeError
+from ._array_leaves import as_numbers
 
 
 def real_numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Convert to a float64 array, or say which argument is not made of real numbers."""
     try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} must be real numbers; got {values!r}.") from error
+        array = as_numbers(values, name)
+    except LandscapeError as error:
+        raise ArgumentError(f"{name} must be real numbers; got {reprlib.repr(values)}. {error}") from error
+    if array.dtype.kind in "bc":
+        raise ArgumentError(f"{name} must be real numbers; got dtype {array.dtype}. Convert them yourself.")
+    return array.astype(np.float64)
 
 
 def noise_values(x: ArrayLike | None, default: NDArray[np.float64]) -> NDArray[np.float64]:
