@@ -1,32 +1,13 @@
 """What a random key and a landscape may be, checked before JAX meets them."""
 
-import reprlib
 import warnings
 from typing import Any
 
 import jax
 
+from .._keys import check_key as check_key
 from ..errors import ArgumentError
 from ..landscapes import Landscape, SmoothnessWarning, kinks
-
-
-def check_key(key: Any, why: str) -> None:
-    """Raise `ArgumentError` unless `key` is one JAX random key, typed or raw; `why` begins the message."""
-    try:
-        jax.random.split(key)
-    except Exception as error:  # JAX has one of its own for every way to be no key
-        raise ArgumentError(f"{why}: give {_how_to_give(key)}, not {reprlib.repr(key)}.") from error
-
-
-def _how_to_give(key: Any) -> str:
-    shape = getattr(key, "shape", ())
-    if hasattr(key, "__index__") and shape == () and not isinstance(key, bool):
-        return f"key=jax.random.key({key})"  # a seed
-    dtype = str(getattr(key, "dtype", ""))
-    axes = 1 if dtype.startswith("key") else 2
-    if dtype.startswith(("key", "uint32")) and len(shape) >= axes:
-        return f"one key, such as key[{', '.join('0' * (len(shape) - axes + 1))}]"
-    return "key=jax.random.key(seed)"
 
 
 def check_mesh(mesh: Any) -> None:
