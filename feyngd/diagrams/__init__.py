@@ -3,9 +3,15 @@
 from ._burnside import count_diagrams as count_diagrams
 from ._checks import check_basis as check_basis
 from ._checks import check_order as check_order
+from ._cost import EXPANDED as EXPANDED
+from ._cost import LISTED as LISTED
+from ._cost import STEPS as STEPS
+from ._cost import check_cost as check_cost
 from ._diagram import Diagram as Diagram
+from ._enumeration import check_number as check_number
 from ._enumeration import diagrams as diagrams
 from ._enumeration import each_diagram as each_diagram
+from ._partitions import count_partitions as count_partitions
 from ._partitions import growth_strings as growth_strings
 from ._partitions import set_partitions as set_partitions
 from ._tensors import edge_index as edge_index

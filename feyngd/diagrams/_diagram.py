@@ -2,19 +2,22 @@
 
 import operator
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import product
 from math import factorial
 from typing import TYPE_CHECKING
 
 from ..errors import DiagramError
 from . import _notation
 from ._canonical import canonical_form, children_of, restricted_growth
-from ._partitions import growth_strings
+from ._cost import LISTED, check_cost
+from ._partitions import count_partitions, growth_strings
 
 if TYPE_CHECKING:
     import networkx as nx
+
+_COUNTED_PARTS = 100
+_SHOWN = 12
 
 
 class Diagram:
@@ -79,24 +82,27 @@ class Diagram:
         """Make a diagram from the parent and the part label of every node.
 
         Args:
-            parents: for node 0, the root, −1; for every other node the number of its parent.
+            parents: for node 0, the root, −1; for every other node the number of its parent. Integers of any kind, in
+                a list or an array.
             labels: for every node any integer; nodes with equal labels are tied.
 
         Raises:
-            DiagramError: the lengths differ or the parents do not make a tree rooted at node 0.
+            DiagramError: something is not an integer, the lengths differ, or the parents do not make a tree rooted at
+                node 0.
 
         Examples:
             >>> from feyngd import Diagram
             >>> Diagram.from_labels([-1, 0, 0], [0, 1, 1])
             Diagram('[a a]')
         """
-        parents, labels = tuple(parents), tuple(labels)
-        if not all(isinstance(parent, int) for parent in parents):
-            raise DiagramError(f"Parents are −1 for the root and node numbers for the others, got {parents}.")
+        parents, labels = _integers("parents", parents), _integers("labels", labels)
         if len(parents) != len(labels):
             raise DiagramError(f"Every node needs one parent and one label, got {len(parents)} and {len(labels)}.")
         if not parents or parents[0] != -1 or any(not 0 <= parent < len(parents) for parent in parents[1:]):
-            raise DiagramError(f"Parents are −1 for the root and node numbers for the others, got {parents}.")
+            raise DiagramError(
+                f"Parents are −1 for the root and node numbers for the others, got {_few(parents)} for "
+                f"{len(parents)} node(s)."
+            )
         reached, frontier, children = 1, [0], children_of(parents)
         while frontier:
             frontier = [child for node in frontier for child in children[node]]
@@ -185,9 +191,9 @@ class Diagram:
         References:
             Tenka, Theorem 2 (corrected).
         """
+        sizes = Counter(self._labels)
         return not any(
-            len(self.children[node]) == 1 and self._labels.count(self._labels[node]) == 1
-            for node in range(1, self.order + 1)
+            len(self.children[node]) == 1 and sizes[self._labels[node]] == 1 for node in range(1, self.order + 1)
         )
 
     # --- its relatives ------------------------------------------------------------------------------------------------
@@ -225,8 +231,8 @@ class Diagram:
             index = operator.index(part)
             if 0 <= index < len(self.parts):
                 return index
-        allowed = [sorted(nodes) for nodes in self.parts]
-        raise DiagramError(f"{part!r} is not a part of {self}: its parts are {allowed}, or their indices from 0.")
+        allowed = _few([sorted(nodes) for nodes in self.parts])
+        raise DiagramError(f"{part!r} is not a part of the diagram: its parts are {allowed}, or their indices from 0.")
 
     def root_ties(self) -> Counter["Diagram"]:
         """Return every diagram with the root tied to one more part, and in how many ways it arises."""
@@ -236,18 +242,37 @@ class Diagram:
         """Return the diagram with the root taken out of its part and alone."""
         return self.relabel((-1, *self._labels[1:]))
 
-    def coarsenings(self, *, root: bool = False) -> Counter["Diagram"]:
+    def coarsenings(self, *, root: bool = False, limit: int | None = LISTED) -> Counter["Diagram"]:
         """Return every diagram got by merging parts, with the number of ways in which it arises.
+
+        Args:
+            root: whether the root's part may merge with others too.
+            limit: the largest number of ways to go through, a Bell number; `None` for any. `each_coarsening` yields
+                them one by one.
+
+        Raises:
+            ArgumentError: there are more than `limit` ways.
+        """
+        free = len(self.parts) - (0 if root else 1)
+        check_cost(
+            f"ways to merge the {free} parts",
+            count_partitions(min(free, _COUNTED_PARTS)),
+            limit,
+            instead="go through them one by one with each_coarsening",
+            at_least=free > _COUNTED_PARTS,
+        )
+        return Counter(self.each_coarsening(root=root))
+
+    def each_coarsening(self, *, root: bool = False) -> Iterator["Diagram"]:
+        """Iterate over the ways to merge parts; a diagram comes up once for every way in which it arises.
 
         Args:
             root: whether the root's part may merge with others too.
         """
         free = range(0 if root else 1, len(self.parts))
-        found: Counter[Diagram] = Counter()
         for blocks in growth_strings(len(free)):
             merged = dict(zip(free, blocks, strict=True))
-            found[self.relabel(merged.get(label, -1) for label in self._labels)] += 1
-        return found
+            yield self.relabel(merged.get(label, -1) for label in self._labels)
 
     def refinements(self) -> Iterator[tuple["Diagram", int]]:
         """Iterate over the ways to split parts, each with its Möbius weight.
@@ -259,12 +284,13 @@ class Diagram:
             The diagram with its parts split, and the weight of that splitting; a diagram may come up repeatedly.
         """
         groups = [sorted(part) for part in self.parts]
-        for strings in product(*(tuple(growth_strings(len(group))) for group in groups)):
-            labels, used, weight = [0] * (self.order + 1), 0, 1
-            for group, string in zip(groups, strings, strict=True):
-                for node, block in zip(group, string, strict=True):
+        for string in growth_strings(*map(len, groups)):
+            labels, used, weight, blocks_of = [0] * (self.order + 1), 0, 1, iter(string)
+            for group in groups:
+                blocks = 0
+                for node, block in zip(group, blocks_of, strict=False):
                     labels[node] = used + block
-                blocks = max(string) + 1
+                    blocks = max(blocks, block + 1)
                 used += blocks
                 weight *= (-1) ** (blocks - 1) * factorial(blocks - 1)
             yield self.relabel(labels), weight
@@ -313,6 +339,30 @@ class Diagram:
 
     def __reduce__(self) -> tuple:
         return Diagram.from_labels, (self._parents, self._labels)
+
+
+def _integers(name: str, values: Iterable[int]) -> tuple[int, ...]:
+    """Return integers of any kind as Python's own."""
+    try:
+        listed = values.tolist() if hasattr(values, "tolist") else list(values)
+    except TypeError as error:
+        raise DiagramError(f"The {name} are a list of one integer for every node, got {values!r}.") from error
+    found = []
+    for node, value in enumerate(listed if isinstance(listed, list) else [listed]):
+        try:
+            found.append(operator.index(value))
+        except TypeError as error:
+            raise DiagramError(
+                f"The {name} are integers, one for every node in a list or a one-dimensional array; node {node} has "
+                f"{value!r}."
+            ) from error
+    return tuple(found)
+
+
+def _few(values: Sequence[object]) -> str:
+    """Write a sequence for a message, without the end of a long one."""
+    shown = ", ".join(map(repr, values[:_SHOWN]))
+    return f"({shown}{', …' if len(values) > _SHOWN else ''})"
 
 
 def _check_arborescence(tree: "nx.DiGraph") -> list[Hashable]:

@@ -16,6 +16,7 @@ from ._canonical import children_of
 
 _NODES = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SHOWN = 120
 _HINT = "Write brackets such as '[a a[b]]' or edges and parts such as '(01-02-13)(0-12-3)'."
 
 
@@ -31,38 +32,45 @@ def parse(text: str) -> tuple[list[int], list[int]]:
     return parse_edges(stripped) if stripped.startswith("(") else parse_brackets(stripped)
 
 
+def _shown(text: str) -> str:
+    """Return a text for a message, without the middle of a long one."""
+    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} … {text[-_SHOWN // 2 :]}")
+
+
 def parse_brackets(text: str) -> tuple[list[int], list[int]]:
     """Read bracket notation."""
     tokens = re.findall(r"\w+|\[|\]|\S", text)
     for token in tokens:
         if token not in "[]" and not re.fullmatch("[A-Za-z][0-9]*", token):
             raise DiagramError(
-                f"Unexpected {token!r} in diagram {text!r}: a part is named by one letter, with digits if need be, and "
-                f"nodes are set apart by spaces. {_HINT}"
+                f"Unexpected {token!r} in diagram {_shown(text)}: a part is named by one letter, with digits if need "
+                f"be, and nodes are set apart by spaces. {_HINT}"
             )
     parents, names = [-1], [""]
     if tokens and tokens[0] not in "[]":
         names[0] = tokens.pop(0)
     if not tokens or tokens[0] != "[":
-        raise DiagramError(f"Diagram {text!r} has no outer bracket: the root is the outer bracket. {_HINT}")
+        raise DiagramError(f"Diagram {_shown(text)} has no outer bracket: the root is the outer bracket. {_HINT}")
     open_nodes, last = [0], None
     for position, token in enumerate(tokens[1:], start=1):
         if token == "[":
             if last is None:
-                raise DiagramError(f"A bracket in {text!r} follows no node: write a letter before every inner '['.")
+                raise DiagramError(
+                    f"A bracket in {_shown(text)} follows no node: write a letter before every inner '['."
+                )
             open_nodes.append(last)
             last = None
         elif token == "]":
             open_nodes.pop()
             last = None
             if not open_nodes and position < len(tokens) - 1:
-                raise DiagramError(f"Diagram {text!r} goes on after the outer bracket closed. {_HINT}")
+                raise DiagramError(f"Diagram {_shown(text)} goes on after the outer bracket closed. {_HINT}")
         else:
             last = len(parents)
             parents.append(open_nodes[-1])
             names.append(token)
     if open_nodes:
-        raise DiagramError(f"Diagram {text!r} lacks {len(open_nodes)} closing bracket(s).")
+        raise DiagramError(f"Diagram {_shown(text)} lacks {len(open_nodes)} closing bracket(s).")
     parts = {name: index for index, name in enumerate(dict.fromkeys(names))}
     return parents, [parts[name] for name in names]
 
@@ -71,50 +79,54 @@ def parse_edges(text: str) -> tuple[list[int], list[int]]:
     """Read edge notation."""
     match = re.fullmatch(r"\(([^()]*)\)\s*\(([^()]*)\)", text)
     if match is None:
-        raise DiagramError(f"Cannot read the diagram {text!r}. {_HINT}")
+        raise DiagramError(f"Cannot read the diagram {_shown(text)}. {_HINT}")
     edges = [edge.strip() for edge in match[1].split("-")] if match[1].strip() else []
     groups = [group.strip() for group in match[2].split("-")]
     for edge in edges:
         if len(edge) != 2 or any(node not in _NODES for node in edge):
-            raise DiagramError(f"Edge {edge!r} in {text!r} is not a pair of nodes parent–child such as '01'. {_HINT}")
+            raise DiagramError(
+                f"Edge {edge!r} in {_shown(text)} is not a pair of nodes parent–child such as '01'. {_HINT}"
+            )
     size = len(edges) + 1
     if size > len(_NODES):
-        raise DiagramError(f"Edge notation names at most {len(_NODES)} nodes, {text!r} has {size}: use brackets.")
+        raise DiagramError(f"Edge notation names at most {len(_NODES)} nodes, {_shown(text)} has {size}: use brackets.")
     parents: list[int | None] = [-1] + [None] * (size - 1)
     for edge in edges:
         parent, child = (_NODES.index(node) for node in edge)
         if max(parent, child) >= size:
             raise DiagramError(
-                f"{text!r} has {size - 1} edges, so its nodes are 0 to {_NODES[size - 1]}; edge {edge!r}."
+                f"{_shown(text)} has {size - 1} edges, so its nodes are 0 to {_NODES[size - 1]}; edge {edge!r}."
             )
         if child == 0:
             raise DiagramError(
-                f"Edge {edge!r} in {text!r} points into node 0, which is the root. Edges go parent–child."
+                f"Edge {edge!r} in {_shown(text)} points into node 0, which is the root. Edges go parent–child."
             )
         if parents[child] is not None:
-            raise DiagramError(f"Node {_NODES[child]} in {text!r} has two parents: the edges contain a cycle.")
+            raise DiagramError(f"Node {_NODES[child]} in {_shown(text)} has two parents: the edges contain a cycle.")
         parents[child] = parent
     labels: list[int | None] = [None] * size
     for label, group in enumerate(groups):
         if not group:
-            raise DiagramError(f"{text!r} has an empty part: write the parts as '(0-12-3)'.")
+            raise DiagramError(f"{_shown(text)} has an empty part: write the parts as '(0-12-3)'.")
         for name in group:
             node = _NODES.find(name)
             if not 0 <= node < size:
-                raise DiagramError(f"Part {group!r} in {text!r} names {name!r}, which is no node of the tree.")
+                raise DiagramError(f"Part {group!r} in {_shown(text)} names {name!r}, which is no node of the tree.")
             if labels[node] is not None:
-                raise DiagramError(f"The parts of {text!r} repeat node {name}: every node is in exactly one part.")
+                raise DiagramError(
+                    f"The parts of {_shown(text)} repeat node {name}: every node is in exactly one part."
+                )
             labels[node] = label
     missing = [_NODES[node] for node, label in enumerate(labels) if label is None]
     if missing:
         raise DiagramError(
-            f"The parts of {text!r} miss node(s) {', '.join(missing)}: every node is in exactly one part."
+            f"The parts of {_shown(text)} miss node(s) {', '.join(missing)}: every node is in exactly one part."
         )
     return [parent for parent in parents if parent is not None], [label for label in labels if label is not None]
 
 
 def format_brackets(parents: Sequence[int], labels: Sequence[int]) -> str:
-    """Write bracket notation, parts lettered a, b, c, … in the order in which they are met."""
+    """Write bracket notation of nodes in preorder, parts lettered a, b, c, … in the order in which they are met."""
     children = children_of(parents)
     tied = labels.count(labels[0]) > 1
     names: dict[int, str] = {} if tied else {labels[0]: ""}
@@ -126,13 +138,20 @@ def format_brackets(parents: Sequence[int], labels: Sequence[int]) -> str:
             names[label] = _LETTERS[letter] + (str(round_) if round_ else "")
         return names[label]
 
-    def write(node: int) -> str:
-        own = name(labels[node])
-        if node and not children[node]:
-            return own
-        return f"{own}[{' '.join(write(child) for child in children[node])}]"
-
-    return write(0)
+    words: list[str] = []
+    open_brackets = 0
+    depth = [0] * len(parents)
+    for node, parent in enumerate(parents):
+        if node:
+            depth[node] = depth[parent] + 1
+            words.append("]" * (open_brackets - depth[node]))
+            words.append("" if children[parent][0] == node else " ")
+        open_brackets = depth[node]
+        words.append(name(labels[node]))
+        if children[node] or not node:
+            words.append("[")
+            open_brackets += 1
+    return "".join(words) + "]" * open_brackets
 
 
 def format_edges(parents: Sequence[int], labels: Sequence[int]) -> str:

@@ -1,27 +1,51 @@
 """Set partitions of a list of things, as restricted growth strings and as lists of blocks."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from math import comb
 from typing import TypeVar
 
 Thing = TypeVar("Thing")
 
 
-def growth_strings(size: int) -> Iterator[tuple[int, ...]]:
-    """Iterate over all set partitions of `size` things: thing i is in block `string[i]`, numbered as they come.
+def growth_strings(*sizes: int) -> Iterator[tuple[int, ...]]:
+    """Iterate over all set partitions of so many things: thing i is in block `string[i]`, numbered as they come.
+
+    With several sizes, iterate over the partitions of several groups of things, the strings in a row.
 
     Examples:
         >>> list(growth_strings(2))
         [(0, 0), (0, 1)]
     """
-
-    def extend(prefix: tuple[int, ...], blocks: int) -> Iterator[tuple[int, ...]]:
-        if len(prefix) == size:
-            yield prefix
+    starts = {0, *accumulate(sizes)}
+    string = [0] * sum(sizes)
+    blocks = [0 if thing in starts else 1 for thing in range(len(string))]  # numbers in use before a thing
+    while True:
+        yield tuple(string)
+        thing = len(string) - 1
+        while thing >= 0 and string[thing] == blocks[thing]:
+            thing -= 1
+        # A thing that starts a group is in block 0 always: there are no numbers before it.
+        if thing < 0:
             return
-        for block in range(blocks + 1):
-            yield from extend((*prefix, block), max(blocks, block + 1))
+        string[thing] += 1
+        most = max(blocks[thing], string[thing] + 1)
+        for later in range(thing + 1, len(string)):
+            most = 0 if later in starts else max(most, 1)
+            string[later], blocks[later] = 0, most
 
-    return extend((), 0)
+
+def count_partitions(size: int) -> int:
+    """Count the set partitions of so many things, a Bell number.
+
+    Examples:
+        >>> [count_partitions(size) for size in range(7)]
+        [1, 1, 2, 5, 15, 52, 203]
+    """
+    bell = [1]
+    for things in range(size):
+        bell.append(sum(comb(things, others) * bell[others] for others in range(things + 1)))
+    return bell[size]
 
 
 def set_partitions(things: Sequence[Thing]) -> Iterator[list[list[Thing]]]:

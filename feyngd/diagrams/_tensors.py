@@ -6,13 +6,15 @@ E[…] of one datapoint's derivatives, in small letters. Repeated indices are su
 matrices alone is written without indices: `GHG`, `tr(HC)`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from ..errors import ArgumentError
 from ._checks import check_basis
 from ._diagram import Diagram
 
 _RANKS = "lGHJK"
+_FEW_EDGES = 30
 _INDICES = "ijkmnpqrstuvwxyzabcdefgh"
 
 
@@ -34,7 +36,27 @@ def reroot(diagram: Diagram, node: int) -> Diagram:
 
 def value_representative(diagram: Diagram) -> Diagram:
     """Return the one diagram that stands for all those with the same unrooted tree and partition, hence value."""
-    return min(reroot(diagram, node) for node in range(diagram.order + 1))
+    return min(reroot(diagram, node) for node in _possible_roots(diagram))
+
+
+def _possible_roots(diagram: Diagram) -> Iterable[int]:
+    """Return the nodes that may become the root of the representative: in large trees the one or two in the middle."""
+    if diagram.order <= _FEW_EDGES:
+        return range(diagram.order + 1)
+    degrees = [len(children) + (node > 0) for node, children in enumerate(diagram.children)]
+    outer, left = [node for node, degree in enumerate(degrees) if degree == 1], diagram.order + 1
+    while left > 2:  # take off the leaves, layer by layer
+        left -= len(outer)
+        inner = []
+        for node in outer:
+            degrees[node] = 0
+            for other in (diagram.parents[node], *diagram.children[node]):
+                if other >= 0 and degrees[other]:
+                    degrees[other] -= 1
+                    if degrees[other] == 1:
+                        inner.append(other)
+        outer = inner
+    return outer
 
 
 def tensor_expression(
@@ -50,7 +72,7 @@ def tensor_expression(
         open_root: whether the root is no derivative of a loss but a free index, the first, as for the displacement.
 
     Raises:
-        ArgumentError: the basis is unknown.
+        ArgumentError: the basis is unknown, or `diagram` is not a `Diagram`.
 
     Examples:
         >>> from feyngd import Diagram, tensor_expression
@@ -62,12 +84,13 @@ def tensor_expression(
         'E[g_i g_j] H_ij'
     """
     check_basis(basis)
+    if not isinstance(diagram, Diagram):
+        raise ArgumentError(f"The value of a Diagram is written, such as Diagram.parse('[a a]'); got {diagram!r}.")
     shape = diagram if indexed or open_root else value_representative(diagram)
-    names: dict[tuple[int, int], str] = {}
+    slots: list[list[str]] = [[] for _ in range(shape.order + 1)]
     for node in range(1, shape.order + 1):
-        edge = (shape.parents[node], node)
-        names[edge] = edge_index(node)
-    slots = [[names[edge] for edge in names if node in edge] for node in range(shape.order + 1)]
+        for end in (shape.parents[node], node):
+            slots[end].append(edge_index(node))
     tensors = [
         ([slots[node] for node in sorted(part)], _letter([len(slots[node]) for node in part], basis))
         for part in shape.parts
@@ -126,20 +149,24 @@ def _without_indices(tensors: list[tuple[list[list[str]], str]]) -> str:
         return ""
     if len(tensors) == 1:
         return f"tr({letters[0]})" if slots[0] else letters[0]
-    ends = [i for i, indices in enumerate(slots) if len(indices) == 1]
+    at: dict[str, list[int]] = {}
+    for i, indices in enumerate(slots):
+        for index in indices:
+            at.setdefault(index, []).append(i)
 
     def walk(start: int, index: str) -> str:
-        word, here = letters[start], start
+        word, here = [letters[start]], start
         while True:
-            here = next(i for i in range(len(slots)) if i != here and index in slots[i])
+            here = sum(at[index]) - here
             if here == start:
-                return word
-            word += letters[here]
+                return "".join(word)
+            word.append(letters[here])
             if len(slots[here]) == 1:
-                return word
+                return "".join(word)
             index = next(other for other in slots[here] if other != index)
 
-    if ends:
+    if ends := [i for i, indices in enumerate(slots) if len(indices) == 1]:
         return min(walk(end, slots[end][0]) for end in ends)
-    words = [walk(start, index) for start in range(len(slots)) for index in slots[start]]
-    return f"tr({max(words, key=lambda word: (word[0] != 'C', word))})"
+    # Without ends the tree is a path whose two leaves are tied: a cycle through one C.
+    start = letters.index("C")
+    return f"tr({walk(start, slots[start][0])[1:]}C)"

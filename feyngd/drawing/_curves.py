@@ -8,7 +8,7 @@ from itertools import pairwise
 Point = tuple[float, float]
 Curve = tuple[Point, Point, Point, Point]
 
-_SPACING = 5.0
+_SPACING, _MOST_SAMPLES = 5.0, 400
 # How far the two control points stand aside from the straight line, in units of the clearance: arcs on either side,
 # from flat to high, then S-shapes.
 _ARCS = [(sign * h, sign * h) for h in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 9.0) for sign in (-1, 1)]
@@ -45,7 +45,7 @@ def swing(start: Point, end: Point) -> Curve:
 def samples(curve: Curve) -> list[Point]:
     """Return points along a curve, about evenly spaced, the ends included."""
     hull = sum(math.dist(p, q) for p, q in pairwise(curve))
-    count = max(8, math.ceil(hull / _SPACING))
+    count = min(max(8, math.ceil(hull / _SPACING)), _MOST_SAMPLES)
     points = []
     for step in range(count + 1):
         t = step / count

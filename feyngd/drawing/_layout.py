@@ -9,12 +9,15 @@ from ._curves import Point
 
 # Every order of the children is tried up to order 5; beyond, this many.
 _MOST_ORDERS = 240
+# In larger diagrams children come in their own order and outlines are straight.
+MOST_NODES = 24
 
 
 def tree_layout(diagram: Diagram, column: float, row: float) -> list[Point]:
     """Place the nodes: a column for each depth, the root's at x = 0 and the leaves' rows spread evenly from y = 0.
 
-    Of all orders of the children the one is chosen whose outlines are short, do not cross, and pass few other nodes.
+    Of all orders of the children the one is chosen whose outlines are short, do not cross, and pass few other nodes;
+    large trees keep the order that they have.
 
     Args:
         diagram: the diagram.
@@ -23,7 +26,7 @@ def tree_layout(diagram: Diagram, column: float, row: float) -> list[Point]:
     """
     tied = [sorted(part) for part in diagram.parts if len(part) > 1]
     layouts = (_place(diagram, order, column, row) for order in _child_orders(diagram))
-    if not tied:
+    if not tied or diagram.order >= MOST_NODES:
         return next(layouts)
     return min(islice(layouts, _MOST_ORDERS), key=lambda places: round(_entanglement(places, tied, row), 6))
 
@@ -31,15 +34,20 @@ def tree_layout(diagram: Diagram, column: float, row: float) -> list[Point]:
 def _child_orders(diagram: Diagram) -> Iterator[tuple[tuple[int, ...], ...]]:
     """Iterate over all orders of all children, lazily: `itertools.product` would first list every permutation."""
 
-    def order(node: int) -> Iterator[tuple[tuple[int, ...], ...]]:
-        if node > diagram.order:
-            yield ()
+    current = list(diagram.children)
+    branching = [node for node, below in enumerate(diagram.children) if len(below) > 1]
+    waiting = [islice(permutations(diagram.children[node]), 1, None) for node in branching]
+    while True:
+        yield tuple(current)
+        for index in reversed(range(len(branching))):
+            node = branching[index]
+            if following := next(waiting[index], None):
+                current[node] = following
+                break
+            current[node] = diagram.children[node]
+            waiting[index] = islice(permutations(diagram.children[node]), 1, None)
+        else:
             return
-        for first in permutations(diagram.children[node]):
-            for rest in order(node + 1):
-                yield (first, *rest)
-
-    return order(0)
 
 
 def _place(diagram: Diagram, children: Sequence[Sequence[int]], column: float, row: float) -> list[Point]:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
-from ._curves import Curve, Point, Surroundings, best_curve, samples, ways
+from ._curves import Curve, Point, Surroundings, best_curve, line, samples, ways
+from ._layout import MOST_NODES
 
 
 def outline_curves(
@@ -13,7 +14,8 @@ def outline_curves(
     """Join the nodes of every part of two or more by curves.
 
     The curves of a part are a minimum spanning tree, where the length of a link is that of the shortest way around the
-    nodes of other parts; links that run over another part's outline count as longer.
+    nodes of other parts; links that run over another part's outline count as longer. In large diagrams they are
+    straight lines from node to node instead.
 
     Args:
         places: where the nodes are.
@@ -24,6 +26,12 @@ def outline_curves(
     Returns:
         For the index of every part of two or more nodes its curves.
     """
+    if len(places) > MOST_NODES:
+        return {
+            index: [line(places[u], places[v]) for u, v in pairwise(sorted(part, key=places.__getitem__))]
+            for index, part in enumerate(parts)
+            if len(part) > 1
+        }
     found: dict[int, list[Curve]] = {}
     traffic: list[Point] = []
     tied = [index for index, part in enumerate(parts) if len(part) > 1]
