@@ -1,6 +1,7 @@
 """Training with the calculus' help: emulating small batches (GDC), and criteria of generalization to select by."""
 
 from ._composition import GDCState as GDCState
+from ._criteria import StabilityWarning as StabilityWarning
 from ._criteria import aic as aic
 from ._criteria import stic as stic
 from ._criteria import stic_value as stic_value

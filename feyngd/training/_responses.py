@@ -14,7 +14,7 @@ import numpy as np
 
 from ..evaluation import Response
 
-TIMES = ("continuous", "discrete")
+TIMES = ("discrete", "continuous")
 
 _TERMS = 10  # of the exponential series, which leave out less than 2⁻⁵³ where the argument is at most 1/8
 _MOST_DOUBLINGS = 64
