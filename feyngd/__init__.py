@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from .diagrams import Diagram as Diagram
 from .diagrams import count_diagrams as count_diagrams
 from .diagrams import diagrams as diagrams
+from .diagrams import each_diagram as each_diagram
 from .diagrams import tensor_expression as tensor_expression
 from .errors import ArgumentError as ArgumentError
 from .errors import DiagramError as DiagramError
