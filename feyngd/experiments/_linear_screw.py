@@ -1,4 +1,8 @@
-"""The linear screw: SGD climbs a valley of equally good minima for ever, at a speed that the series knows."""
+"""The linear screw: SGD climbs a valley of equally good minima for ever, at a speed that the series knows.
+
+Re-summed to the second power of the noise the speed is η²/(6 − 4η) per step. That is not the speed itself: the fourth
+power changes it by half a percent at η = 0.15.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

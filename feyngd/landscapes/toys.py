@@ -156,6 +156,9 @@ def linear_screw(*, x: ArrayLike | None = None) -> Toy:
     l_x(θ) = ½(u² + v² + (cos z·u + sin z·v)²) + x (cos(z − π/4)·u + sin(z − π/4)·v). The mean loss is 0 all along the
     valley u = v = 0, yet SGD with B = 1 drifts there by +η²/6 in z per step, to leading order in η and for large T.
 
+    Re-summed in η that is η²/(6 − 4η), which is exact to the second power of the noise and no further. At η = 0.15 it
+    is 0.185185 η², to the fourth power of the noise 0.184277 η², and simulated 0.18422 ± 0.00007 η².
+
     Args:
         x: the noise values, 1-dimensional; the two signs by default, which have the variance that the drift depends on.
 
