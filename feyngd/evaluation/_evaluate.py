@@ -9,14 +9,14 @@ import jax
 from .._arguments import check_integer
 from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError
-from ..landscapes import Landscape
+from ..landscapes import Landscape, Origin, enter
 from ..progress import Progress
-from ._checks import check_key, check_landscape, check_mesh, warn_of_kinks
+from ._checks import check_key, check_mesh, warn_of_kinks
 from ._costs import CONVOLUTIONAL, CostModel
 from ._engine import Engine, NotFiniteError, cost_model
 from ._estimate import Values
 from ._plan import Plan, make_plan
-from ._precision import is_double, measure_rounding
+from ._precision import Rounding, is_double, measure_rounding
 from ._readings import terms_of_value
 from ._sampling import ESTIMATORS, Effort, estimate_numbers, sampled_number
 
@@ -75,7 +75,8 @@ def evaluate(
         chunk_size: the number of examples that are differentiated together; chosen by the size of the parameters.
         mesh: devices to share the examples among, a `jax.sharding.Mesh`; any number of examples will do.
         check_dtype: whether to measure what rounding does, by repeating a sample in double precision; the default is
-            to do so unless the parameters are in double precision.
+            to do so unless parameters and loss are in double precision throughout. It is a diagnostic: where it cannot
+            measure, a `PrecisionWarning` says why, and the values stand.
         plan_only: return the `Plan` and compute nothing.
         progress: shows progress; silent by default.
         key: a JAX random key; needed when a value is sampled.
@@ -95,14 +96,14 @@ def evaluate(
         raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, ESTIMATORS))}.")
     effort = Effort.checked(replicates, rtol, budget)
     chunk_size = None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1)
-    check_landscape(landscape)
     check_mesh(mesh)
+    landscape, params = enter(landscape, params)
     if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
         raise ArgumentError(
             "In the conditional reading test and train loss are measured on different data: the gap is no one series; "
             "evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
         )
-    model = cost_model(landscape, params)
+    model = cost_model(landscape.loss, params, landscape.example_shapes)
     plan = _make_plan(diagrams, basis, landscape.reading, root, landscape.num_examples, model)
     if plan_only:
         return plan
@@ -113,14 +114,22 @@ def evaluate(
     landscape.validate(params, gradients=False)
     warn_of_kinks(landscape, params)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
-    check_dtype = not is_double(params) if check_dtype is None else check_dtype
+    check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
     try:
         numbers, kinds = estimate_numbers(engine, plan, estimator, effort, progress or Progress(), key)
-        rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else {}
+        rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else Rounding()
     except NotFiniteError as error:
         landscape.validate(params)  # if it is the gradient already, this says so
         raise error.explain(plan.asked_for(error.item)) from None
-    return Values(plan.combine(numbers), basis, kinds=plan.kinds(kinds), rounding=rounding, root=root)
+    return Values(
+        plan.combine(numbers),
+        basis,
+        kinds=plan.kinds(kinds),
+        rounding=rounding.differences,
+        root=root,
+        not_measured=rounding.not_measured,
+        origin=Origin.of(landscape, params),
+    )
 
 
 def plan(

@@ -28,7 +28,7 @@ _FEW = 8  # examples that are not worth splitting
 
 
 class PrecisionWarning(UserWarning):
-    """An estimate is less precise than asked for."""
+    """An estimate is less precise than asked for, or its rounding could not be measured."""
 
 
 @dataclass(frozen=True)
