@@ -21,14 +21,15 @@ def depends(traced: core.ClosedJaxpr, inputs: Sequence[bool], *, by_value: bool)
 
 
 def visit(traced: core.ClosedJaxpr, inputs: Sequence[bool], note: Note, *, by_value: bool) -> None:
-    """Look at every equation, also of inner functions, that the result depends on.
+    """Look at equations, also of inner functions.
 
     Args:
         traced: the trace.
         inputs: which of its inputs are marked.
-        note: called with an equation, which of its operands depend on the marked inputs, whether anything that the
-            result depends on does after it, and the user's line.
-        by_value: whether to follow values, or what is differentiated: real numbers that are not stopped.
+        note: called with an equation, which of its operands depend on the marked inputs, whether any of its results
+            does, and the user's line.
+        by_value: whether to follow values, and look at what the result depends on; or else what is differentiated,
+            real numbers that are not stopped, and look at everything: JAX differentiates also what nobody needs.
     """
     _visit(traced.jaxpr, list(inputs), [True] * len(traced.jaxpr.outvars), note, by_value, "", False)
 
@@ -46,14 +47,13 @@ def _visit(
     live = {atom for atom, wants in zip(jaxpr.outvars, wanted, strict=True) if wants and _is_variable(atom)}
     for eqn in reversed(jaxpr.eqns):
         outputs = [variable in live for variable in eqn.outvars]
-        if not any(outputs) or (not by_value and eqn.primitive.name == "stop_gradient"):
+        if by_value and not any(outputs):
             continue
-        live.update(atom for atom in eqn.invars if _is_variable(atom) and (by_value or _is_real(atom)))
+        live.update(atom for atom in eqn.invars if _is_variable(atom))
         operands = [_is_variable(atom) and atom in marked for atom in eqn.invars]
         # What a library traced once keeps the lines of whoever came first, and deep traces lack the user's line.
         line = call if is_library else user_line(eqn) or call
-        flows = any(wants and variable in marked for variable, wants in zip(eqn.outvars, outputs, strict=True))
-        note(eqn, operands, flows, line)
+        note(eqn, operands, any(variable in marked for variable in eqn.outvars), line)
         if by_value or eqn.primitive.name not in _OPAQUE:
             is_loop = eqn.primitive.name in ("scan", "while")
             for inner, given in _inner(eqn, operands, by_value):

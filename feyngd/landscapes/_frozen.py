@@ -18,9 +18,11 @@ import numpy as np
 from jax.extend import core
 
 from ._fingerprint import Fingerprint, UnprovableError, fingerprint
+from ._settings import own_settings
 
 Loss = Callable[[Any, Any], Any]
 Made = TypeVar("Made")
+Program = TypeVar("Program", bound=Callable[..., Any])
 
 _PROGRAMS = 64  # that a loss keeps
 _SIGNATURES = 16  # shapes and dtypes of parameters and examples that are kept for one loss
@@ -89,19 +91,20 @@ def frozen_loss(loss: Loss, traced: core.ClosedJaxpr, owner: Any) -> FrozenLoss:
     return kept
 
 
-def per_loss(make: Callable[..., Made]) -> Callable[..., Made]:
+def per_loss(make: Callable[..., Program]) -> Callable[..., Program]:
     """Decorate a function of a loss and hashable options that compiles a program: it is kept with a frozen loss.
 
-    For a loss that is not frozen nothing is kept.
+    For a loss that is not frozen nothing is kept. The programs of a frozen one run with JAX's default settings, since
+    strict ones have had their say when the loss was traced.
     """
 
     @wraps(make)
-    def kept(loss: Any, *options: Any, **named: Any) -> Made:
+    def kept(loss: Any, *options: Any, **named: Any) -> Program:
         if not isinstance(loss, FrozenLoss):
             return make(loss, *options, **named)
         key = make, options, tuple(sorted(named.items()))
         if key not in loss.programs:
-            loss.programs[key] = make(loss, *options, **named)
+            loss.programs[key] = own_settings()(make(loss, *options, **named))
         loss.programs.move_to_end(key)
         while len(loss.programs) > _PROGRAMS:
             loss.programs.popitem(last=False)

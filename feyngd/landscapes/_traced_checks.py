@@ -84,13 +84,15 @@ def check_reverse_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
             raise LandscapeError(
                 f"The loss has a loop{_at(line)} whose number of turns is not known beforehand, and JAX has no "
                 "gradient of it. Use jax.lax.scan, or jax.lax.fori_loop with Python integers as its bounds and "
-                "jnp.where in it, or give its result a derivative with jax.custom_jvp."
+                "jnp.where in it, or give its result a derivative with jax.custom_jvp. If none is meant, use "
+                "jax.lax.stop_gradient on what goes into it."
             )
         has_none = eqn.primitive not in ad.primitive_jvps and name not in _HAVE_RULES_OF_THEIR_OWN
-        if flows and (has_none or name in _CALLBACKS):
+        if any(operands) and (has_none or name in _CALLBACKS):
             raise LandscapeError(
                 f"The loss uses {name}{_at(line)}, of which JAX has no derivative. Write it with jax.numpy, or give it "
-                "a derivative with jax.custom_jvp; what is not trained can be computed beforehand, as data."
+                "a derivative with jax.custom_jvp. If none is meant, use jax.lax.stop_gradient on what goes into it, "
+                "or compute it beforehand, as data."
             )
 
     visit(traced, _inputs(traced, num_param_leaves), note, by_value=False)
@@ -105,7 +107,8 @@ def check_forward_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
             raise LandscapeError(
                 f"The loss calls {function}{_at(line)}, a jax.custom_vjp, which has derivatives in reverse mode only; "
                 "values of diagrams need forward mode too. Give its derivative with jax.custom_jvp instead, which "
-                "serves both, or use the plain formula: JAX differentiates it."
+                "serves both, or use the plain formula: JAX differentiates it. If no derivative is meant, use "
+                "jax.lax.stop_gradient on what goes into it."
             )
 
     visit(traced, _inputs(traced, num_param_leaves), note, by_value=False)

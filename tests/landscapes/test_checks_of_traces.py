@@ -199,6 +199,13 @@ def test_a_loss_is_traced_anew_and_jax_keeps_no_trace_under_the_function():
             lambda w, e: jax.lax.while_loop(lambda c: c[0] < 3 * w[0], lambda c: (c[0] + 1, c[1] * 2), (0.0, e[1]))[1],
             "gradient of the loss is 0 everywhere",
         ),
+        # The parameter decides in the second turn whether there is a third.
+        (
+            lambda w, e: jax.lax.while_loop(
+                lambda c: c[0] < 3.0, lambda c: (c[1], c[1] + w[0], c[2] * 2), (0.0, 1.0, e[1])
+            )[2],
+            "gradient of the loss is 0 everywhere",
+        ),
         (
             lambda w, e: jax.lax.scan(lambda c, x: ((c[0] * x, c[1] + 1.0), None), (w[0], e[1]), e[0])[0][1],
             "depends on the example alone",
@@ -246,6 +253,10 @@ def test_one_of_many_parameters_is_enough():
         jax.checkpoint(scanned(half_square)),
         lambda w, e: jax.lax.cond(e[1] > 0, half_square, lambda v: v, w[0]),
         lambda w, e: jax.lax.while_loop(lambda c: c < 9.0, half_square, w[0]),
+        # JAX differentiates also what nobody needs.
+        lambda w, e: w[0] + jax.lax.stop_gradient(half_square(w[1])),
+        lambda w, e: jnp.where(half_square(w[0]) > 1, w[1], w[2]),
+        lambda w, e: (half_square(w[0]), w[1])[1],
     ],
 )
 def test_derivatives_in_reverse_mode_only_are_refused_with_name_and_line(loss):
@@ -257,14 +268,18 @@ def test_derivatives_in_reverse_mode_only_are_refused_with_name_and_line(loss):
     "loss",
     [
         lambda w, e: half_square(e[1]) * w[0],
-        lambda w, e: w[0] + jax.lax.stop_gradient(half_square(w[1])),
-        lambda w, e: (half_square(w[0]), w[1])[1],
+        lambda w, e: w[0] + half_square(jax.lax.stop_gradient(w[1])),
+        lambda w, e: w[0] + half_square((w[1] > 0).astype(float)),
         lambda w, e: straight_through(w[0]),
         lambda w, e: jax.nn.logsumexp(w) + jnp.sum(jax.nn.gelu(w)) + jax.nn.relu(w[0]),
         scanned(jnp.tanh),
     ],
 )
 def test_what_is_not_differentiated_or_has_both_modes_passes(loss):
+    def slope(w, example):
+        return jax.jvp(lambda w: loss(w, example), (w,), (w,))[1]
+
+    jax.eval_shape(jax.grad(slope), W, EXAMPLE)
     check_forward_mode(traced(loss), 1)
     check_reverse_mode(traced(loss), 1)
 
@@ -282,6 +297,12 @@ def test_a_derivative_in_reverse_mode_is_a_gradient():
         (jax.jit(lambda w, e: jax.lax.fori_loop(0, e[1].astype(int), lambda i, c: c * w[0], 1.0)), "Python integers"),
         (lambda w, e: called_back(w[0]), "pure_callback.*no derivative.*custom_jvp"),
         (lambda w, e: jnp.nextafter(w[0], 0.0), "nextafter.*no derivative"),
+        (lambda w, e: (called_back(w[0]), w[1])[1], "pure_callback.*no derivative"),
+        (lambda w, e: w[0] + jax.lax.stop_gradient(jnp.nextafter(w[0], 0.0)), "nextafter.*no derivative"),
+        (
+            lambda w, e: w[0] * jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, 2 * c[1]), (0, w[1]))[0],
+            "turns is not known",
+        ),
     ],
 )
 def test_what_has_no_gradient_is_refused_with_its_line(loss, message):
@@ -308,6 +329,20 @@ def test_what_has_a_gradient_passes(loss):
     trace = traced(loss)
     jax.eval_shape(jax.grad(loss), W, EXAMPLE)
     check_reverse_mode(trace, 1)
+
+
+def test_lines_are_those_of_this_loss_though_jax_keeps_traces_of_its_own_functions():
+    def lines(*losses):
+        for loss in losses:
+            with pytest.raises(LandscapeError) as caught:
+                check_no_constant_key(traced(loss))
+            yield loss.__code__.co_firstlineno, str(caught.value)
+
+    for line, message in lines(
+        lambda w, e: w[0] * jax.random.normal(KEY),
+        lambda w, e: w[0] * jax.random.normal(KEY) + 1,
+    ):
+        assert f"test_checks_of_traces.py:{line} " in message
 
 
 # --- constant keys -------------------------------------------------------------------------------
