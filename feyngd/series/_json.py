@@ -1,6 +1,9 @@
 """Series as JSON: rational functions as lists of terms, symbols with their assumptions, nothing to be executed."""
 
 import json
+from os import PathLike, fspath
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -11,9 +14,11 @@ from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 
 if TYPE_CHECKING:
+    from ._resummed import ResummedSeries
     from ._series import Series
 
 _FORMAT = "feyngd series 1"
+_RESUMMED_FORMAT = "feyngd resummed series 1"
 
 
 def dump(series: "Series") -> str:
@@ -38,12 +43,10 @@ def dump(series: "Series") -> str:
     )
 
 
-def load(text: str) -> dict[str, Any]:
-    """Return the arguments that make the series again."""
+def load(text: str, source: str = "This") -> dict[str, Any]:
+    """Return the arguments that make the series again; `source` begins the message about a text that is none."""
     try:
-        read = json.loads(text)
-        if read["format"] != _FORMAT:
-            raise ValueError(f"its format is {read['format']!r}")
+        read = _parsed(text, _FORMAT)
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
         check_basis(read["basis"])
         return {
@@ -54,7 +57,68 @@ def load(text: str) -> dict[str, Any]:
             "spacetime": None if read["spacetime"] is None else _load_spacetime(read["spacetime"], symbols),
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ArgumentError(f"This is not a series written by Series.to_json ({_FORMAT!r}): {error}.") from error
+        raise ArgumentError(f"{source} is not a series written by Series.to_json ({_FORMAT!r}): {error}.") from error
+
+
+def dump_resummed(series: "ResummedSeries") -> str:
+    """Return the JSON text of a re-summed series, which is what makes it: coefficients are computed on demand."""
+    symbols = sorted(series.spacetime.symbols, key=str)
+    return json.dumps(
+        {
+            "format": _RESUMMED_FORMAT,
+            "quantity": series.quantity,
+            "order": series.order,
+            "form": series.form,
+            "at_minimum": series.is_at_minimum,
+            "symbols": {symbol.name: symbol.assumptions0 for symbol in symbols},
+            "spacetime": _dump_spacetime(series.spacetime, symbols),
+        },
+        indent=1,
+    )
+
+
+def load_resummed(text: str, source: str = "This") -> dict[str, Any]:
+    """Return the arguments that make the re-summed series again."""
+    try:
+        read = _parsed(text, _RESUMMED_FORMAT)
+        symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
+        return {name: read[name] for name in ("quantity", "order", "form", "at_minimum")} | {
+            "spacetime": _load_spacetime(read["spacetime"], symbols)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ArgumentError(
+            f"{source} is not a re-summed series written by ResummedSeries.to_json ({_RESUMMED_FORMAT!r}): {error}."
+        ) from error
+
+
+def _parsed(text: str, format_: str) -> dict[str, Any]:
+    read = json.loads(text)
+    if not isinstance(read, dict) or "format" not in read:
+        raise ValueError("it has no format")
+    if read["format"] != format_:
+        raise ValueError(f"its format is {read['format']!r}")
+    return read
+
+
+def write(path: str | PathLike[str], text: str) -> None:
+    """Write a text to a file, which is complete or not there."""
+    target = Path(path)
+    with NamedTemporaryFile("w", dir=target.parent, prefix=target.name, encoding="utf-8", delete=False) as file:
+        try:
+            file.write(text + "\n")
+            file.close()
+            Path(file.name).replace(target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def read(path: str | PathLike[str]) -> tuple[str, str]:
+    """Return the text of a file, and what to call the file in a message."""
+    try:
+        return Path(path).read_text(encoding="utf-8"), f"The file {fspath(path)!r}"
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"The file {fspath(path)!r} is not text, so it holds no series: {error}.") from error
 
 
 def _dump_spacetime(spacetime: Spacetime, symbols: list[sympy.Symbol]) -> dict[str, Any]:

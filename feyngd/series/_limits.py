@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import sympy
 
-from ..diagrams import Diagram, check_order, diagrams
+from ..diagrams import EXPANDED, Diagram, check_number, check_order, diagrams
 from ..errors import ArgumentError
 from ._series import Series
 
@@ -28,7 +28,7 @@ Size: TypeAlias = int | sympy.Expr
 STEPS = sympy.Symbol("T", integer=True, positive=True)
 
 
-def ode(order: int, *, T: Size = STEPS) -> Series:
+def ode(order: int, *, T: Size = STEPS, limit: int | None = EXPANDED) -> Series:
     """Expand the loss after gradient flow, dθ = −∇l dt for the time ηT, in powers of η, exactly.
 
     These are the trees of `feyngd.expand("test_loss", …, basis="cumulant")` without ties, and T^k/k! in place of
@@ -37,12 +37,14 @@ def ode(order: int, *, T: Size = STEPS) -> Series:
     Args:
         order: the highest power of η to keep.
         T: the number of steps that the flow stands for: its length is ηT. A number, whole or not, or an expression.
+        limit: the largest number of diagrams to go through; `None` for any.
 
     Returns:
         A `Series` of the mean loss in the cumulant basis, without a spacetime.
 
     Raises:
-        ArgumentError: the order is not an integer ≥ 0, or T is not exact or not known to be ≥ 0.
+        ArgumentError: the order is not an integer ≥ 0, T is not exact or not known to be ≥ 0, or there are more than
+            `limit` diagrams.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Corollary 3 (corrected: the deviation is printed without GHG).
@@ -57,10 +59,10 @@ def ode(order: int, *, T: Size = STEPS) -> Series:
           η^2   T**2/2   [a[b]]   GHG
     """
     steps = _size("T", T, or_zero=True)
-    return _limit("ODE", order, largest_part=1, steps=steps, batch=sympy.Integer(1))
+    return _limit("ODE", order, largest_part=1, steps=steps, batch=sympy.Integer(1), limit=limit)
 
 
-def sde(order: int, *, T: Size = STEPS, B: Size = 1) -> Series:
+def sde(order: int, *, T: Size = STEPS, B: Size = 1, limit: int | None = EXPANDED) -> Series:
     """Expand the expected loss after the SDE of SGD in powers of η, exactly.
 
     The equation is dθ = −∇l dt + √(ηC(θ)/B) dW in Itô's sense, for the time ηT; C is the covariance of the gradient of
@@ -74,12 +76,14 @@ def sde(order: int, *, T: Size = STEPS, B: Size = 1) -> Series:
         order: the highest power of η to keep.
         T: the number of steps that the SDE stands for: its length is ηT. A number, whole or not, or an expression.
         B: the batch size.
+        limit: the largest number of diagrams to go through; `None` for any.
 
     Returns:
         A `Series` of the mean loss in the cumulant basis, without a spacetime.
 
     Raises:
-        ArgumentError: the order is not an integer ≥ 0, or a size is not exact, T not known to be ≥ 0 or B not > 0.
+        ArgumentError: the order is not an integer ≥ 0, a size is not exact, T not known to be ≥ 0 or B not > 0, or
+            there are more than `limit` diagrams.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Corollary 3 for the skew; section 5.3 names the discretisation.
@@ -94,15 +98,18 @@ def sde(order: int, *, T: Size = STEPS, B: Size = 1) -> Series:
           η^2   -T/2   [a[b]]   GHG
     """
     steps, batch = _size("T", T, or_zero=True), _size("B", B)
-    return _limit("SDE", order, largest_part=2, steps=steps, batch=batch)
+    return _limit("SDE", order, largest_part=2, steps=steps, batch=batch, limit=limit)
 
 
-def _limit(name: str, order: int, *, largest_part: int, steps: sympy.Expr, batch: sympy.Expr) -> Series:
+def _limit(
+    name: str, order: int, *, largest_part: int, steps: sympy.Expr, batch: sympy.Expr, limit: int | None
+) -> Series:
     """Sum (−1)^order B^(−pairs) (T^P/P!) #(orders of the P parts in time) / |Aut| over diagrams with small parts."""
     order = check_order(order)
+    check_number(order, False, limit, up_to=True)
     terms = {}
     for edges in range(order + 1):
-        for diagram in diagrams(edges):
+        for diagram in diagrams(edges, limit=None):
             parts = len(diagram.parts) - 1
             if any(len(part) > largest_part for part in diagram.parts):
                 continue

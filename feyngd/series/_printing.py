@@ -23,7 +23,7 @@ def text(series: "Series") -> str:
 
 
 def _tensors(series: "Series", diagram: Diagram, *, latex: bool = False) -> str:
-    return tensor_expression(diagram, basis=series.basis, latex=latex, open_root=series.quantity == "displacement")
+    return tensor_expression(diagram, basis=series.basis, latex=latex, open_root=series.is_vector)
 
 
 def latex(series: "Series") -> str:

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, overload
 
 from ..counting import Ratio, constant, count_ratio, inverse_size, symbol_sizes
-from ..diagrams import Diagram, check_basis, check_order, diagrams
+from ..diagrams import EXPANDED, Diagram, check_basis, check_number, check_order, diagrams
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 from ._series import Series
@@ -19,14 +19,32 @@ SERIES = (*QUANTITIES, "displacement")
 
 @overload
 def expand(
-    quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment", resummed: Literal[False] = False
+    quantity: str,
+    *,
+    order: int,
+    spacetime: Spacetime,
+    basis: str = "moment",
+    resummed: Literal[False] = False,
+    limit: int | None = EXPANDED,
 ) -> Series: ...
 @overload
 def expand(
-    quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment", resummed: Literal[True]
+    quantity: str,
+    *,
+    order: int,
+    spacetime: Spacetime,
+    basis: str = "moment",
+    resummed: Literal[True],
+    limit: int | None = EXPANDED,
 ) -> "ResummedSeries": ...
 def expand(
-    quantity: str, *, order: int, spacetime: Spacetime, basis: str = "moment", resummed: bool = False
+    quantity: str,
+    *,
+    order: int,
+    spacetime: Spacetime,
+    basis: str = "moment",
+    resummed: bool = False,
+    limit: int | None = EXPANDED,
 ) -> "Series | ResummedSeries":
     """Expand an expected loss after SGD in powers of the learning rate η, exactly.
 
@@ -44,12 +62,15 @@ def expand(
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
             joint cumulants, so that lone nodes are derivatives of the mean loss.
         resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
+        limit: the largest number of diagrams, with their roots alone, to go through; `None` for any. There are 6,685
+            up to order 6 and 62,503 up to order 7.
 
     Returns:
         A `Series`: for each diagram the exact coefficient of `η^order · value(D)`.
 
     Raises:
-        ArgumentError: the quantity or basis is unknown, or the order is not an integer ≥ 0.
+        ArgumentError: the quantity or basis is unknown, the order is not an integer ≥ 0, or there are more than `limit`
+            diagrams.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1 and the generalization-gap rule.
@@ -72,7 +93,8 @@ def expand(
     if resummed:
         from ._resummed import ResummedSeries
 
-        return ResummedSeries(quantity, order, spacetime)
+        return ResummedSeries(quantity, order, spacetime, limit=limit)
+    check_number(order, False, limit, up_to=True)
     terms, sizes = {}, symbol_sizes(spacetime)
     for diagram, coefficient in _coefficients(quantity, order, spacetime, basis):
         if coefficient.numerator:
@@ -90,7 +112,7 @@ def _coefficients(quantity: str, order: int, spacetime: Spacetime, basis: str) -
 
 def measured_diagrams(order: int) -> Iterator[Diagram]:
     """Iterate over the diagrams up to an order whose root is alone."""
-    return (diagram for edges in range(order + 1) for diagram in diagrams(edges))
+    return (diagram for edges in range(order + 1) for diagram in diagrams(edges, limit=None))
 
 
 def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:

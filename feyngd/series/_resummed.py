@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import sympy
 
 from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, symbol_sizes
-from ..diagrams import Diagram, check_order, edge_index, tensor_expression
+from ..diagrams import EXPANDED, Diagram, check_number, check_order, edge_index, tensor_expression
 from ..errors import ArgumentError
-from ..spacetimes import Spacetime
+from ..spacetimes import Spacetime, by_name
+from . import _json
 from ._quantities import SERIES, measured_diagrams, measurements
 from ._series import ETA, Series
 
@@ -28,8 +30,9 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     a function of these eigenvalues, includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Through order k of η the
     series with k edges agrees with the plain one, but near a minimum its terms stay finite as T grows.
 
-    Coefficients are computed on demand: `series[D]` as a closed form, which holds where no eigenvalues coincide and
-    none is zero, `series.coefficient(D, …)` as numbers, for any.
+    Coefficients are computed on demand: `series[D]` as a closed form in the symbols eta, h_i, h_j, … without
+    assumptions, which holds where no eigenvalues coincide and none is zero, `series.coefficient(D, …)` as numbers, for
+    any.
 
     Make one with `feyngd.resum`, or with `feyngd.expand(..., resummed=True)`.
 
@@ -40,9 +43,11 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         form: "discrete" is exact; "integral" takes sums over steps for integrals, so that (1 − ηh)^t becomes e^{−ηht}:
             the leading order of every term in η at fixed ηT, B and E.
         at_minimum: leave out the diagrams that vanish at a minimum of the mean loss.
+        limit: the largest number of diagrams, with their roots alone, to go through; `None` for any.
 
     Raises:
-        ArgumentError: the quantity or form is unknown, or the order is not an integer ≥ 0.
+        ArgumentError: the quantity or form is unknown, the order is not an integer ≥ 0, or there are more than `limit`
+            diagrams.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected: irreducible diagrams are those without
@@ -52,7 +57,14 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     basis = "cumulant"
 
     def __init__(
-        self, quantity: str, order: int, spacetime: Spacetime, *, form: str = "discrete", at_minimum: bool = False
+        self,
+        quantity: str,
+        order: int,
+        spacetime: Spacetime,
+        *,
+        form: str = "discrete",
+        at_minimum: bool = False,
+        limit: int | None = EXPANDED,
     ) -> None:
         if quantity not in SERIES:
             raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, SERIES))}.")
@@ -63,7 +75,9 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         if spacetime.explicit is not None and form == "integral":
             raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
         self.quantity, self.order, self.spacetime, self.form = quantity, check_order(order), spacetime, form
-        self._at_minimum = at_minimum
+        self._limit = limit
+        check_number(self.order, False, limit, up_to=True)
+        self.is_at_minimum = at_minimum
         self._closed_forms: dict[Diagram, sympy.Expr] = {}
 
     # --- a mapping ----------------------------------------------------------------------------------------------------
@@ -77,7 +91,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
             if not count_ratio(diagram, self.spacetime, basis="cumulant").numerator:
                 continue
             for joint, factor in measurements(self.quantity, diagram, self.spacetime, "cumulant"):
-                if joint.is_irreducible and not (self._at_minimum and _vanishes_at_minimum(joint, self.quantity)):
+                if joint.is_irreducible and not (self.is_at_minimum and _vanishes_at_minimum(joint, self.quantity)):
                     found[joint] = factor
         return dict(sorted(found.items()))
 
@@ -112,7 +126,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def eigenvalues(self, diagram: Diagram) -> tuple[sympy.Symbol, ...]:
         """Return the symbols h_i, h_j, … of the edges above nodes 1, 2, … of a diagram."""
-        return tuple(sympy.Symbol(f"h_{edge_index(v)}", real=True) for v in range(1, diagram.order + 1))
+        return tuple(sympy.Symbol(f"h_{edge_index(v)}") for v in range(1, diagram.order + 1))
 
     def coefficient(self, diagram: Diagram, eigenvalues: Sequence[Any], learning_rate: Any) -> Any:
         """Return a coefficient, times η^order, for given eigenvalues, which may coincide or be zero.
@@ -147,7 +161,9 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def at_minimum(self) -> "ResummedSeries":
         """Return the series at a minimum of the mean loss: diagrams with an untied leaf, a gradient, are left out."""
-        return ResummedSeries(self.quantity, self.order, self.spacetime, form=self.form, at_minimum=True)
+        return ResummedSeries(
+            self.quantity, self.order, self.spacetime, form=self.form, at_minimum=True, limit=self._limit
+        )
 
     def truncate(self, order: int) -> "ResummedSeries":
         """Return the series with fewer edges.
@@ -157,16 +173,24 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         """
         if check_order(order) > self.order:
             raise ArgumentError(f"The series stops at order {self.order}, got {order}: expand it further first.")
-        return ResummedSeries(self.quantity, order, self.spacetime, form=self.form, at_minimum=self._at_minimum)
+        return self._again(order, self.spacetime)
 
-    def subs(self, values: Mapping[sympy.Symbol, Any]) -> "ResummedSeries":
+    def subs(self, values: Mapping[sympy.Symbol | str, Any]) -> "ResummedSeries":
         """Return the series on the spacetime with symbols replaced by numbers or expressions.
 
+        Args:
+            values: what to put in place of the spacetime's symbols, which are known by their names.
+
         Raises:
+            ArgumentError: a key is no symbol of the spacetime, or two keys are the same one.
             SpacetimeError: the new sizes do not make a spacetime.
         """
+        spacetime = self.spacetime.subs(by_name(values, self.spacetime.symbols, "spacetime of this series"))
+        return self._again(self.order, spacetime)
+
+    def _again(self, order: int, spacetime: Spacetime) -> "ResummedSeries":
         return ResummedSeries(
-            self.quantity, self.order, self.spacetime.subs(values), form=self.form, at_minimum=self._at_minimum
+            self.quantity, order, spacetime, form=self.form, at_minimum=self.is_at_minimum, limit=self._limit
         )
 
     # --- ways out -----------------------------------------------------------------------------------------------------
@@ -192,7 +216,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         return tensor_expression(diagram, latex=latex, indexed=True, open_root=self.quantity == "displacement")
 
     def __str__(self) -> str:
-        where = " at a minimum" if self._at_minimum else ""
+        where = " at a minimum" if self.is_at_minimum else ""
         lines = [
             f"{self.quantity}{where}, re-summed to {self.order} edges, {self.form} time, {self.spacetime}; "
             "h: eigenvalues of H"
@@ -208,6 +232,45 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def __repr__(self) -> str:
         return f"<ResummedSeries {self.quantity}, {self.order} edges, {self.form}, {len(self)} diagrams>"
+
+    def __reduce__(self) -> tuple:
+        return _load_text, (self.to_json(),)
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_json() == other.to_json() if isinstance(other, ResummedSeries) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> str:
+        """Return JSON text that `ResummedSeries.from_json` reads back: what makes the series, without coefficients."""
+        return _json.dump_resummed(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ResummedSeries":
+        """Read a series that `to_json` wrote. Nothing in the text is executed.
+
+        Raises:
+            ArgumentError: the text is not such a series.
+        """
+        return cls(**_json.load_resummed(text), limit=None)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the series to a file, as the text of `to_json`.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        _json.write(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "ResummedSeries":
+        """Read a series that `save` wrote. Nothing in the file is executed.
+
+        Raises:
+            ArgumentError: the file does not hold such a series.
+            OSError: the file cannot be read.
+        """
+        return cls(**_json.load_resummed(*_json.read(path)), limit=None)
 
 
 def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
@@ -239,7 +302,11 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         raise ArgumentError(
             f"A series made by expand(...) is re-summed, with its quantity and spacetime; got {series!r}."
         )
-    return ResummedSeries(series.quantity, series.order, series.spacetime, form=form)
+    return ResummedSeries(series.quantity, series.order, series.spacetime, form=form, limit=None)
+
+
+def _load_text(text: str) -> ResummedSeries:
+    return ResummedSeries.from_json(text)
 
 
 def _vanishes_at_minimum(diagram: Diagram, quantity: str) -> bool:

@@ -1,16 +1,19 @@
 """The series: a mapping from diagrams to exact coefficients."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from os import PathLike
 from typing import Any
 
 import sympy
 
 from ..diagrams import Diagram, check_basis, check_order, tensor_expression
 from ..errors import ArgumentError
-from ..spacetimes import Spacetime
+from ..spacetimes import Spacetime, as_expression, by_name
 from . import _json, _printing
 
-ETA = sympy.Symbol("eta", positive=True)
+ETA = sympy.Symbol("eta")  # without assumptions, so that symbols("eta") and the name are the same symbol
 
 
 class Series(Mapping[Diagram, sympy.Expr]):
@@ -86,6 +89,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
         """The symbols in the coefficients."""
         return set().union(*(value.free_symbols for value in self._terms.values()))
 
+    @property
+    def is_vector(self) -> bool:
+        """Whether the series is a displacement, or sums and differences of displacements."""
+        return set(re.split(r" [+-] ", self.quantity)) == {"displacement"}
+
     # --- arithmetic ---------------------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
@@ -129,6 +137,10 @@ class Series(Mapping[Diagram, sympy.Expr]):
             return NotImplemented
         if self.basis != other.basis:
             raise ArgumentError(f"One series is in {self.basis}s, the other in {other.basis}s: use in_basis first.")
+        if self.is_vector != other.is_vector:
+            raise ArgumentError(
+                f"A displacement is a vector and a loss a number: {self.quantity} and {other.quantity} have no sum."
+            )
         if self.order != other.order:
             raise ArgumentError(
                 f"One series goes to order {self.order}, the other to {other.order}: "
@@ -165,21 +177,27 @@ class Series(Mapping[Diagram, sympy.Expr]):
         if order > self.order:
             raise ArgumentError(f"The series stops at order {self.order}, got {order}: expand it further first.")
 
-    def subs(self, values: Mapping[sympy.Symbol, Any]) -> "Series":
+    def subs(self, values: Mapping[sympy.Symbol | str, Any]) -> "Series":
         """Replace symbols such as N or B by numbers or expressions, all at once.
 
         Closed forms hold for N of at least the number of non-root parts; below that, expand on the concrete spacetime.
 
+        Args:
+            values: what to put in place of the series' symbols. These are known by their names: "N", or any symbol
+                named N, is the series' own N.
+
         Raises:
-            ArgumentError: a key is not a symbol, or only shares its name with one of the series' symbols; N becomes a
-                number below that; or a coefficient is no longer finite.
+            ArgumentError: a key is no symbol of the series, or two keys are the same one; N becomes a number below
+                that; or a coefficient is no longer finite.
             SpacetimeError: the new sizes do not make a spacetime, as with B that does not divide N.
         """
-        self._check_symbols(values)
-        spacetime = None if self.spacetime is None else self.spacetime.subs(values)
-        needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
+        known = self.symbols | (self.spacetime.symbols if self.spacetime else set())
         # Keys are symbols, so that this is `subs` with simultaneous=True, some fifty times faster.
-        new = {symbol: sympy.sympify(value) for symbol, value in values.items()}
+        new = {symbol: _replacement(value) for symbol, value in by_name(values, known, "series").items()}
+        spacetime = None
+        if self.spacetime is not None:
+            spacetime = self.spacetime.subs({s: new[s] for s in self.spacetime.symbols & new.keys()})
+        needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
         replaced = {points: points.xreplace(new) for points in self._points}
         for points, number in replaced.items():
             if not points.is_Integer and number.is_Integer and number < needed:
@@ -195,19 +213,6 @@ class Series(Mapping[Diagram, sympy.Expr]):
         series = self._like(terms, spacetime=spacetime)
         series._points = set(replaced.values())
         return series
-
-    def _check_symbols(self, values: Mapping[sympy.Symbol, Any]) -> None:
-        known = self.symbols | (self.spacetime.symbols if self.spacetime else set())
-        for key in values:
-            if not isinstance(key, sympy.Symbol):
-                raise ArgumentError(
-                    f"Symbols are replaced, got the key {key!r}; the series has {sorted(known, key=str)}."
-                )
-            if key not in known and key.name in {symbol.name for symbol in known}:
-                raise ArgumentError(
-                    f"The series has a symbol {key.name} with other assumptions than the one given: use its own, "
-                    "made as Symbol(…, integer=True, positive=True)."
-                )
 
     def in_basis(self, basis: str) -> "Series":
         """Return the same series in the moment or the cumulant basis.
@@ -230,30 +235,71 @@ class Series(Mapping[Diagram, sympy.Expr]):
 
     # --- ways out -----------------------------------------------------------------------------------------------------
 
-    def to_sympy(self, values: Mapping[Diagram, Any] | None = None, *, eta: sympy.Symbol = ETA) -> sympy.Expr:
+    def to_sympy(self, values: Mapping[Diagram, Any] | None = None, *, eta: sympy.Symbol | str = ETA) -> sympy.Expr:
         """Return the series as one SymPy expression, a polynomial in η.
 
+        All symbols but those of the spacetime are without assumptions, so that η and the values can be named:
+        `x.subs({"eta": 0.1, "GG": 2})`, `x.subs(symbols("eta"), 0.1)`, `lambdify(symbols("eta GG l"), x)`. SymPy
+        prints all of them in LaTeX as they read, and `sympify` reads them back.
+
         Args:
-            values: the value of each diagram; without it values are symbols named by their tensor expression, such as
-                `tr(HC)`, so that diagrams with equal values come together.
-            eta: the symbol of the learning rate.
+            values: the value of each diagram; without it values are the symbols of `value_symbol`, such as `tr_HC` for
+                tr(HC), so that diagrams with equal values come together.
+            eta: the symbol of the learning rate, or its name.
 
         Raises:
-            ArgumentError: `values` lacks a diagram of the series.
+            ArgumentError: `values` lacks a diagram of the series; or two different symbols would have one name, as with
+                a spacetime whose number of points is called eta.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> x = fd.expand("gap", order=1, spacetime=fd.Spacetime.sgd(10, 2), basis="cumulant").to_sympy()
+            >>> x, x.subs({"eta": 0.1, "tr_C": 3})
+            (eta*tr_C/2, 0.150000000000000)
         """
-        total = sympy.Integer(0)
+        if isinstance(eta, str):
+            eta = sympy.Symbol(eta)
+        if not isinstance(eta, sympy.Symbol):
+            raise ArgumentError(f"eta is a SymPy symbol or its name, such as 'eta'; got {eta!r}.")
+        total, named = sympy.Integer(0), {eta}
         for diagram, coefficient in self.items():
             if values is None:
-                value: Any = sympy.Symbol(self._name(diagram), real=True)
+                value: Any = self.value_symbol(diagram)
+                named.add(value)
             elif diagram in values:
-                value = sympy.sympify(values[diagram])
+                value = _number(values[diagram])
             else:
                 raise ArgumentError(f"No value is given for {diagram}; give one for every diagram of the series.")
             total += coefficient * eta**diagram.order * value
+        names = Counter(symbol.name for symbol in named | self.symbols)
+        if twice := sorted(name for name, count in names.items() if count > 1):
+            raise ArgumentError(
+                f"Two different symbols would be called {', '.join(twice)}: rename the series' own symbols with "
+                "subs({…}), or the learning rate with eta=…."
+            )
         return total
 
+    def value_symbol(self, diagram: Diagram) -> sympy.Symbol:
+        """Return the symbol that stands for the value of a diagram in `to_sympy`.
+
+        Its name is the tensor expression without brackets and commas, an underscore between its pieces: `GHG`, `tr_HC`
+        for tr(HC), `kappa_hij_gj_Gi` for κ[h_ij, g_j] G_i, `C_jk_Gi_Jijk` for C_jk G_i J_ijk, `E_gi_gi` for E[g_i g_i].
+        Capital letters after κ or E are factors outside the brackets.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> series = fd.expand("gap", order=2, spacetime=fd.Spacetime.sgd(4), basis="cumulant")
+            >>> series.value_symbol(fd.Diagram.parse("a[a]"))
+            tr_C
+        """
+        first, *others = self._name(diagram).replace("κ", "kappa").split(" ")
+        pieces = re.split(r"\W+", " ".join([first, *(other.replace("_", "") for other in others)]))
+        if "[" in first:  # a letter with indices right after κ or E
+            pieces = [piece.replace("_", "") for piece in pieces]
+        return sympy.Symbol("_".join(piece for piece in pieces if piece))
+
     def _name(self, diagram: Diagram) -> str:
-        return tensor_expression(diagram, basis=self.basis, open_root=self.quantity == "displacement")
+        return tensor_expression(diagram, basis=self.basis, open_root=self.is_vector)
 
     def latex(self) -> str:
         """Return the series as LaTeX, without dollar signs: one line of tensor expressions, collected by value."""
@@ -285,10 +331,45 @@ class Series(Mapping[Diagram, sympy.Expr]):
         """
         return cls(**_json.load(text))
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the series to a file, as the text of `to_json`.
+
+        Raises:
+            ArgumentError: a coefficient is not a rational function with rational coefficients.
+            OSError: the file cannot be written.
+
+        Examples:
+            >>> import feyngd as fd, tempfile, pathlib
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "gap.json"
+            >>> gap = fd.expand("gap", order=2, spacetime=fd.Spacetime.sgd(4))
+            >>> gap.save(path)
+            >>> fd.Series.load(path) == gap
+            True
+        """
+        _json.write(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "Series":
+        """Read a series that `save` wrote, exactly. Nothing in the file is executed.
+
+        Raises:
+            ArgumentError: the file does not hold such a series.
+            OSError: the file cannot be read.
+        """
+        return cls(**_json.load(*_json.read(path)))
+
+
+def _replacement(value: Any) -> sympy.Expr:
+    """Return what stands in the place of a symbol."""
+    new = None if value is None or isinstance(value, (str, bool)) else as_expression(value)
+    if not isinstance(new, sympy.Expr):
+        raise ArgumentError(f"A symbol is replaced by a number or a SymPy expression, got {value!r}.")
+    return new
+
 
 def _number(value: Any) -> sympy.Expr:
     """Return a coefficient as a SymPy expression."""
-    number = None if value is None or isinstance(value, (str, bool)) else sympy.sympify(value)
+    number = None if value is None or isinstance(value, (str, bool)) else as_expression(value)
     if not isinstance(number, sympy.Expr) or number.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
         raise ArgumentError(f"A coefficient is a finite number or SymPy expression, got {value!r}.")
     return number

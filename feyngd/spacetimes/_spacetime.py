@@ -11,6 +11,7 @@ import sympy
 
 from ..errors import SpacetimeError
 from . import _sampling
+from ._sizes import by_name, check_size
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement")
 Size: TypeAlias = int | sympy.Expr
@@ -41,6 +42,13 @@ class Spacetime:
     T: sympy.Expr
     sampling: str
     explicit: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.E is not None and sympy.cancel(self.E * self.N - self.T * self.B) != 0:
+            raise SpacetimeError(
+                f"E={self.E} epochs of N={self.N} points in batches of B={self.B} are not T={self.T} steps: "
+                "T = E·N/B. Make a spacetime with Spacetime.sgd, .gd or .from_batches."
+            )
 
     @classmethod
     def sgd(
@@ -93,6 +101,8 @@ class Spacetime:
     @classmethod
     def gd(cls, N: Size, T: Size) -> "Spacetime":
         """Make the spacetime of full-batch gradient descent: N points, T steps, every point in every step.
+
+        T may be the number of steps of another run, E·N/B with symbols: it is taken to be whole, as that run's is.
 
         Raises:
             SpacetimeError: a size is not a positive integer or a symbol known to be one.
@@ -162,20 +172,27 @@ class Spacetime:
         """The symbols in the sizes."""
         return self.N.free_symbols | self.B.free_symbols | self.T.free_symbols | (self.E or self.T).free_symbols
 
-    def subs(self, values: Mapping[sympy.Symbol, Size]) -> "Spacetime":
+    def subs(self, values: Mapping[sympy.Symbol | str, Size]) -> "Spacetime":
         """Return the spacetime with symbols replaced, all at once, checked as if it had been made anew.
 
+        Args:
+            values: what to put in place of the symbols, which are known by their names: "N", or any symbol named N, is
+                the spacetime's own N. A list of batches has no symbols and stays as it is.
+
         Raises:
+            ArgumentError: a key is no symbol of the spacetime, or two keys are the same one.
             SpacetimeError: the new sizes do not make a spacetime.
         """
         if self.sampling == "explicit":
             return self
-        N, B, T = (size.subs(values, simultaneous=True) for size in (self.N, self.B, self.T))
+        named = by_name(values, self.symbols, "spacetime")
+        new = {symbol: check_size(str(symbol), value, least=0) for symbol, value in named.items()}
+        N, B, T = (size.subs(new, simultaneous=True) for size in (self.N, self.B, self.T))
         if self.sampling == "full-batch":
             return Spacetime.gd(N, T)
         if self.E is None:
             return Spacetime.sgd(N, B, T=T, sampling=self.sampling)
-        return Spacetime.sgd(N, B, self.E.subs(values, simultaneous=True), sampling=self.sampling)
+        return Spacetime.sgd(N, B, self.E.subs(new, simultaneous=True), sampling=self.sampling)
 
     def batches(self, rng: np.random.Generator | None = None) -> list[list[int]]:
         """Draw one concrete run: the datapoints of every step.
@@ -251,38 +268,8 @@ class Spacetime:
         return spacetime_svg(self) if small else None
 
 
-def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
-    """Return a size as a SymPy integer or expression.
-
-    Raises:
-        SpacetimeError: it is neither an integer of at least `least` nor an expression known to be one.
-    """
-    allowed = f"an integer ≥ {least}, or a SymPy symbol made as Symbol({name!r}, integer=True, positive=True)"
-    if isinstance(value, (bool, str, float)) or value is None:
-        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.")
-    try:
-        # SymPy would look into arrays, also those of JAX that hold one integer.
-        size = sympy.sympify(operator.index(value) if hasattr(value, "shape") else value)
-    except (sympy.SympifyError, TypeError) as error:
-        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.") from error
-    if not isinstance(size, sympy.Expr):
-        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.")
-    if size.is_Number:
-        if not size.is_Integer or size < least:
-            raise SpacetimeError(f"{name}={value} is not allowed: {name} is {allowed}.")
-        return size
-    missing = [
-        assumption
-        for assumption, holds in (("integer=True", size.is_integer), ("positive=True", size.is_positive))
-        if not holds and not (assumption == "positive=True" and least == 0 and size.is_nonnegative)
-    ]
-    if missing:
-        raise SpacetimeError(f"{name}={value} lacks the assumption {' and '.join(missing)}: {name} is {allowed}.")
-    return sympy.cancel(size)  # equal sizes look equal
-
-
 def _datapoint(n: Any) -> int:
-    if isinstance(n, bool):
+    if isinstance(n, bool) or getattr(getattr(n, "dtype", None), "kind", "") == "b":
         raise TypeError("a truth value is no datapoint")
     return operator.index(n)
 

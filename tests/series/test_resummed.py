@@ -15,7 +15,7 @@ from feyngd import Diagram, Series, Spacetime
 from feyngd.counting import propagated_count
 
 N, B, E, T = symbols("N B E T", integer=True, positive=True)
-ETA = Symbol("eta", positive=True)
+ETA = Symbol("eta")
 CONCRETE = [
     Spacetime.gd(2, 3),
     Spacetime.sgd(2, 1, 2, sampling="fixed"),

@@ -219,9 +219,9 @@ def test_expand_checks_its_arguments():
 
 def test_to_sympy_collects_equal_values():
     series = fd.expand("test_loss", order=2, spacetime=Spacetime.sgd(N), basis="cumulant")
-    names = {name: sympy.Symbol(name, real=True) for name in ("l", "GG", "GHG", "tr(HC)")}
+    names = {name: sympy.Symbol(name) for name in ("l", "GG", "GHG", "tr_HC")}
     expected = (
-        names["l"] - ETA * N * names["GG"] + ETA**2 * (N**2 - N / 2) * names["GHG"] + ETA**2 * N / 2 * names["tr(HC)"]
+        names["l"] - ETA * N * names["GG"] + ETA**2 * (N**2 - N / 2) * names["GHG"] + ETA**2 * N / 2 * names["tr_HC"]
     )
     assert sympy.expand(series.to_sympy() - expected) == 0
     eta = sympy.Symbol("t")
@@ -270,7 +270,7 @@ def test_json_round_trips(name):
     assert again.to_json() == text
     assert str(again) == str(series)
     if name not in ("concrete", "explicit"):
-        sizes = {N: 4, B: 2, E: 2, T: 5}
+        sizes = {symbol: size for symbol, size in {N: 4, B: 2, E: 2, T: 5}.items() if symbol in series.symbols}
         assert again.subs(sizes) == series.subs(sizes)
 
 

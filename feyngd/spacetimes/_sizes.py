@@ -1,0 +1,106 @@
+"""What a size may be, and how symbols are known by their names."""
+
+import operator
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sympy
+
+from ..errors import ArgumentError, SpacetimeError
+
+
+def as_expression(value: Any) -> sympy.Expr | None:
+    """Return a number or an expression as SymPy's own, or `None` if it is neither.
+
+    Integers of any kind, NumPy's and JAX's scalars among them, are taken exactly; truth values are no numbers.
+    """
+    if isinstance(value, sympy.Basic):
+        return value if isinstance(value, sympy.Expr) else None
+    if value is None or isinstance(value, (bool, str)) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
+        return None
+    try:
+        return sympy.Integer(operator.index(value))
+    except TypeError:
+        pass
+    try:
+        found = sympy.sympify(value)
+    except (sympy.SympifyError, TypeError, ValueError, AttributeError, NotImplementedError):
+        return None
+    return found if isinstance(found, sympy.Expr) else None
+
+
+def by_name(values: Mapping[Any, Any], known: Collection[sympy.Symbol], owner: str) -> dict[sympy.Symbol, Any]:
+    """Return what to put in place of symbols, with each named symbol as the owner's own.
+
+    Args:
+        values: the new values; keys are symbols or their names. Assumptions need not be repeated.
+        known: the symbols that there are.
+        owner: what has the symbols, for messages.
+
+    Raises:
+        ArgumentError: a key is no symbol that the owner has, its name is ambiguous, or two keys are the same symbol.
+    """
+    has = f"The {owner} has {', '.join(sorted(map(str, known))) or 'no symbols'}"
+    if not isinstance(values, Mapping):
+        raise ArgumentError(f"Symbols are replaced by a dict, such as {{'N': 10}}; got {values!r}.")
+    found: dict[sympy.Symbol, Any] = {}
+    for key, value in values.items():
+        if not isinstance(key, (str, sympy.Symbol)):
+            raise ArgumentError(f"Symbols are replaced, by themselves or by name, got the key {key!r}. {has}.")
+        named = [key] if key in known else [symbol for symbol in known if symbol.name == str(key)]
+        if not named:
+            hint = "; η is a symbol of to_sympy() only" if str(key) in ("eta", "η") else ""
+            raise ArgumentError(f"{has}, and no symbol {key}{hint}.")
+        if len(named) > 1:
+            raise ArgumentError(f"{has}: {len(named)} symbols are called {key}, so give the symbol itself.")
+        if named[0] in found:
+            raise ArgumentError(f"The symbol {key} is given twice, as {found[named[0]]} and as {value}.")
+        found[named[0]] = value
+    return found
+
+
+def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
+    """Return a size as a SymPy integer or expression.
+
+    A length may be a quotient of positive integers with symbols, such as E·N/B: it is taken to be whole, as every
+    count of steps is, and checked once the symbols become numbers.
+
+    Args:
+        name: N, B, E or T.
+        value: the size, an integer of any kind or an expression.
+        least: the smallest number allowed: 1 for a size, 0 for a length.
+
+    Raises:
+        SpacetimeError: it is neither an integer of at least `least` nor an expression known to be one.
+    """
+    allowed = f"an integer ≥ {least}, or a SymPy symbol made as Symbol({name!r}, integer=True, positive=True)"
+    size = as_expression(value)
+    if size is None:
+        raise SpacetimeError(f"{name}={value!r} is not allowed: {name} is {allowed}.")
+    if size.is_Number:
+        if not size.is_Integer or size < least:
+            raise SpacetimeError(f"{name}={value} is not allowed: {name} is {allowed}.")
+        return size
+    missing = [
+        assumption
+        for assumption, holds in (("integer=True", size.is_integer), ("positive=True", size.is_positive))
+        if not holds and not (assumption == "positive=True" and least == 0 and size.is_nonnegative)
+    ]
+    if missing == ["integer=True"] and (quotient := _quotient(size)):
+        above, below = quotient
+        if least == 0:
+            return sympy.cancel(size)
+        raise SpacetimeError(
+            f"{name}={size} is not known to be whole: write {above} as a multiple of {below}, as in N = M*B with "
+            "symbols M and B, integer=True, positive=True."
+        )
+    if missing:
+        raise SpacetimeError(f"{name}={size} lacks the assumption {' and '.join(missing)}: {name} is {allowed}.")
+    return sympy.cancel(size)  # equal sizes look equal
+
+
+def _quotient(size: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr] | None:
+    """Return numerator and denominator of a quotient of positive integers, with symbols below; else `None`."""
+    above, below = sympy.fraction(sympy.cancel(size))
+    whole = above.is_integer and above.is_nonnegative and below.is_integer and below.is_positive
+    return (above, below) if whole and below.free_symbols else None
