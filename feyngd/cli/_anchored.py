@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 from .. import __version__
+from .._arguments import check_integer
 from ..errors import ArgumentError
+from ._ending import CONTRADICTED, leaves
+from ._parser import SAMPLINGS, Parser, bars, check_choice, check_seed
 
 _ANCHOR_EXAMPLE = """examples:
   $ feyngd anchor
@@ -21,19 +23,23 @@ _ADVISE_EXAMPLE = """example:
 """
 
 
-def add_anchored_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+def add_anchored_commands(command: Callable[..., Parser]) -> None:
     """Add the commands, each made by `command(name, run, text, example)`."""
     curves = command("anchor", _anchor, "predict learning curves on digits and simulate them", _ANCHOR_EXAMPLE)
     curves.add_argument("--out", default="anchor", metavar="FOLDER", help="where the files go (default ./anchor)")
-    curves.add_argument("-N", type=int, nargs="+", default=[400, 1600], help="training points (default 400 1600)")
-    curves.add_argument("-B", type=int, nargs="+", default=[10, 20, 40, 80], help="batches (default 10 20 40 80)")
-    curves.add_argument("--steps", type=int, default=160, help="of every run (default 160)")
+    curves.add_argument(
+        "-N", type=int, nargs="+", default=[400, 1600], help="training points, one or more numbers (default 400 1600)"
+    )
+    curves.add_argument(
+        "-B", type=int, nargs="+", default=[10, 20, 40, 80], help="batch sizes, in points (default 10 20 40 80)"
+    )
+    curves.add_argument("--steps", type=int, default=160, help="steps of every run (default 160)")
     curves.add_argument("--runs", type=int, default=200, help="simulated runs of every curve (default 200)")
     _add_common(curves)
 
     advice = command("advise", _advise, "rank what would change the outcome of a run most", _ADVISE_EXAMPLE)
     advice.add_argument("-N", type=int, default=400, help="training points (default 400)")
-    advice.add_argument("-B", type=int, default=10, help="batch size (default 10)")
+    advice.add_argument("-B", type=int, default=10, help="batch size, in points (default 10)")
     advice.add_argument("-E", type=int, default=4, help="epochs (default 4)")
     advice.add_argument("--sampling", default="reshuffled", help="reshuffled (default), fixed or with-replacement")
     advice.add_argument("--factor", type=int, default=2, help="by how much sizes are changed (default 2)")
@@ -42,9 +48,11 @@ def add_anchored_commands(command: Callable[..., argparse.ArgumentParser]) -> No
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="mlp", help="mlp (default), convnet or logistic")
-    parser.add_argument("--learning-rate", type=float, default=0.2, metavar="η", help="of every step (default 0.2)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.2, metavar="η", help="of every step: θ becomes θ − η ∇l (default 0.2)"
+    )
     parser.add_argument("--num-samples", type=int, default=64, help="draws of noise along the path (default 64)")
-    parser.add_argument("--limit", type=int, help="use only the first images of the digits")
+    parser.add_argument("--limit", type=int, help="use only the first images of the digits (default: all 1797)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -52,19 +60,21 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _anchor(options: argparse.Namespace) -> int:
     import jax
 
+    from .._files import check_writable
     from ..anchoring import anchor_study
     from ..landscapes import digits_landscape
-    from ..prediction import check_writable
     from ..spacetimes import Spacetime
 
+    check_seed(options)
+    _check_sizes(N=options.N, B=options.B, steps=[options.steps])
     for N, B in ((N, B) for N in options.N for B in options.B):
-        if N < 1 or B < 1 or N % B or options.steps * B % N:
+        if N % B or options.steps * B % N:
             raise ArgumentError(
-                f"{options.steps} steps of B = {B} are no whole number of epochs of N = {N}: take B that divides N, "
-                "and steps that are a multiple of N/B, for every N and B."
+                f"{options.steps} steps of B = {B} are no whole number of epochs of N = {N}: take -B that divides -N, "
+                "and --steps that is a multiple of N/B, for every N and B."
             )
     folder = check_writable(options.out)
-    options.on_interrupt = f"; what was finished is in {folder}"
+    leaves(options, folder)
     for_params, for_study = jax.random.split(jax.random.key(options.seed))
     landscape, params = digits_landscape(options.model, options.limit, key=for_params)
     curves = anchor_study(
@@ -76,12 +86,12 @@ def _anchor(options: argparse.Namespace) -> int:
         runs=options.runs,
         num_samples=options.num_samples,
         report=lambda text: print(f"{text}\n", flush=True),
-        progress=_progress(options),
+        progress=bars(options),
         about={"version": __version__, "model": options.model, "data": "digits", "seed": options.seed},
         key=for_study,
     )
     print(f"written: {folder / 'anchor.png'}, {folder / 'anchor.json'}")
-    return 0 if all(curve.agrees for curve in curves) else 1
+    return 0 if all(curve.agrees for curve in curves) else CONTRADICTED
 
 
 def _advise(options: argparse.Namespace) -> int:
@@ -91,6 +101,9 @@ def _advise(options: argparse.Namespace) -> int:
     from ..landscapes import digits_landscape
     from ..spacetimes import Spacetime
 
+    check_seed(options)
+    check_choice("--sampling", options.sampling, [name for name in SAMPLINGS if name != "full-batch"])
+    _check_sizes(N=[options.N], B=[options.B], E=[options.E])
     planned = Spacetime.sgd(options.N, options.B, options.E, sampling=options.sampling)
     needed = anchored_for_advice(planned, factor=options.factor)
     for_params, for_path = jax.random.split(jax.random.key(options.seed))
@@ -100,7 +113,7 @@ def _advise(options: argparse.Namespace) -> int:
         params,
         learning_rate=options.learning_rate,
         num_samples=options.num_samples,
-        progress=_progress(options),
+        progress=bars(options),
         key=for_path,
         **needed,
     )
@@ -113,7 +126,7 @@ def _advise(options: argparse.Namespace) -> int:
     return 0
 
 
-def _progress(options: argparse.Namespace) -> Any:
-    from ..progress import Progress, Tqdm
-
-    return Progress() if options.quiet else Tqdm(disable=None)  # no bars into a file or a pipe
+def _check_sizes(**sizes: list[int]) -> None:
+    for name, values in sizes.items():
+        for value in values:
+            check_integer(name, value, least=1)

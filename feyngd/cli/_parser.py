@@ -1,0 +1,140 @@
+"""The parser of the command line: suggestions for what was misspelled, and what several commands take."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from ..errors import ArgumentError
+from ..progress import Progress, Tqdm
+
+SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that shows its examples as they are written, and suggests what may have been meant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self.commands: dict[str, Parser] = {}
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # its types are private
+        """Parse arguments; those that are unknown are refused by the command that does not know them."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse("option" if unknown[0].startswith("-") else "argument", unknown[0], self._flags())
+        return found, unknown
+
+    def check_command(self, args: Sequence[str]) -> None:
+        """Leave with a suggestion if the first argument is neither a command nor an option."""
+        if args and args[0].startswith("-") and args[0] not in self._flags():
+            self.error(f"{args[0]} is no option of feyngd itself: options come after the command")
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            self._refuse("command", args[0], self.commands)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write a message; unlike argparse's own, one that cannot be written raises OSError."""
+        file = sys.stderr if file is None else file
+        if message and file is not None:
+            file.write(message)
+
+    def flags(self) -> dict[str, str]:
+        """Return the flag of every argument, in its long form."""
+        return {action.dest: action.option_strings[-1] for action in self._actions if action.option_strings}
+
+    def _flags(self) -> list[str]:
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def _refuse(self, what: str, given: str, known: Iterable[str]) -> NoReturn:
+        self.error(f"unknown {what} {given!r}{_suggestion(given.partition('=')[0], known)}")
+
+
+def _suggestion(given: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    if near:
+        return f": did you mean {near[0]}?"
+    return f"; there are {', '.join(known)}"
+
+
+def check_choice(what: str, given: str, known: Iterable[str]) -> str:
+    """Return one of a few words, or raise `ArgumentError` with a suggestion."""
+    known = list(known)
+    if given in known:
+        return given
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    raise ArgumentError(f"Unknown {what} {given!r}. Known: {', '.join(map(repr, known))}.{meant}")
+
+
+def check_seed(options: argparse.Namespace) -> None:
+    """Raise `ArgumentError` for a seed outside 0 to 2³² − 1."""
+    if not 0 <= options.seed < 2**32:
+        raise ArgumentError(f"The seed is an integer from 0 to {2**32 - 1}; --seed {options.seed} is not.")
+
+
+def bars(options: argparse.Namespace, **given: Any) -> Progress:
+    """Return bars, unless the user wants quiet or they would go into a file or a pipe."""
+    return Progress() if options.quiet else Tqdm(disable=None, **given)
+
+
+def add_sizes(parser: argparse.ArgumentParser, text: str, defaults: dict[str, str]) -> None:
+    """Add the sizes and the sampling of a spacetime; `defaults` are for the help."""
+    group = parser.add_argument_group("spacetime", text)
+    group.add_argument("-N", help=f"training points (default {defaults['N']})")
+    group.add_argument("-B", help=f"batch size, in points (default {defaults['B']})")
+    group.add_argument("-E", help=f"epochs (default {defaults['E']})")
+    group.add_argument("-T", help=f"steps, instead of epochs (full batch: default {defaults['T']})")
+    group.add_argument("--sampling", help="reshuffled (default), fixed, with-replacement or full-batch")
+
+
+def spacetime_of(options: argparse.Namespace, defaults: dict[str, str], *, concrete: bool = False) -> Any:
+    """Return the spacetime that was asked for.
+
+    Args:
+        options: what was given.
+        defaults: sizes that were not given.
+        concrete: whether sizes are numbers; else they may be names for symbols.
+    """
+    from ..spacetimes import Spacetime
+
+    sampling = check_choice("--sampling", options.sampling or "reshuffled", SAMPLINGS)
+
+    def size(name: str) -> Any:
+        given = getattr(options, name)
+        text = defaults.get(name) if given is None else given
+        return None if text is None else _size(name, text, concrete)
+
+    if sampling == "full-batch":
+        if options.B is not None or options.E is not None:
+            raise ArgumentError("Full batch has B = N and counts steps: give -N and -T, not -B or -E.")
+        return Spacetime.gd(size("N"), size("T"))
+    epochs = None if options.T is not None and options.E is None else size("E")
+    steps = size("T") if options.T is not None else None
+    return Spacetime.sgd(size("N"), size("B"), epochs, T=steps, sampling=sampling)
+
+
+def _size(name: str, text: str, concrete: bool) -> Any:
+    """Return a size as a number or a symbol."""
+    from sympy import Symbol
+
+    least = 1 if name in "NB" else 0
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    if number is not None:
+        if number < least:
+            raise ArgumentError(f"-{name} {text} is not allowed: give a whole number ≥ {least}.")
+        return number
+    if not text.isidentifier():
+        raise ArgumentError(f"-{name} {text!r} is neither a whole number nor a name for a symbol.")
+    if concrete:
+        raise ArgumentError(
+            f"-{name} {text} is a symbol, and training runs only on a concrete spacetime: give a whole number. "
+            "Closed forms in symbols are printed by `feyngd series`."
+        )
+    if text in ("eta", "η"):
+        raise ArgumentError(f"-{name} {text} is the name of the learning rate: give the symbol another name.")
+    return Symbol(text, integer=True, positive=True)
