@@ -166,7 +166,7 @@ def test_sweep_prints_what_became_of_every_configuration(capsys, tmp_path: Path)
     assert [line.split()[1] for line in lines[:2]] == [file.name for file in files]
     assert output_of(capsys, *arguments).splitlines()[-1] == "2 configurations: 0 done, 2 skipped, 0 elsewhere"
     record = json.loads(files[0].read_text())
-    record["comparison"]["passed"] = False
+    record["comparison"] |= {"passed": False, "verdict": "DIFFERS"}
     files[0].write_text(json.dumps(record))
     assert cli.main(arguments) == 1
     captured = capsys.readouterr()
