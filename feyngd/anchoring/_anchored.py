@@ -1,12 +1,14 @@
 """What one computation along the noiseless path knows: SGD for every N, B, E and sampling."""
 
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
 import numpy as np
 
+from .._archive import keep_attributes, read, write
 from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import CHUNK, check_key
@@ -21,7 +23,14 @@ from ._ties import RUN, Ties, served
 
 NOISE = CURVATURE = 64  # examples, as measured in benchmarks/anchoring.py
 CONTROL = 48  # directions
+_GIVEN_AGAIN = ("landscape", "params", "frozen")  # what is not kept in a file
 _TOGETHER = 16  # draws of real batches that run side by side
+
+
+@keep_attributes
+@dataclass(frozen=True)
+class _KeptFunctionals:
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,6 +74,36 @@ class Anchored:
     def __getstate__(self) -> dict[str, Any]:
         # What a loss computes cannot be pickled: it is traced again where it is needed, and has to be the same.
         return self.__dict__ | {"frozen": None}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the functionals to a file, without the landscape and the start: an NPZ with JSON in it, no pickle.
+
+        Args:
+            path: the file, which is written as it is named; one that exists is replaced.
+
+        Raises:
+            ArgumentError: the file cannot be written.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _GIVEN_AGAIN}
+        write(path, _KeptFunctionals(own))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], landscape: Landscape, params: Any) -> "Anchored":
+        """Read what `save` has written.
+
+        Args:
+            path: the file.
+            landscape: the landscape that was anchored; loss and data are compared by their content.
+            params: the start.
+
+        Raises:
+            ArgumentError: there is no such file, or it belongs to another loss, other data or parameters.
+        """
+        own = read(path, _KeptFunctionals).attributes
+        frozen, params = enter(landscape, params)
+        if own["origin"] is not None:
+            own["origin"].check(Origin.of(frozen, params), "These functionals", "Give those anchor was called with.")
+        return cls(landscape, params, **own, frozen=frozen)
 
     @property
     def steps(self) -> int:

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from .._arguments import check_integer
+from .._files import check_writable, replace_file, write_json
 from ..drawing import require_matplotlib
 from ..errors import ArgumentError
 from ..evaluation import check_key
 from ..landscapes import Landscape
-from ..prediction import PALETTE, check_writable, replace_file, simulate, write_json
+from ..prediction import PALETTE, simulate
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._anchor import anchor

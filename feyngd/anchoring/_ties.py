@@ -11,12 +11,14 @@ from fractions import Fraction
 
 import numpy as np
 
+from .._archive import keep_attributes
 from ..errors import SpacetimeError
 from ..spacetimes import Spacetime
 
 KINDS = ("step", "epoch", "place", "run")
 
 
+@keep_attributes
 @dataclass(frozen=True, order=True)
 class Ties:
     """An equivalence of steps.

@@ -129,7 +129,7 @@ def _predict(options: argparse.Namespace) -> int:
     )
     print(f"\nwritten: {folder / 'prediction.png'}, {folder / 'prediction.json'}")
     if not all(comparison.passed for comparison in comparisons):
-        print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
+        _say({comparison.verdict for comparison in comparisons})
         return CONTRADICTED
     return 0
 
@@ -145,8 +145,8 @@ def _sweep(options: argparse.Namespace) -> int:
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(result)
+    _say({outcome.verdict for outcome in result.outcomes})
     if not result.passed:
-        print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
         return CONTRADICTED
     return 0
 
@@ -191,3 +191,11 @@ def _images(options: argparse.Namespace) -> Any:
     if not 1 <= limit <= len(labels):
         raise ArgumentError(f"--limit is from 1 to {len(labels)}, the number of images; got {limit}.")
     return images[:limit], labels[:limit]
+
+
+def _say(verdicts: set[str]) -> None:
+    """Say what is wrong with comparisons that have such verdicts."""
+    if "DIFFERS" in verdicts:
+        print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
+    if "not converged" in verdicts:
+        print("a prediction has not converged at any learning rate, and is not tested: take smaller ones", file=sys.stderr)

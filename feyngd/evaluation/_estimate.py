@@ -6,13 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from .._archive import Kept, keep, keep_attributes
 from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..landscapes import Origin
 
+keep(Diagram, str, Diagram.parse)
+keep_attributes(Origin)
+
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Kept):
     """A number with its standard error.
 
     Attributes:
@@ -59,7 +63,7 @@ class Estimate:
         return f"{self.value:.6g}" if self.stderr is None else f"{self.value:.6g} ± {self.stderr:.2g}"
 
 
-class Values(Mapping[Diagram, Estimate]):
+class Values(Kept, Mapping[Diagram, Estimate]):
     """The values of diagrams at one point of a landscape, with the replicates behind them.
 
     Replicate number r of every diagram comes from the same draw of random pairings, so any combination of values has an

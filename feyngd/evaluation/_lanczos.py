@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._archive import keep_attributes
 from ._curvature import Loss, check_finite, compiled_combinations, compiled_products, num_examples, num_params
 
 Response = Callable[[np.ndarray], np.ndarray]  # a function of an array of curvatures
@@ -101,6 +102,7 @@ def most_together(size: int, most_steps: int) -> int:
     return max(1, _MEMORY // (8 * (min(most_steps, size) + 1) * size))
 
 
+@keep_attributes
 class Krylov:
     """The Krylov spaces of a Hessian, one for every start, grown step by step by Lanczos' recurrence.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._archive import keep_attributes
 from ..errors import LandscapeError
 from ..landscapes import Landscape, Origin, enter
 from ..progress import Progress
@@ -21,6 +22,7 @@ _TIMES = (1e1, 1e2, 1e3, 1e4)  # ηT·h_max for which Krylov spaces are grown un
 _RARE = 16  # single examples, drawn by the square of their gradients, that stand for the skewness of the noise
 
 
+@keep_attributes
 @dataclass(frozen=True)
 class Traces:
     """The curvatures and weights of several groups of replicates; of fewer Krylov dimensions too, to tell the error."""
@@ -103,7 +105,7 @@ class Point:
             mean = combinations_of_gradients(frozen, params, np.full((1, count), 1 / count), self._chunk_size)
             self.gradient = Traces([self._spectrum(mean).quadrature()])
             task.advance()
-            self._examples, self._shares, rare = self._rare_examples(for_rare)
+            self._drawn, self._shares, rare = self._rare_examples(for_rare)
             self.rare = self._spectrum(rare)
             task.advance(_RARE)
         self.noise = Traces(groups, coarser)
@@ -115,7 +117,7 @@ class Point:
         hessian = self._dense_hessian or MatrixFreeHessian(self.frozen, self.params, self._chunk_size, self._max_steps)
         return hessian.spectrum(vectors, [_probe(time) for time in _TIMES])
 
-    def _rare_examples(self, key: jax.Array) -> tuple[Any, np.ndarray, np.ndarray]:
+    def _rare_examples(self, key: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw examples by the squares of their centred gradients; return them, their weights, and the gradients."""
         sizes = self._gradient_sizes()
         total = sizes.sum()
@@ -125,8 +127,7 @@ class Point:
         picks = np.zeros((_RARE, count))
         picks[np.arange(_RARE), drawn] = 1
         centred = combinations_of_gradients(self.frozen, self.params, picks - 1 / count, self._chunk_size)
-        examples = jax.tree.map(lambda leaf: leaf[drawn], self.landscape.data)
-        return examples, 1 / (count * _RARE * chances[drawn]), centred
+        return drawn, 1 / (count * _RARE * chances[drawn]), centred
 
     def _gradient_sizes(self) -> np.ndarray:
         """Return |g_x − G|² for every example, shape (M,)."""
@@ -136,6 +137,24 @@ class Point:
     def __getstate__(self) -> dict[str, Any]:
         # What a loss computes cannot be pickled: it is traced again where it is needed, and has to be the same.
         return {name: value for name, value in self.__dict__.items() if name != "_frozen"}
+
+    def without_landscape(self) -> dict[str, Any]:
+        """Return what can be kept in a file: all attributes but the landscape and the parameters."""
+        return {name: value for name, value in self.__getstate__().items() if name not in ("landscape", "params")}
+
+    @classmethod
+    def again(cls, attributes: dict[str, Any], landscape: Landscape, params: Any) -> "Point":
+        """Return a point made of what was kept, at the landscape and the parameters it belongs to.
+
+        Raises:
+            ArgumentError: they are others.
+        """
+        point = cls.__new__(cls)
+        frozen, params = enter(landscape, params)
+        now, cure = Origin.of(frozen, params), "Give those that near_minimum was called with."
+        attributes["origin"].check(now, "These spectra", cure)
+        point.__dict__.update(attributes, landscape=landscape, params=params, _frozen=frozen)
+        return point
 
     @property
     def frozen(self) -> Landscape:
@@ -182,7 +201,8 @@ class Point:
         compiled = compiled_cubics(self.frozen.loss, self._chunk_size)
         vectors = self._as_params(self.rare.apply(phi))
         others = self._as_params(self.rare.apply(lambda h: h * phi(h) ** 2))
-        forms = compiled(self.params, self.landscape.data, self._examples, vectors, others)
+        examples = jax.tree.map(lambda leaf: leaf[self._drawn], self.landscape.data)
+        forms = compiled(self.params, self.landscape.data, examples, vectors, others)
         third, bent, curved = (float(np.asarray(form, dtype=float) @ self._shares) for form in forms)
         return third, bent, curved
 

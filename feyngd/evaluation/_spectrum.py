@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._archive import keep_attributes
 from ..landscapes import Landscape
 from ._curvature import check_finite, compiled_combinations, compiled_matrices
 from ._lanczos import SETTLED, Krylov, Response, hessian_product, relative_change
@@ -22,6 +23,7 @@ class Spectrum(Protocol):
         """Return φ(H)v for every v, shape (m, p)."""
 
 
+@keep_attributes
 class Modes:
     """Vectors in the eigenbasis of a Hessian that was written out.
 
@@ -44,6 +46,7 @@ class Modes:
         return (phi(self._eigenvalues) * self._coordinates) @ self._eigenvectors.T
 
 
+@keep_attributes
 class DenseHessian:
     """The Hessian of the mean loss and the covariance of its gradients, written out: p² numbers each.
 

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from .. import __version__
+from .._files import check_writable, replace_file, write_json
 from ..drawing import require_matplotlib
 from ..errors import ArgumentError
 from ..landscapes import digits
-from ..prediction import check_writable, replace_file, write_json
 from ..progress import Progress, check_progress
 from . import (
     _basic_predictions,

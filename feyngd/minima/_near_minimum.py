@@ -1,5 +1,6 @@
 """Predictions near a minimum from the spectrum of the noise, where the plain series grows with the number of steps."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._archive import keep_attributes, read, write
 from .._arguments import check_integer
 from ..diagrams import Diagram
-from ..errors import ArgumentError
+from ..errors import ArgumentError, LandscapeError
 from ..evaluation import CHUNK, DENSE, Point, check_key, check_num_examples, num_params
 from ..landscapes import Landscape, check_landscape, enter
 from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates
@@ -29,6 +31,13 @@ _SPECTRAL = {"[a]": ("gradient", 0), "[a b]": ("gradient", 1), "[a a]": ("noise"
 _THIRD = {"[a a a]": 0, "[a a[a]]": 1, "a[a a]": 2, "a[a[a]]": 2}
 
 
+@keep_attributes
+@dataclass(frozen=True)
+class _KeptSpectra:
+    attributes: dict[str, Any]
+    max_steps: int
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class NearMinimum:
     """The noise and curvature at a point near a minimum: they predict SGD from there at any η, N, B, E and sampling.
@@ -42,6 +51,32 @@ class NearMinimum:
 
     point: Point
     max_steps: int
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the spectra to a file, without the landscape and the parameters: an NPZ with JSON in it, no pickle.
+
+        Args:
+            path: the file, which is written as it is named; one that exists is replaced.
+
+        Raises:
+            ArgumentError: the file cannot be written.
+        """
+        write(path, _KeptSpectra(self.point.without_landscape(), self.max_steps))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], landscape: Landscape, params: Any) -> "NearMinimum":
+        """Read what `save` has written.
+
+        Args:
+            path: the file.
+            landscape: the landscape that the spectra belong to; loss and data are compared by their content.
+            params: the minimum.
+
+        Raises:
+            ArgumentError: there is no such file, or the spectra belong to another loss, other data or parameters.
+        """
+        kept = read(path, _KeptSpectra)
+        return cls(Point.again(kept.attributes, landscape, params), kept.max_steps)
 
     def predict(
         self, spacetime: Spacetime, learning_rates: ArrayLike, *, quantity: str = "test_loss"
@@ -59,7 +94,7 @@ class NearMinimum:
         Raises:
             ArgumentError: a learning rate is not positive and finite, or the quantity is unknown.
             SpacetimeError: the spacetime has symbols.
-            LandscapeError: the prediction overflows.
+            LandscapeError: a learning rate is not below 2/h, or the prediction overflows.
 
         Warns:
             TruncationWarning: higher orders of the noise are not small at a learning rate, or the mean gradient changes
@@ -72,6 +107,7 @@ class NearMinimum:
         if not isinstance(spacetime, Spacetime):
             raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
         spacetime.require_concrete("SGD is predicted")
+        self._check_stable(rates)
         series = ResummedSeries(quantity, 3, spacetime)
         columns = [self._at(series, float(rate)) for rate in rates]
         start = 0.0 if quantity == "gap" else self.start
@@ -89,6 +125,14 @@ class NearMinimum:
         _warn(prediction)
         return prediction
 
+    def _check_stable(self, rates: np.ndarray) -> None:
+        high = self.point.curvatures[1]
+        if high > 0 and (far := rates[rates * high >= 2]).size:
+            raise LandscapeError(
+                f"Descent is stable below 2/h = {2 / high:.3g} for the greatest curvature, h = {high:.3g}: at learning "
+                f"rate(s) {', '.join(f'{rate:.3g}' for rate in far)} SGD leaves the minimum. Give smaller ones."
+            )
+
     @property
     def start(self) -> float:
         """The mean loss at the point."""
@@ -104,7 +148,9 @@ class NearMinimum:
         point.check_value([*replicates, noiseless])
         stderr = float(replicates.std()) / len(replicates) ** 0.5
         point.check_settled(noise, stderr, self.max_steps)
-        cut = self._next_orders(series, rate, abs(float(replicates.mean())))
+        with np.errstate(over="ignore", invalid="ignore"):
+            cut = self._next_orders(series, rate, abs(float(replicates.mean())))
+        point.check_value(cut)
         return noiseless, replicates, cut, point.noise.blur(noise, point.rounding)
 
     def _next_orders(self, series: ResummedSeries, rate: float, added: float) -> float:

@@ -2,9 +2,6 @@
 
 from ._compare import Comparison as Comparison
 from ._compare import compare as compare
-from ._files import check_writable as check_writable
-from ._files import replace_file as replace_file
-from ._files import write_json as write_json
 from ._fitted_order import FittedOrder as FittedOrder
 from ._fitted_order import OrderCheck as OrderCheck
 from ._fitted_order import check_coefficient as check_coefficient

@@ -8,8 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy
 from numpy.typing import ArrayLike
 
+from .._archive import Kept, keep
 from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..evaluation import check_key, flat_loss
@@ -20,11 +22,24 @@ from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
 from ._readings import check_reading
 
+
+def _kept_spacetime(spacetime: Spacetime) -> tuple[Any, ...]:
+    sizes = (spacetime.N, spacetime.B, spacetime.E, spacetime.T)
+    return *(None if size is None else int(size) for size in sizes), spacetime.sampling, spacetime.explicit
+
+
+def _spacetime_again(kept: tuple[Any, ...]) -> Spacetime:
+    N, B, E, T = (None if size is None else sympy.Integer(size) for size in kept[:4])
+    return Spacetime(N, B, E, T, kept[4], kept[5])
+
+
+keep(Spacetime, _kept_spacetime, _spacetime_again)
+
 _BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Simulation:
+class Simulation(Kept):
     """The loss after real SGD, averaged over independent runs.
 
     Attributes:

@@ -10,13 +10,13 @@ import jax
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
+from .._files import check_writable, replace_file, write_json
 from ..drawing import require_matplotlib
 from ..evaluation import Values, check_key, evaluate
 from ..landscapes import Landscape, check_landscape, enter
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
-from ._files import check_writable, replace_file, write_json
 from ._predict import Prediction, TruncationWarning, check_learning_rates, predict, series_by_root
 from ._readings import check_reading
 from ._simulate import simulate
@@ -33,6 +33,7 @@ def study(
     quantity: str = "test_loss",
     runs: int = 2000,
     replicates: int = 16,
+    check_dtype: bool | None = None,
     report: Callable[[str], None] = lambda text: None,
     progress: Progress | None = None,
     about: dict[str, Any] | None = None,
@@ -53,6 +54,7 @@ def study(
         quantity: "test_loss", "train_loss" or "gap".
         runs: the number of simulated runs at every learning rate.
         replicates: the number of random pairings behind every sampled value.
+        check_dtype: whether to measure what rounding does; see `predict`.
         report: called with the table of each finished comparison.
         progress: shows progress; silent by default.
         about: anything to note in the JSON file, such as the name of the model.
@@ -85,10 +87,18 @@ def study(
     for root in series[0]:
         wanted = sorted({diagram for one in series for diagram in one[root][1]})
         values[root] = evaluate(
-            wanted, landscape, params, root=root, replicates=replicates, progress=progress, key=for_values
+            wanted,
+            landscape,
+            params,
+            root=root,
+            replicates=replicates,
+            check_dtype=check_dtype,
+            progress=progress,
+            key=for_values,
         )
+        check_dtype = False if values[root].not_measured else check_dtype  # said once
     record["values"] = {root: _values_record(found) for root, found in values.items()}
-    predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values)
+    predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values, check_dtype)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
     write_json(folder / "prediction.json", record)
     done: list[Comparison] = []
@@ -120,12 +130,22 @@ def predictions_of(
     order: int,
     quantity: str,
     values: Mapping[str, Values],
+    check_dtype: bool | None = None,
 ) -> list[Prediction]:
     """Predict on several spacetimes from the same values, without warnings of truncation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
         return [
-            predict(landscape, params, spacetime, rates, order=order, quantity=quantity, values=values)
+            predict(
+                landscape,
+                params,
+                spacetime,
+                rates,
+                order=order,
+                quantity=quantity,
+                values=values,
+                check_dtype=check_dtype,
+            )
             for spacetime in spacetimes
         ]
 

@@ -3,19 +3,19 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from .._files import check_writable
 from ..diagrams import diagrams
 from ..evaluation import Values, evaluate
 from ..landscapes import DIGITS_MODELS, Landscape, cross_entropy, digits_landscape
 from ..progress import Progress, check_progress
 from ._compare import Comparison, compare
-from ._files import check_writable
 from ._predict import Prediction
 from ._simulate import simulate
 from ._store import Store, beside, digest, digest_of_arrays, writing
@@ -32,19 +32,24 @@ class Outcome:
         name: the configuration's name.
         state: "done" by this call; "skipped", as it was complete; "elsewhere", as another process is doing it.
         file: the JSON file; `None` elsewhere.
-        passed: whether prediction and simulation agree wherever the series has converged; `None` if not simulated.
+        verdict: whether prediction and simulation agree wherever the series has converged: "agrees" or "DIFFERS"; or
+            why that cannot be said: "not converged" at any learning rate, "not simulated".
     """
 
     name: str
     state: str
     file: Path | None = None
-    passed: bool | None = None
+    verdict: str = "not simulated"
+
+    @property
+    def passed(self) -> bool | None:
+        """The verdict: `None` where nothing was tested."""
+        return {"agrees": True, "DIFFERS": False}.get(self.verdict)
 
     def __str__(self) -> str:
         if self.file is None:
             return f"{self.state:<9}  {self.name}"
-        verdict = {None: "not simulated", True: "agrees", False: "DIFFERS"}[self.passed]
-        return f"{self.state:<9}  {self.file.name}  {verdict}"
+        return f"{self.state:<9}  {self.file.name}  {self.verdict}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def sweep(
     Args:
         config: the path of a TOML file, or a mapping, with the entries `models`, `N`, `B`, `E`, `sampling`,
             `learning_rates` and `seeds` (lists), `quantity`, `order`, `runs` (0 for no simulation), `replicates` and,
-            if not all digits are used, `limit`.
+            if not all digits are used, `limit`; and `check_dtype`, `false` to leave out what rounding does.
         out: the folder to write to; made if it is not there.
         progress: shows progress, such as `fd.Tqdm()`, or `True` for that; silent by default.
         report: called with a line for each configuration as it is finished, and for each file that does not hold what
@@ -128,6 +133,7 @@ class _Network:
         for_params, rest = jax.random.split(jax.random.key(configuration.seed))
         self.key = jax.random.fold_in(rest, 0)
         self.replicates, self.model = configuration.replicates, configuration.model
+        self.check_dtype = configuration.check_dtype
         self.landscape: Landscape
         self.landscape, self.params = digits_landscape(configuration.model, configuration.limit, key=for_params)
         # All diagrams that any spacetime can need, not those of this sweep: how a value is estimated, and with it the
@@ -152,6 +158,7 @@ class _Network:
             "diagrams": [str(diagram) for diagram in self.diagrams],
             "replicates": self.replicates,
             "key": np.asarray(jax.random.key_data(self.key)).tolist(),
+            **({} if self.check_dtype is None else {"check_dtype": self.check_dtype}),
         }
 
     def evaluate(self, progress: Progress) -> Values:
@@ -162,6 +169,7 @@ class _Network:
             self.params,
             root=self.root,
             replicates=self.replicates,
+            check_dtype=self.check_dtype,
             progress=progress,
             key=self.key,
         )
@@ -198,8 +206,8 @@ class _Runner:
             prediction, comparison = self._compute(configuration, *prepared)
             with writing(self.store.folder):
                 write_result(path, configuration, prediction, comparison)
-        passed = None if comparison is None else comparison.passed
-        outcome = Outcome(name, "done", beside(path, "json"), passed)
+        verdict = () if comparison is None else (comparison.verdict,)
+        outcome = Outcome(name, "done", beside(path, "json"), *verdict)
         self.report(str(outcome))
         return outcome
 
@@ -208,15 +216,15 @@ class _Runner:
             record = read_result(path, configuration)
             if record is None:
                 return None
-            passed = record["comparison"]["passed"] if configuration.runs else None
-            return Outcome(configuration.name, "skipped", beside(path, "json"), passed)
+            verdict = (record["comparison"]["verdict"],) if configuration.runs else ()
+            return Outcome(configuration.name, "skipped", beside(path, "json"), *verdict)
 
         return self.store.find(configuration.name, read)
 
     def _prepare(self, configuration: Configuration, wait: bool) -> tuple[_Network, Values] | None:
         """Return the network with its values; `None` if another process is evaluating them and we do not wait."""
         one = configuration
-        shared = (one.model, one.limit, one.seed, one.quantity, one.order, one.replicates, one.dtype)
+        shared = (one.model, one.limit, one.seed, one.quantity, one.order, one.replicates, one.dtype, one.check_dtype)
         if self._last is None or self._last[0] != shared:
             self._last = None  # let go of the old network's memory before the new one is made
             self._last = shared, _Network(one)
@@ -252,7 +260,14 @@ class _Runner:
         landscape, params, spacetime = network.landscape, network.params, configuration.spacetime
         rates, quantity = np.array(configuration.learning_rates), configuration.quantity
         (prediction,) = predictions_of(
-            landscape, params, [spacetime], rates, configuration.order, quantity, {network.root: values}
+            landscape,
+            params,
+            [spacetime],
+            rates,
+            configuration.order,
+            quantity,
+            {network.root: values},
+            configuration.check_dtype,
         )
         if not configuration.runs:
             return prediction, None
@@ -270,11 +285,15 @@ class _Runner:
 
 
 def _key_of_runs(configuration: Configuration) -> jax.Array:
-    """Return a key that depends on the configuration alone: its seed, with 64 bits of its content folded in."""
+    """Return a key that depends on the configuration alone: its seed, with 64 bits of its content folded in.
+
+    Whether rounding is measured is a question of diagnosis, which changes no draw.
+    """
     _, rest = jax.random.split(jax.random.key(configuration.seed))
     key = jax.random.fold_in(rest, 1)
+    content = replace(configuration, check_dtype=None).digest
     for first in (0, 8):
-        key = jax.random.fold_in(key, int(configuration.digest[first : first + 8], 16))
+        key = jax.random.fold_in(key, int(content[first : first + 8], 16))
     return key
 
 

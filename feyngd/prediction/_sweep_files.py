@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .._files import write_json
 from ..diagrams import Diagram
 from ..evaluation import Values
 from ._compare import Comparison
-from ._files import write_json
 from ._predict import Prediction
 from ._store import UnsoundError, beside, read_json, read_npz, write_npz
 from ._sweep_config import Configuration
@@ -66,8 +66,8 @@ def read_result(path: Path, configuration: Configuration) -> dict[str, Any] | No
     if arrays is None:
         raise UnsoundError(file, "has lost the NPZ file next to it")
     try:
-        passed = record["comparison"]["passed"] if configuration.runs else None
-        whole = isinstance(record["prediction"], dict) and isinstance(passed, bool) == bool(configuration.runs)
+        verdict = record["comparison"]["verdict"] if configuration.runs else None
+        whole = isinstance(record["prediction"], dict) and isinstance(verdict, str) == bool(configuration.runs)
     except (KeyError, TypeError):
         whole = False
     if not whole:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError
+from .errors import ArgumentError
 
 
 def check_writable(out: str | os.PathLike[str]) -> Path:
@@ -34,7 +34,7 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one move."""
+    """Write a file in one move: readers see the old file or the new one, never half of one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
