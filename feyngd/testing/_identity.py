@@ -12,13 +12,15 @@ import sympy
 
 from ..diagrams import Diagram, check_order
 from ..errors import ArgumentError, MismatchError, SpacetimeError
-from ..series import ETA, QUANTITIES, Series
+from ..series import ETA, QUANTITIES, Series, expand
 from ..spacetimes import Spacetime
+from ._diagnosis import Weights, describe_diagrams, describe_sizes, fitted_weights, may_be_fitted, weights_of
+from ._formulas import Coefficients, coefficients_of
 from ._oracle import exact_series
 from ._polynomials import PolynomialLandscape
 from ._values import ExactValues
 
-Coefficients = tuple[Fraction, ...]
+_GRIDS, _LANDSCAPES = 10, 2  # on which the sides of a false identity are compared
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Statistics:
 
 Formula = Callable[[Statistics], Any]
 Side = Series | str | Formula
+Grid = tuple[Spacetime, dict[int, Series]]  # numbers for the sizes, and the series sides on them
 
 
 def check_identity(
@@ -69,8 +72,8 @@ def check_identity(
     """Check that two series agree exactly, power by power of η, on random polynomial landscapes.
 
     Each side is a `Series`; or the name of a quantity, which is then what SGD does, computed by enumeration without
-    diagrams; or a formula: a function of `Statistics` that returns a SymPy power series in `eta` or the list of its
-    coefficients.
+    diagrams; or a formula: a function of `Statistics` that returns a SymPy expression that is a power series in `eta`,
+    such as `exp(-s.eta)` or `1/(1 + s.eta)`, or the list of its coefficients.
 
     Args:
         lhs: the left side.
@@ -86,8 +89,11 @@ def check_identity(
         The number of examples that agreed, which is `examples`.
 
     Raises:
-        MismatchError: the sides differ; the message gives the sizes, the losses, θ, the power and both numbers.
-        ArgumentError: no spacetime or order is known, a name is unknown, or a formula's result is not a power series.
+        MismatchError: the sides differ; the message gives the sizes, the losses, θ, the power and both numbers, then
+            the diagrams in which the sides differ, with the factor if there is one, and other sizes at which they agree
+            or differ.
+        ArgumentError: no spacetime or order is known, a name is unknown, or a formula's result is not a power series:
+            it has a pole or a root in η, is not analytic, not exact, an array, or has symbols other than η.
 
     Examples:
         >>> import feyngd as fd
@@ -118,11 +124,11 @@ def check_identity(
     grids = list(_grids(spacetime, series, max_size))
     if not grids:
         raise ArgumentError(f"No sizes up to {max_size} make {spacetime} a spacetime on which all closed forms hold.")
-    random = Random(seed)
+    random, sizes = Random(seed), list(dimensions)
     for _ in range(examples):
         grid, concrete = random.choice(grids)
-        landscape = _random_landscape(random, random.choice(list(dimensions)))
-        theta = [Fraction(random.randint(-4, 4), 2) for _ in range(landscape.dimensions)]
+        landscape = _random_landscape(random, random.choice(sizes))
+        theta = _random_point(random, landscape)
         sides = [_coefficients(side, landscape, theta, grid, concrete, order) for side in (lhs, rhs)]
         for power, (left, right) in enumerate(zip(*sides, strict=True)):
             if left != right:
@@ -130,21 +136,78 @@ def check_identity(
                     f"{w}: {{{', '.join(f'{p}: {c}' for p, c in loss.items())}}}"
                     for w, loss in zip(landscape.weights, landscape.losses, strict=True)
                 )
-                raise MismatchError(
+                where = (
                     f"The sides differ at η^{power}: {left} on the left, {right} on the right, on {grid} at "
                     f"θ = ({', '.join(map(str, theta))}) of the losses {losses}."
                 )
+                raise MismatchError(" ".join([where, *_explanations(lhs, rhs, power, (grid, concrete), grids, order)]))
     return examples
+
+
+def _explanations(lhs: Side, rhs: Side, power: int, failed: Grid, grids: Sequence[Grid], order: int) -> Iterator[str]:
+    """Say in which diagrams the sides differ, and at which sizes."""
+    weights: list[Weights] = []
+    for name, side in (("left", lhs), ("right", rhs)):
+        if callable(side) and not may_be_fitted(power):
+            break
+        found = _weights(side, power, *failed)
+        if found is None:
+            yield (
+                f"What the formula on the {name} gives at η^{power} is no sum of values of diagrams with {power} edges "
+                "whose coefficients depend on the sizes alone."
+            )
+        else:
+            weights.append(found)
+    if len(weights) == 2:
+        yield describe_diagrams(*weights)
+    random = Random(0)
+    samples = [_random_landscape(random, 2) for _ in range(_LANDSCAPES)]
+    points = [_random_point(random, landscape) for landscape in samples]
+
+    def agrees(at: Grid) -> bool | None:
+        try:
+            return all(
+                _coefficients(lhs, landscape, theta, *at, order) == _coefficients(rhs, landscape, theta, *at, order)
+                for landscape, theta in zip(samples, points, strict=True)
+            )
+        except (ArgumentError, ArithmeticError, TypeError):  # of a formula that has no value there
+            return None
+
+    small = sorted(grids, key=lambda at: (at[0].N * at[0].T, at[0].N, at[0].B))[:_GRIDS]
+    by_grid = {at[0]: at for at in small}
+    yield describe_sizes(by_grid, lambda grid: grid != failed[0] and agrees(by_grid[grid]))
+
+
+def _weights(side: Side, power: int, grid: Spacetime, concrete: dict[int, Series]) -> Weights | None:
+    """Return a side's coefficients of one power of η on a spacetime, by value."""
+    if isinstance(side, str):
+        return weights_of(expand(side, order=power, spacetime=grid, basis="cumulant", limit=None), power)
+    if isinstance(side, Series):
+        return weights_of(concrete[id(side)], power)
+    random = Random(1)
+
+    def draw() -> ExactValues:
+        landscape = _random_landscape(random, 2, degree=power + 1, monomials=6)
+        return ExactValues(landscape, _random_point(random, landscape))
+
+    def coefficient(values: ExactValues) -> Fraction:
+        return coefficients_of(side(_statistics(values, grid)), power)[power]
+
+    return fitted_weights(coefficient, power, draw)
+
+
+def _random_point(random: Random, landscape: PolynomialLandscape) -> list[Fraction]:
+    return [Fraction(random.randint(-4, 4), 2) for _ in range(landscape.dimensions)]
 
 
 def _grids(spacetime: Spacetime, series: list[Series], max_size: int) -> Iterator[tuple[Spacetime, dict]]:
     """Fill in the symbols in every way in which all closed forms hold and enumeration stays small."""
-    symbols = sorted(spacetime.symbols.union(*(side.symbols for side in series)), key=str)
+    symbols = sorted(spacetime.symbols.union(*map(_symbols, series)), key=str)
     for numbers in product(range(1, max_size + 1), repeat=len(symbols)):
         values = dict(zip(symbols, numbers, strict=True))
         try:
-            grid = spacetime.subs(values)
-            filled = {id(side): side.subs(values) for side in series}
+            grid = spacetime.subs({symbol: values[symbol] for symbol in spacetime.symbols})
+            filled = {id(side): _filled(side, values) for side in series}
         except (SpacetimeError, ArgumentError):
             continue
         many_shuffles = grid.sampling == "reshuffled" and grid.T * grid.B > 2 * grid.N
@@ -153,14 +216,22 @@ def _grids(spacetime: Spacetime, series: list[Series], max_size: int) -> Iterato
             yield grid, filled
 
 
-def _random_landscape(random: Random, dimensions: int) -> PolynomialLandscape:
+def _filled(side: Series, values: dict[sympy.Symbol, int]) -> Series:
+    return side.subs({symbol: values[symbol] for symbol in _symbols(side)})
+
+
+def _symbols(side: Series) -> set[sympy.Symbol]:
+    return side.symbols | (side.spacetime.symbols if side.spacetime else set())
+
+
+def _random_landscape(random: Random, dimensions: int, *, degree: int = 4, monomials: int = 4) -> PolynomialLandscape:
     kinds = random.randint(2, 3)
     losses = []
     for _ in range(kinds):
         loss: dict[tuple[int, ...], Fraction] = {}
-        for _ in range(random.randint(2, 4)):
+        for _ in range(random.randint(2, monomials)):
             powers = [0] * dimensions
-            for _ in range(random.randint(1, 4)):
+            for _ in range(random.randint(1, degree)):
                 powers[random.randrange(dimensions)] += 1
             loss[tuple(powers)] = Fraction(random.choice([-3, -2, -1, 1, 2, 3]), random.randint(1, 2))
         losses.append(loss)
@@ -181,24 +252,10 @@ def _coefficients(
     values = ExactValues(landscape, theta)
     if isinstance(side, Series):
         return values.sum(concrete[id(side)].truncate(order))
-    return _from_formula(side(_statistics(values, grid)), order)
+    return coefficients_of(side(_statistics(values, grid)), order)
 
 
 def _statistics(values: ExactValues, grid: Spacetime) -> Statistics:
     tensor, sizes = values.tensor, (grid.N, grid.B, grid.E, grid.T)
     means = (tensor(1), tensor(2), tensor(3))
     return Statistics(tensor(0).item(), *means, tensor(1, 1), tensor(1, 1, 1), *sizes, ETA, values)
-
-
-def _from_formula(result: Any, order: int) -> Coefficients:
-    if isinstance(result, (list, tuple)):
-        if len(result) <= order:
-            raise ArgumentError(f"The formula returned {len(result)} coefficients; η^0 … η^{order} need {order + 1}.")
-        exact = [sympy.sympify(value) for value in result[: order + 1]]
-    else:
-        expression = sympy.series(sympy.sympify(result), ETA, 0, order + 1).removeO()
-        exact = [sympy.simplify(expression.coeff(ETA, power)) for power in range(order + 1)]
-    for value in exact:
-        if not value.is_Rational:
-            raise ArgumentError(f"The formula gave the coefficient {value}, which is not an exact rational number.")
-    return tuple(Fraction(int(value.p), int(value.q)) for value in exact)
