@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..errors import ArgumentError
-from ._penalty import Loss
+from ._raw_loss import Loss
 
 _CURES = (
     "Accumulation is not needed for memory: GDC goes through a batch `chunk_size` examples at a time and keeps no more "

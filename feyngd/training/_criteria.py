@@ -22,10 +22,10 @@ from ..evaluation import (
     Trace,
     check_num_examples,
     covariance_and_hessian,
-    num_examples,
     num_params,
 )
 from ..landscapes import Landscape, enter
+from ._raw_loss import RawLoss
 from ._responses import TIMES, matrix_response, response
 
 
@@ -232,8 +232,9 @@ def stic_value(
         A scalar array, in the unit of the loss.
 
     Raises:
-        ArgumentError: T, the form of time or a learning rate that is a plain number is unfit.
-        LandscapeError: there is one example only.
+        ArgumentError: T, the form of time or a learning rate that is not traced is unfit.
+        LandscapeError: there is one example only, the data or the parameters are not arrays, or the loss is not a real
+            number, fails on an example or has a `jax.custom_vjp`.
 
     References:
         Tenka, section 5.5.
@@ -247,12 +248,9 @@ def stic_value(
         >>> print(f"{value(0.0):.5f} {jax.grad(value)(0.0):.6f}")  # ηT/3 and −η² T(T − 1)/6
         0.03333 -0.001500
     """
-    if isinstance(learning_rate, (int, float)):
-        _check_descent(learning_rate, steps, time)
-    else:
-        _check_descent(1.0, steps, time)
-    noise, hessian = _matrices(loss, params, data, chunk_size)
-    return jnp.sum(noise * matrix_response(hessian, learning_rate, steps, time)) / num_examples(data)
+    _check_descent(1.0 if isinstance(learning_rate, jax.core.Tracer) else learning_rate, steps, time)
+    noise, hessian, count = _matrices(loss, params, data, chunk_size)
+    return jnp.sum(noise * matrix_response(hessian, learning_rate, steps, time)) / count
 
 
 def tic_value(
@@ -273,19 +271,20 @@ def tic_value(
 
     Raises:
         ArgumentError: `chunk_size` is not a positive integer.
-        LandscapeError: there is one example only.
+        LandscapeError: as for `stic_value`.
     """
-    noise, hessian = _matrices(loss, params, data, chunk_size)
+    noise, hessian, count = _matrices(loss, params, data, chunk_size)
     damped = hessian + damping * jnp.eye(len(hessian), dtype=hessian.dtype)
-    return jnp.trace(jnp.linalg.solve(damped, noise)) / num_examples(data)
+    return jnp.trace(jnp.linalg.solve(damped, noise)) / count
 
 
-def _matrices(loss: Loss, params: Any, data: Any, chunk_size: int) -> tuple[jax.Array, jax.Array]:
-    count = num_examples(data)
-    check_num_examples(count)
-    return covariance_and_hessian(
-        loss, params, jax.tree.map(jnp.asarray, data), min(check_integer("chunk_size", chunk_size, least=1), count)
-    )
+def _matrices(loss: Loss, params: Any, data: Any, chunk_size: int) -> tuple[jax.Array, jax.Array, int]:
+    """Return C, H and the number of examples."""
+    raw, chunk_size = RawLoss(loss, params, data), check_integer("chunk_size", chunk_size, least=1)
+    check_num_examples(raw.size)
+    raw.check_forward_mode()
+    noise, hessian = covariance_and_hessian(raw.function, params, raw.data, min(chunk_size, raw.size))
+    return noise, hessian, raw.size
 
 
 def _check_descent(learning_rate: Any, steps: Any, time: str) -> tuple[float, int]:

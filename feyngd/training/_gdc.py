@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from .._arguments import check_integer
 from ..errors import ArgumentError, FeynGDError
 from ._composition import GDCState, check_accumulation, check_gradients, with_constants
-from ._penalty import Loss, Penalty, check_loss, check_rate
+from ._penalty import Penalty, check_rate
+from ._raw_loss import Loss, check_loss
 
 if TYPE_CHECKING:
     import optax

@@ -9,23 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from .._arguments import check_integer
-from ..errors import ArgumentError, FeynGDError, LandscapeError
-from ..landscapes import Landscape
-
-Loss = Callable[[Any, Any], Any]
-
-_KEEP_ELSEWHERE = (
-    "parameters are a pytree of floating-point arrays. Keep functions, text and settings outside of it and put them "
-    "back in the loss: in equinox eqx.partition(model, eqx.is_inexact_array) and eqx.combine, in flax's nnx nnx.split "
-    "and nnx.merge."
-)
+from ..errors import ArgumentError
+from ._raw_loss import Loss, RawLoss
 
 
 class Penalty:
     """The loss of one batch and its penalty (η/4) (1/b − 1/B) tr Ĉ, checked.
-
-    Nothing here is compiled under the loss: it is read anew in every call, and traced only inside functions made in
-    that call, so that neither this nor the caller's own `jax.jit` sees an old version of it.
 
     Args:
         loss: `loss(params, example)`.
@@ -40,6 +29,7 @@ class Penalty:
         size: the number of examples in `batch`.
         is_plain: whether b = B, so that there is no penalty.
         factor: (η/4) (1/b − 1/B), what tr Ĉ is multiplied by.
+        check_forward_mode: raises where `add_gradient` would fail, before anything is computed.
     """
 
     def __init__(
@@ -53,14 +43,11 @@ class Penalty:
         batch_size: int | None,
         chunk_size: int,
     ) -> None:
-        check_loss(loss)
         if not callable(learning_rate):
             check_rate(learning_rate)
-        _check_parameters(params)
-        with jax.ensure_compile_time_eval():  # NumPy arrays are looked into, which is possible in jit only like this
-            examples = Landscape(loss, batch)
-        self.loss, self.params = lambda p, example: loss(p, example), params
-        self.batch, self.size = examples.data, examples.num_examples
+        raw = RawLoss(loss, params, batch)
+        self.loss, self.params, self.batch, self.size = raw.function, params, raw.data, raw.size
+        self.check_forward_mode = raw.check_forward_mode
         self.chunk_size = min(check_integer("chunk_size", chunk_size, least=1), self.size)
         b, size = check_integer("emulate_batch_size", emulate_batch_size, least=1), self._size_of_a_step(batch_size)
         if self.size < 2:
@@ -77,8 +64,6 @@ class Penalty:
         check_rate(rate)
         self.is_plain = b == size
         self.factor = rate * ((1 / b - 1 / size) / 4)
-        self._example = examples.example(0)
-        _check_value(self._traced(self.loss))
 
     def _size_of_a_step(self, batch_size: int | None) -> int:
         if batch_size is None:
@@ -90,26 +75,6 @@ class Penalty:
                 "them, or parts of equal size whose results are averaged."
             )
         return size
-
-    def _traced(self, function: Callable[[Any, Any], Any]) -> Any:
-        """Return the shape of what a new function of parameters and one example returns, or say why it fails."""
-        try:
-            return jax.eval_shape(function, self.params, self._example)
-        except FeynGDError:
-            raise
-        except Exception as error:
-            if any(name in str(error) for name in ("custom_vjp", "custom_lin")):  # eagerly, and while tracing
-                raise LandscapeError(
-                    "The loss has a derivative of its own by jax.custom_vjp, which has no forward mode, and GDC takes "
-                    "a Hessian-vector product of every example by it. Define the derivative by jax.custom_jvp, or use "
-                    "the plain formula and let JAX differentiate it."
-                ) from error
-            first_line = str(error).strip().partition("\n")[0]
-            raise LandscapeError(
-                f"The loss fails on one example, with {type(error).__name__}: {first_line} "
-                f"It is called as loss(params, example) with params of {_shapes(self.params)} and an example, without "
-                f"the leading axis of the batch, of {_shapes(self._example)}."
-            ) from error
 
     def sum(self, function: Callable[[Any], Any]) -> Any:
         """Return the sum over chunks of a function of the examples in one."""
@@ -155,18 +120,6 @@ class Penalty:
 
         return self.sum(squares) / (self.size - 1)
 
-    def check_forward_mode(self) -> None:
-        """Raise unless the loss can be differentiated in forward mode, which `add_gradient` does; no example is run.
-
-        Raises:
-            LandscapeError: it has a derivative of its own for reverse mode alone.
-        """
-
-        def product(params: Any, example: Any) -> Any:
-            return jax.grad(lambda p: jax.jvp(lambda q: self.loss(q, example), (p,), (params,))[1])(params)
-
-        self._traced(product)
-
     def add_gradient(self, gradients: Any, mean: Any) -> Any:
         """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss."""
 
@@ -194,12 +147,6 @@ class Penalty:
         return jax.vmap(noise)(chunk)
 
 
-def check_loss(loss: Any) -> None:
-    """Raise unless the loss is a function."""
-    if not callable(loss):
-        raise ArgumentError(f"The loss must be a function loss(params, example); got {type(loss).__name__}.")
-
-
 def check_rate(rate: Any) -> None:
     """Raise unless the learning rate is a finite number ≥ 0; schedules may end at 0, and tracers pass."""
     if isinstance(rate, jax.core.Tracer) and rate.shape == ():
@@ -210,37 +157,3 @@ def check_rate(rate: Any) -> None:
         number = math.nan
     if not 0 <= number < math.inf:
         raise ArgumentError(f"A learning rate is a finite number ≥ 0, got {rate!r}.")
-
-
-def _check_parameters(params: Any) -> None:
-    """Raise unless all leaves are floating-point numbers or arrays, traced or not; there must be one."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise LandscapeError(f"The parameters {params!r} hold no numbers; {_KEEP_ELSEWHERE}")
-    for path, leaf in leaves:
-        where = "params" + jax.tree_util.keystr(path)
-        try:
-            dtype = None if isinstance(leaf, str) or callable(leaf) else jnp.result_type(leaf)
-        except TypeError:
-            dtype = None
-        if dtype is None:
-            raise LandscapeError(f"{where} is {type(leaf).__name__}, not an array; {_KEEP_ELSEWHERE}")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise LandscapeError(f"{where} has dtype {dtype}, which has no derivative; {_KEEP_ELSEWHERE}")
-
-
-def _check_value(value: Any) -> None:
-    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        found = " and ".join(_shape(leaf) for leaf in jax.tree.leaves(value)) or "nothing"
-        raise LandscapeError(
-            f"The loss of one example is one real number, float[]; it returned {found}. Return no auxiliary outputs, "
-            "and no vector: `loss` gets one example, not the batch."
-        )
-
-
-def _shapes(tree: Any) -> str:
-    return ", ".join(_shape(leaf) for leaf in jax.tree.leaves(tree))
-
-
-def _shape(leaf: Any) -> str:
-    return f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"

@@ -171,6 +171,7 @@ def test_where_descent_runs_away_it_warns_once(method):
         warnings.simplefilter("error")
         call(time="continuous")
         call(learning_rate=0.95)
+        stic(*quadratic((2.0, 0.5, 0.1))[:2], learning_rate=1.0, steps=3, method=method, key=KEY)  # no more than 2
 
 
 def test_a_true_model_has_the_gap_of_akaike():
