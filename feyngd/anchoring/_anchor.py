@@ -10,7 +10,7 @@ import numpy as np
 from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..evaluation import CHUNK, check_key
-from ..landscapes import Landscape, Origin, check_landscape, enter
+from ..landscapes import Landscape, Origin, check_landscape, enter, kinks_at
 from ..prediction import check_learning_rates
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
@@ -55,7 +55,7 @@ def anchor(
         landscape: the loss and the data, in the population or the conditional reading.
         params: the start, a pytree of floating-point arrays; nothing needs to be small there.
         steps: the number of steps T.
-        learning_rate: η, or one for every step.
+        learning_rate: η, or one for every step, of which some may be zero.
         epoch_lengths: the numbers of steps of an epoch, N/B, for which several reshuffled epochs are to be predicted.
         fixed_order: whether to anchor for several epochs in one fixed order too.
         num_samples: the number of draws of signs behind every functional, at least 2. In each, noise of single steps is
@@ -97,6 +97,7 @@ def anchor(
     given = landscape
     landscape, params = enter(landscape, params)
     landscape.validate(params)
+    kinks = kinks_at(landscape, params)
     drawn = len(columns(ties, landscape.reading))
     # Of the directions that pilots span, the lesser half is what happened to be drawn.
     pilots = PILOTS * drawn
@@ -130,6 +131,7 @@ def anchor(
         chunk_size,
         sizes[0],
         sizes[1],
+        kinks=kinks,
         origin=Origin.of(landscape, params),
         frozen=landscape,
     )
@@ -205,7 +207,7 @@ def _check(landscape: Landscape, steps: Any, learning_rate: Any, chunk_size: Any
     check_integer("steps", steps, least=1)
     check_integer("chunk_size", chunk_size, least=1)
     check_key(key, "Signs of examples are drawn at random")
-    rates = check_learning_rates(learning_rate)
+    rates = check_learning_rates(learning_rate, schedule=True)
     if len(rates) not in (1, steps):
         raise ArgumentError(f"Give one learning rate, or one for each of {steps} steps; got {len(rates)} of them.")
     return np.broadcast_to(rates, steps)

@@ -23,6 +23,7 @@ from ._urns import Survey, Urn, Urns, survey
 
 # How often noise is drawn for an equivalence of steps in every draw: more often where it rules errors of predictions.
 REPEATS = {"population": {"run": 6, "step": 2}, "conditional": {"step": 2}}
+_RISE = 1e-2  # of the largest loss on the path: a path that ends so far above its start may diverge
 _EXAMPLES = 256  # examples, at most, that make the noise of fourth order, which is drawn beforehand
 
 
@@ -83,16 +84,34 @@ class Runs:
         return self._params, landscape.data, landscape.test_data if self._tested else None
 
     def check_path(self) -> None:
-        """Raise `LandscapeError` where the noiseless path diverges."""
+        """Raise `LandscapeError` where the noiseless path diverges.
+
+        It does where the loss is not finite, and where it ends above its start by more than rounding. Descent that is
+        unstable only until it finds flatter ground ends below.
+        """
         path = self._survey.losses
         if not np.isfinite(path).all():
-            first = int(np.argmin(np.isfinite(path)))
-            raise LandscapeError(
-                f"The noiseless path diverges: the mean loss is {path[first]} at step {first} of {len(self._rates)}, "
-                f"with the learning rate {float(self._rates[max(first - 1, 0)]):.3g}. Gradient descent is stable below "
-                f"2/h for the greatest curvature h, about {self._stable():.2g} at the start: take a smaller learning "
-                "rate."
-            )
+            first, found = int(np.argmin(np.isfinite(path))), "is"
+        elif path[-1] - path[0] > _RISE * np.abs(path).max() and self._rises(path[-1] - path[0]):
+            first, found = int(np.argmax(path)), f"rises from {path[0]:.3g} to"
+        else:
+            return
+        raise LandscapeError(
+            f"The noiseless path diverges: the mean loss {found} {path[first]:.3g} at step {first} of "
+            f"{len(self._rates)}, with the learning rate {float(self._rates[max(first - 1, 0)]):.3g}. Gradient descent "
+            f"is stable below 2/h for the greatest curvature h, about {self._stable:.2g} at the start: take a smaller "
+            "learning rate."
+        )
+
+    def _rises(self, rise: float) -> bool:
+        """Whether a mean loss that ended so much above its start did so by more than rounding.
+
+        It did if learning rates are above 2/h at the start, or if single losses there are not much larger than the
+        rise. A minimum at which they are next to zero rises by rounding alone.
+        """
+        single = jax.vmap(self._landscape.loss, in_axes=(None, 0))(self._params, self._landscape.data)
+        size = float(jnp.mean(jnp.abs(single)))
+        return float(self._rates.max()) > self._stable or rise > _RISE * size > 0
 
     @cached_property
     def _survey(self) -> Survey:
@@ -102,8 +121,9 @@ class Runs:
     def _urns(self) -> Urns:
         return self._survey.urns(self._rates.dtype)
 
+    @cached_property
     def _stable(self) -> float:
-        """Return 2/h for the greatest curvature at the start, by power iteration."""
+        """2/h for the greatest curvature at the start, by power iteration."""
         slope = jax.grad(self._landscape.mean_loss)
 
         @jax.jit

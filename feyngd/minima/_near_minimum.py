@@ -16,7 +16,7 @@ from .._arguments import check_integer
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
 from ..evaluation import CHUNK, DENSE, Point, check_key, check_num_examples, num_params
-from ..landscapes import Landscape, check_landscape, enter
+from ..landscapes import Kink, Landscape, check_landscape, enter, kinks_at
 from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates
 from ..progress import Progress
 from ..series import QUANTITIES, ResummedSeries
@@ -36,6 +36,7 @@ _THIRD = {"[a a a]": 0, "[a a[a]]": 1, "a[a a]": 2, "a[a[a]]": 2}
 class _KeptSpectra:
     attributes: dict[str, Any]
     max_steps: int
+    kinks: tuple[Kink, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,10 +48,12 @@ class NearMinimum:
     Attributes:
         point: the spectra.
         max_steps: the most Hessian-vector products for each random combination of gradients.
+        kinks: where the loss is not smooth within reach of the point.
     """
 
     point: Point
     max_steps: int
+    kinks: tuple[Kink, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the spectra to a file, without the landscape and the parameters: an NPZ with JSON in it, no pickle.
@@ -61,7 +64,7 @@ class NearMinimum:
         Raises:
             ArgumentError: the file cannot be written.
         """
-        write(path, _KeptSpectra(self.point.without_landscape(), self.max_steps))
+        write(path, _KeptSpectra(self.point.without_landscape(), self.max_steps, self.kinks))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], landscape: Landscape, params: Any) -> "NearMinimum":
@@ -76,7 +79,7 @@ class NearMinimum:
             ArgumentError: there is no such file, or the spectra belong to another loss, other data or parameters.
         """
         kept = read(path, _KeptSpectra)
-        return cls(Point.again(kept.attributes, landscape, params), kept.max_steps)
+        return cls(Point.again(kept.attributes, landscape, params), kept.max_steps, kept.kinks)
 
     def predict(
         self, spacetime: Spacetime, learning_rates: ArrayLike, *, quantity: str = "test_loss"
@@ -121,6 +124,7 @@ class NearMinimum:
             np.stack(replicates, axis=1),
             np.array(truncation),
             np.array(blur),
+            self.kinks,
         )
         _warn(prediction)
         return prediction
@@ -130,7 +134,8 @@ class NearMinimum:
         if high > 0 and (far := rates[rates * high >= 2]).size:
             raise LandscapeError(
                 f"Descent is stable below 2/h = {2 / high:.3g} for the greatest curvature, h = {high:.3g}: at learning "
-                f"rate(s) {', '.join(f'{rate:.3g}' for rate in far)} SGD leaves the minimum. Give smaller ones."
+                f"rate(s) {', '.join(f'{rate:.3g}' for rate in far)} SGD leaves the minimum, and a prediction "
+                "overflows. Give smaller ones."
             )
 
     @property
@@ -250,6 +255,7 @@ def near_minimum(
     check_num_examples(landscape.num_examples)
     frozen, params = enter(landscape, params)
     frozen.validate(params)
+    kinks = kinks_at(frozen, params)
     point = Point(
         landscape,
         frozen,
@@ -261,7 +267,7 @@ def near_minimum(
         progress=progress or Progress(),
         key=key,
     )
-    return NearMinimum(point, max_steps)
+    return NearMinimum(point, max_steps, kinks)
 
 
 class _Spectral:

@@ -1,6 +1,6 @@
 """Predictions against simulations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from ._fitted_order import OrderCheck, check_order
 from ._predict import Prediction
 from ._resummed_prediction import ResummedPrediction
 from ._simulate import Simulation
+
+_FITTED_UP_TO = 3  # times the edge of validity
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,24 +43,52 @@ class Comparison:
 
     @property
     def agrees(self) -> np.ndarray:
-        """Whether prediction and simulation are as close as allowed at every learning rate."""
+        """Whether prediction and simulation are as close as allowed at every learning rate.
+
+        As the truncation figure is about the size of the last order, that alone does not confirm the last order: see
+        `resolves` and `highest_order`.
+        """
         return np.abs(self.difference) <= self.allowed
+
+    @property
+    def resolves(self) -> np.ndarray:
+        """Whether the errors are small enough to see the last order at every learning rate.
+
+        That is, whether `last_term` of the prediction is above three combined standard errors: where it is not, the
+        simulation could not have noticed that the last order is wrong.
+        """
+        return self.prediction.last_term > 3 * self.stderr
 
     @property
     def highest_order(self) -> OrderCheck | None:
         """The coefficient of the highest order against the one fitted to the runs; `None` for a re-summed prediction.
 
         What is `allowed` contains the whole last order, so that one that is wrong would agree; this tells it from a
-        right one, where runs are enough.
+        right one, where runs are enough. Learning rates beyond three times `valid_up_to` are left out of the fit, as
+        they may lie where no power series holds.
         """
-        return check_order(self.prediction, self.simulation) if isinstance(self.prediction, Prediction) else None
+        if not isinstance(self.prediction, Prediction):
+            return None
+        near = self.simulation.learning_rates <= _FITTED_UP_TO * self.prediction.valid_up_to
+        rates, samples = self.simulation.learning_rates[near], self.simulation.samples[near]
+        return check_order(self.prediction, replace(self.simulation, learning_rates=rates, samples=samples))
 
     @property
     def passed(self) -> bool:
-        """Whether they agree wherever the series has converged, and runs do not contradict the highest order."""
-        highest = self.highest_order
-        contradicted = highest is not None and highest.verdict is False
-        return bool(np.all(self.agrees | ~self.prediction.converged)) and not contradicted
+        """Whether they agree wherever the series has converged, which it has somewhere; see `verdict`."""
+        return self.verdict == "agrees"
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on all learning rates: "agrees", "DIFFERS", or "not converged" at any of them.
+
+        They differ where a prediction that has converged is not as close as allowed, or runs contradict the highest
+        order. Where nothing has converged nothing is confirmed.
+        """
+        converged, highest = self.prediction.converged, self.highest_order
+        if not self.agrees[converged].all() or (highest is not None and highest.verdict is False):
+            return "DIFFERS"
+        return "agrees" if converged.any() else "not converged"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain lists and numbers, for JSON."""
@@ -68,7 +98,9 @@ class Comparison:
             "difference": [float(x) if np.isfinite(x) else None for x in self.difference],
             "allowed": [float(x) if np.isfinite(x) else None for x in self.allowed],
             "agrees": self.agrees.tolist(),
+            "resolves": self.resolves.tolist(),
             "passed": self.passed,
+            "verdict": self.verdict,
             "highest_order": None if self.highest_order is None else self.highest_order.to_dict(),
         }
 
@@ -88,7 +120,7 @@ class Comparison:
     def __str__(self) -> str:
         P, R = self.prediction, self.simulation
         columns = P.columns()
-        header = ["η", *columns, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "verdict"]
+        header = ["η", *columns, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "last order", "verdict"]
         rows = []
         for i, rate in enumerate(P.learning_rates):
             verdict = "agrees" if self.agrees[i] else "DIFFERS"
@@ -105,6 +137,7 @@ class Comparison:
                     f"{R.mean[i]:.5f}",
                     f"{R.stderr[i]:.1e}",
                     f"{abs(self.difference[i]) / self.allowed[i]:.2f}" if self.allowed[i] else "",
+                    "seen" if self.resolves[i] else "not seen",
                     verdict,
                 ]
             )
@@ -117,6 +150,7 @@ class Comparison:
                 f"{P.quantity}, {P.spacetime}; simulation of {R.runs} runs",
                 *lines,
                 f"allowed = 3 combined standard errors + truncation; converged = {P.meaning_of_converged}",
+                f"last order, {P.name_of_last}: not seen where it is below 3 combined standard errors: no test of it",
                 *([] if self.highest_order is None else [str(self.highest_order)]),
             ]
         )

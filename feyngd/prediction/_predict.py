@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,25 +10,26 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._archive import Kept
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..evaluation import Values, check_landscape, evaluate
-from ..landscapes import Landscape
+from ..evaluation import Values, evaluate
+from ..landscapes import Kink, Landscape, Origin, check_landscape, enter, kinks_note
 from ..progress import Progress
 from ..series import QUANTITIES, Series, expand
 from ..spacetimes import Spacetime
 from ._acceleration import accelerates, jackknife
+from ._convergence import CONVERGED, Orders, by_tree
+from ._lost_updates import check_updates_kept, lost_updates
 from ._readings import check_reading
-
-CONVERGED = 0.2  # the last order counts as small below this fraction of the one before it
 
 
 class TruncationWarning(UserWarning):
-    """The last order kept in a prediction is not small: the series has not converged there."""
+    """The orders kept in a prediction do not fall off: the series has not converged there."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prediction:
+class Prediction(Kept):
     """The expected loss after SGD at several learning rates, from a series cut after some order.
 
     The sampling error of the values (`stderr`), the error of cutting the series (`truncation`) and that of
@@ -42,6 +43,11 @@ class Prediction:
             row if all values are exact.
         rounding: what floating-point arithmetic does to the coefficients on a few samples of the data, one in each row,
             shape (samples, order + 1); no rows if it was not measured.
+        lost_updates: what updates that are lost to the precision of the parameters do at every learning rate, shape
+            (R,); `None` if it was not measured.
+        trees: what the diagrams of every rooted tree, tied in all ways, add to the coefficients, shape (order + 1,
+            number of trees), filled up with zeros; `None` if it is not known. See `truncation`.
+        kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
     """
 
     quantity: str
@@ -49,6 +55,9 @@ class Prediction:
     learning_rates: np.ndarray
     coefficients: np.ndarray
     rounding: np.ndarray | None = None
+    lost_updates: np.ndarray | None = None
+    trees: np.ndarray | None = None
+    kinks: tuple[Kink, ...] = ()
 
     @property
     def order(self) -> int:
@@ -73,43 +82,71 @@ class Prediction:
 
     @property
     def truncation(self) -> np.ndarray:
-        """The size of the last order whose coefficient is not zero, the figure for what the cut leaves out."""
-        return np.abs(self.terms[(self._nonzero_orders() or [0])[-1]])
+        """The figure for what the cut leaves out, at every learning rate: the size of the last order that is not zero.
+
+        Where trees of that order cancel, which those of the next one need not do, half the root of the sum of their
+        squares counts if it is larger. If the order is lost in sampling errors it is two of these, and no less than
+        what the two orders before extrapolate to. Nor is the figure ever less than what two successive orders
+        extrapolate to for the next.
+        """
+        return self._orders.next_term(self.learning_rates)
 
     @property
     def dtype_error(self) -> np.ndarray:
         """What floating-point arithmetic adds at every learning rate; not a number if it was not measured.
 
-        It is the root mean square, over a few samples of the data, of the difference that double precision makes.
+        It is the root mean square, over a few samples of the data, of the difference that double precision makes;
+        with what updates do that are lost where η times the gradient is not far above the spacing of the parameters.
         """
         if self.rounding is None or not len(self.rounding):
             return np.full(self.learning_rates.shape, np.nan)
         powers = self.learning_rates[:, None] ** np.arange(self.order + 1)
-        return np.sqrt(np.mean((powers @ self.rounding.T) ** 2, axis=1))
+        lost = 0.0 if self.lost_updates is None else self.lost_updates
+        return np.sqrt(np.mean((powers @ self.rounding.T) ** 2, axis=1) + np.square(lost))
 
     @property
     def valid_up_to(self) -> float:
-        """The learning rate up to which the last order is below a fifth of the one before it.
+        """The learning rate up to which every order is below a fifth of the one before it.
 
-        A coefficient of zero says nothing about the next ones. Then the last two that are not zero, k orders apart,
-        decide, by a ratio of a fifth to the power k. Order 0 is no measure, as a constant added to the loss changes it:
-        with fewer than two orders from 1 on, convergence cannot be judged and the edge is 0.
+        A coefficient within two standard errors of zero, of sampling and rounding together, is not known to be small:
+        its two errors may end the range, and orders around it, k apart, are compared by a fifth to the power k. Order 0
+        is no measure, as a constant added to the loss changes it: with fewer than two known orders from 1 on,
+        convergence cannot be judged and the edge is 0. A loss that starts above zero and would be below it, after any
+        order, falls further than a loss can: the range ends there. Where the loss has kinks the edge is 0 too.
         """
-        orders = self._nonzero_orders()[-2:]
-        if len(orders) < 2:
-            return 0.0
-        before, last = (abs(self.coefficients.mean(axis=0)[order]) for order in orders)
-        return float(CONVERGED * (before / last) ** (1 / (orders[1] - orders[0])))
+        return self._edge[0]
 
     @property
     def converged(self) -> np.ndarray:
         """Whether each learning rate is below `valid_up_to`."""
         return self.learning_rates < self.valid_up_to
 
-    def _nonzero_orders(self) -> list[int]:
-        """Return the orders from 1 on whose coefficients are not zero up to rounding."""
-        sizes = np.abs(self.coefficients.mean(axis=0))
-        return [order for order in range(1, len(sizes)) if sizes[order] > 1e-13 * sizes.max()]
+    @property
+    def last_term(self) -> np.ndarray:
+        """The size of the highest order at every learning rate; zeros if its coefficient is lost in its errors."""
+        return np.abs(self.terms[-1]) if self.order in self._orders.known else np.zeros(self.learning_rates.shape)
+
+    @property
+    def limited_by(self) -> str:
+        """What ends the range of validity, in words."""
+        return self._edge[1]
+
+    @property
+    def _edge(self) -> tuple[float, str]:
+        if self.kinks:
+            return 0.0, "the loss has kinks, and what they do is left out"
+        return self._orders.edge(falls=self.quantity != "gap")
+
+    @property
+    def _orders(self) -> Orders:
+        count, rounding = len(self.coefficients), self.rounding
+        zeros = np.zeros(self.order + 1)
+        return Orders(
+            self.coefficients.mean(axis=0),
+            self.coefficients.std(axis=0, ddof=1) / count**0.5 if count > 1 else zeros,
+            zeros if rounding is None or not len(rounding) else np.sqrt(np.mean(rounding**2, axis=0)),
+            zeros if self.trees is None else np.sqrt(np.sum(self.trees**2, axis=1)),
+        )
 
     def at(self, learning_rates: Any, *, order: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard error at any learning rates, with the series cut after `order`.
@@ -160,7 +197,8 @@ class Prediction:
         self.at(self.learning_rates, order=order)
         rounding = None if self.rounding is None else self.rounding[:, : order + 1]
         coefficients = self.coefficients[:, : order + 1]
-        return Prediction(self.quantity, self.spacetime, self.learning_rates, coefficients, rounding)
+        trees = None if self.trees is None else self.trees[: order + 1]
+        return replace(self, coefficients=coefficients, rounding=rounding, trees=trees)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain lists and numbers, for JSON."""
@@ -177,6 +215,7 @@ class Prediction:
             "converged": self.converged.tolist(),
             "mean_by_order": [self.at(self.learning_rates, order=k)[0].tolist() for k in range(self.order + 1)],
             "coefficients": self.coefficients.mean(axis=0).tolist(),
+            "kinks": [str(kink) for kink in self.kinks],
         }
 
     @property
@@ -187,7 +226,12 @@ class Prediction:
     @property
     def meaning_of_converged(self) -> str:
         """When a learning rate counts as converged, in words."""
-        return f"term of order {self.order} below {CONVERGED:.0%} of the one before"
+        return f"every term up to order {self.order} below {CONVERGED:.0%} of the one before"
+
+    @property
+    def name_of_last(self) -> str:
+        """What `last_term` is the size of, in words."""
+        return f"order {self.order}"
 
     def columns(self) -> dict[str, list[str]]:
         """Return what a table shows of the prediction, by column."""
@@ -219,7 +263,7 @@ class Prediction:
             note = f" ± {rounding:.1g} (dtype)" if np.isfinite(rounding) else ""
             note += "" if good else "   not converged"
             lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g} (sampling) ± {cut:.2g} (truncation){note}")
-        return "\n".join(lines)
+        return "\n".join(lines) + kinks_note(self.kinks)
 
 
 def predict(
@@ -235,6 +279,7 @@ def predict(
     rtol: float | None = None,
     budget: float | timedelta | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    check_dtype: bool | None = None,
     progress: Progress | None = None,
     key: jax.Array | None = None,
 ) -> Prediction:
@@ -255,16 +300,20 @@ def predict(
         rtol: the relative standard error that every value should reach; see `evaluate`.
         budget: how much to spend on values at most, in gradients or as a `timedelta`; see `evaluate`.
         mesh: devices to share the examples among.
+        check_dtype: whether to measure what rounding does, see `evaluate`, and what updates do that are lost to the
+            precision of the parameters; the default is to do so unless all is in double precision. Otherwise, and where
+            it cannot be measured, `dtype_error` is not a number.
         progress: shows progress; silent by default.
         key: a JAX random key; needed when values are computed and some are sampled.
 
     Returns:
-        A `Prediction`. Where its last order is not small it warns, and says so in every form of output.
+        A `Prediction`. Where its orders do not fall off it warns, and says so in every form of output.
 
     Raises:
         ArgumentError: a learning rate is not positive and finite, or the quantity, order or key is unfit.
         SpacetimeError: the spacetime has symbols.
-        LandscapeError: the loss or data are unfit, or a derivative is not finite.
+        LandscapeError: the loss or data are unfit, a derivative is not finite, or parameters have less than single
+            precision, in which updates are lost.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1.
@@ -277,9 +326,12 @@ def predict(
     spacetime.require_concrete("SGD is predicted")
     check_landscape(landscape)
     check_reading(landscape, spacetime)
+    landscape, params = enter(landscape, params)
+    check_updates_kept(params, "A prediction")
     parts = series_by_root(quantity, landscape, spacetime, order)
     given = dict.fromkeys(parts, values) if isinstance(values, Values) or values is None else dict(values)
-    coefficients, rounding = np.zeros((1, order + 1)), np.zeros((1, order + 1))
+    coefficients, rounding, trees = np.zeros((1, order + 1)), np.zeros((1, order + 1)), np.zeros(())
+    kinks: tuple[Kink, ...] = ()
     for root, (sign, series) in parts.items():
         ready = given.get(root)
         if ready is None:
@@ -293,24 +345,29 @@ def predict(
                 rtol=rtol,
                 budget=budget,
                 mesh=mesh,
+                check_dtype=check_dtype,
                 progress=progress,
                 key=key,
             )
-        _check_values(ready, series, landscape, root)
+            # One root that cannot be measured is enough to know, and to be told once.
+            check_dtype = False if ready.not_measured else check_dtype
+        _check_values(ready, series, landscape, params, root)
         coefficients = coefficients + sign * _coefficients(series, ready)
         rounding = rounding + sign * _rounding(series, ready)
-    measured = rounding if np.isfinite(rounding).all() else None
-    prediction = Prediction(quantity, spacetime, rates, coefficients, measured)
+        trees = trees + sign * by_tree(series, ready)
+        kinks = tuple(dict.fromkeys((*kinks, *ready.kinks)))
+    measured = rounding if check_dtype is not False and np.isfinite(rounding).all() else None
+    prediction = Prediction(quantity, spacetime, rates, coefficients, measured, trees=trees, kinks=kinks)
+    if measured is not None:
+        prediction = replace(prediction, lost_updates=lost_updates(prediction, landscape, params))
     if not prediction.converged.all():
         far = rates[~prediction.converged]
         where = f"{far.min():.3g}" if len(far) == 1 else f"{far.min():.3g} to {far.max():.3g}"
-        why = (
-            f"The term of order {order} is not well below the one before it ({CONVERGED:.0%})"
-            if prediction.valid_up_to
-            else f"A prediction to order {order} with fewer than two terms from order 1 on does not show convergence"
-        )
         warnings.warn(
-            f"{why} at learning rate(s) {where}: there the prediction may be far off.", TruncationWarning, stacklevel=2
+            f"The series to order {order} has not converged at learning rate(s) {where}, as {prediction.limited_by}: "
+            "there the prediction may be far off.",
+            TruncationWarning,
+            stacklevel=2,
         )
     return prediction
 
@@ -326,7 +383,10 @@ def series_by_root(
     return {"test": (1, test), "train": (-1, train)}
 
 
-def _check_values(values: Values, series: Series, landscape: Landscape, root: str) -> None:
+def _check_values(values: Values, series: Series, landscape: Landscape, params: Any, root: str) -> None:
+    if values.origin is not None:
+        cure = "Call evaluate with this landscape and these parameters, or leave values out."
+        values.origin.check(Origin.of(landscape, params), "These values", cure)
     if missing := [diagram for diagram in series if diagram not in values]:
         raise ArgumentError(
             f"The value of {missing[0]} is needed and was not evaluated: evaluate the series {series!r}."
@@ -367,8 +427,12 @@ def _coefficients(series: Series, values: Values) -> np.ndarray:
     return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
 
 
-def check_learning_rates(learning_rates: ArrayLike) -> np.ndarray:
+def check_learning_rates(learning_rates: ArrayLike, *, schedule: bool = False) -> np.ndarray:
     """Return the learning rates as an array.
+
+    Args:
+        learning_rates: one or more.
+        schedule: whether they are those of the steps of one run, of which some may be zero.
 
     Raises:
         ArgumentError: there are none, or one is not a positive finite number.
@@ -379,7 +443,9 @@ def check_learning_rates(learning_rates: ArrayLike) -> np.ndarray:
         raise ArgumentError(f"Learning rates are positive numbers, got {learning_rates!r}.") from error
     if rates.ndim != 1 or not len(rates):
         raise ArgumentError(f"Give one learning rate or a list of them, got an array of shape {rates.shape}.")
-    bad = rates[~(np.isfinite(rates) & (rates > 0))]
+    zeros = schedule and bool(np.any(rates > 0))
+    bad = rates[~(np.isfinite(rates) & ((rates >= 0) if zeros else (rates > 0)))]
     if len(bad):
-        raise ArgumentError(f"Learning rates are positive and finite, got {', '.join(f'{rate:g}' for rate in bad)}.")
+        allowed = "positive and finite" + (", and in a schedule some of them zero" if schedule else "")
+        raise ArgumentError(f"Learning rates are {allowed}, got {', '.join(f'{rate:g}' for rate in bad)}.")
     return rates

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from .._archive import Kept
+from ..landscapes import Kink, kinks_note
 from ..spacetimes import Spacetime
-from ._predict import CONVERGED
+from ._convergence import CONVERGED
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ResummedPrediction:
+class ResummedPrediction(Kept):
     """The expected loss after SGD from a point near a minimum, re-summed: finite however long SGD runs.
 
     It is the quantity at the start, plus what the mean gradient changes (`noiseless`, zero at a minimum), plus what the
@@ -26,6 +28,7 @@ class ResummedPrediction:
         truncation: the size of what the next orders of the noise would add, shape (R,): third cumulants of the noise,
             and how loss and noise over the predicted cloud of parameters differ from those at the start.
         dtype_error: by how much rounding of the Hessian changes the prediction, shape (R,).
+        kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
     """
 
     quantity: str
@@ -36,6 +39,7 @@ class ResummedPrediction:
     replicates: np.ndarray
     truncation: np.ndarray
     dtype_error: np.ndarray
+    kinks: tuple[Kink, ...] = ()
 
     @property
     def noise(self) -> np.ndarray:
@@ -57,8 +61,18 @@ class ResummedPrediction:
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether the truncation figure is below a fifth of what the noise adds."""
-        return self.truncation <= CONVERGED * np.abs(self.noise)
+        """Whether the truncation figure is below a fifth of what the noise adds, and the loss is smooth."""
+        return (self.truncation <= CONVERGED * np.abs(self.noise)) & (not self.kinks)
+
+    @property
+    def last_term(self) -> np.ndarray:
+        """The size of what the noise adds at every learning rate."""
+        return np.abs(self.noise)
+
+    @property
+    def name_of_last(self) -> str:
+        """What `last_term` is the size of, in words."""
+        return "noise"
 
     def columns(self) -> dict[str, list[str]]:
         """Return what a table shows of the prediction, by column."""
@@ -87,6 +101,7 @@ class ResummedPrediction:
             "truncation": self.truncation.tolist(),
             "dtype_error": self.dtype_error.tolist(),
             "converged": self.converged.tolist(),
+            "kinks": [str(kink) for kink in self.kinks],
         }
 
     def plot(self, ax: Any = None) -> Any:
@@ -113,4 +128,4 @@ class ResummedPrediction:
                 f"  η = {rate:<9.4g} {mean:.6g}, of it {noise:.4g} by noise ± {stderr:.2g} (sampling) "
                 f"± {cut:.2g} (truncation){note}"
             )
-        return "\n".join(lines)
+        return "\n".join(lines) + kinks_note(self.kinks)

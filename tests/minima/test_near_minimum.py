@@ -280,3 +280,25 @@ def test_unfit_questions_are_refused():
         near.predict(fd.Spacetime.sgd("N"), 0.1)
     with pytest.raises(fd.LandscapeError, match="overflows"):
         near.predict(fd.Spacetime.gd(2, 10**6), 30.0)
+
+
+@pytest.mark.parametrize("rates", [2.0, [0.1, 100.0], 1e6])
+def test_learning_rates_beyond_the_edge_are_refused(rates):
+    """The curvature is 1: descent is stable below 2. At 100 it was ± nan, with a warning of NumPy's."""
+    landscape, params = toys.cosh()
+    near = fd.near_minimum(landscape, params, key=KEY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(fd.LandscapeError, match=r"2/h = 2 for the greatest curvature, h = 1\b.*leaves the minimum"):
+            near.predict(fd.Spacetime.sgd(20), rates)
+    assert np.isfinite(near.predict(fd.Spacetime.sgd(20), 1e-3).truncation).all()
+
+
+def test_nothing_but_finite_numbers_comes_below_the_edge():
+    landscape, params = toys.cosh()
+    near = fd.near_minimum(landscape, params, key=KEY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.TruncationWarning)
+        found = near.predict(fd.Spacetime.sgd(20), [0.5, 1.5, 1.9])
+    for numbers in (found.mean, found.stderr, found.truncation):
+        assert np.isfinite(numbers).all()

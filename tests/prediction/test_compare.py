@@ -67,6 +67,35 @@ def test_a_different_number_of_learning_rates():
         fd.compare(made_prediction(), made_simulation([1.0, 1.0], rates=RATES[:2]))
 
 
+def test_where_nothing_has_converged_nothing_is_confirmed():
+    prediction = made_prediction(rates=RATES[2:])
+    found = fd.compare(prediction, made_simulation(prediction.mean, rates=RATES[2:]))
+    assert found.agrees.all()
+    assert found.verdict == "not converged"
+    assert found.passed is False
+    assert found.to_dict()["verdict"] == "not converged"
+
+
+@pytest.mark.parametrize(("spread", "seen"), [(1e-4, [True, True]), (1e-2, [False, False])])
+def test_whether_a_comparison_could_have_seen_the_last_order(spread, seen):
+    """4η² is 4e-4 and 1.6e-3; three standard errors are 1.7e-4 and 1.7e-2."""
+    rates = RATES[:2]
+    prediction = made_prediction(rates=rates)
+    without = fd.Prediction("test_loss", SPACETIME, rates, prediction.coefficients * np.array([1, 1, 0]))
+    found = fd.compare(prediction, made_simulation(without.mean, spread, rates=rates))
+    assert found.agrees.all()  # as all of the last order is allowed
+    assert found.resolves.tolist() == seen
+    assert found.to_dict()["resolves"] == seen
+    for row, sees in zip(str(found).splitlines()[2:4], seen, strict=True):
+        assert ("not seen" in row) is not sees
+
+
+def test_a_last_order_lost_in_its_errors_is_not_seen():
+    rows = np.array([[2.0, -1.0, 3.0], [2.0, -1.0, -2.0]])
+    prediction = fd.Prediction("test_loss", SPACETIME, RATES, rows)
+    assert not fd.compare(prediction, made_simulation(prediction.mean, 1e-9)).resolves.any()
+
+
 def test_json():
     comparison = fd.compare(made_prediction(), made_simulation([1.99, 1.97, 1.5]))
     saved = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))

@@ -75,7 +75,8 @@ def test_test_loss_of_gauss_fit():
         landscape, start = toys.gauss_fit()
         values = fd.evaluate(diagrams, landscape, start, replicates=400, key=KEY)
     for T in (1, 2, 5):
-        prediction = fd.predict(landscape, start, fd.Spacetime.sgd(T), [0.02, 0.1], values=values)
+        with jax.enable_x64(True):
+            prediction = fd.predict(landscape, start, fd.Spacetime.sgd(T), [0.02, 0.1], values=values)
         eta = prediction.learning_rates
         # ½ + η²T/8 − η³[T(T−1)/16 + T/12]
         expected = 0.5 + eta**2 * T / 8 - eta**3 * (T * (T - 1) / 16 + T / 12)

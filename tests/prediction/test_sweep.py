@@ -81,7 +81,9 @@ def test_every_combination_is_written(finished):
         assert record["prediction"]["learning_rates"] == CONFIG["learning_rates"]
         assert record["simulation"]["runs"] == 4
         assert isinstance(record["comparison"]["passed"], bool)
-        assert set(record["comparison"]) == {"difference", "allowed", "agrees", "passed"}
+        assert set(record["comparison"]) == {
+            "difference", "allowed", "agrees", "resolves", "passed", "verdict", "highest_order",
+        }  # fmt: skip
     for path in results(finished):
         saved = arrays(path)
         assert saved["samples"].shape == (2, 4)
