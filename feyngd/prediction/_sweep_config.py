@@ -40,6 +40,7 @@ class Configuration:
         runs: the number of simulated runs; 0 for a prediction alone.
         replicates: the number of random pairings behind every sampled value.
         dtype: the precision of the network; the same sweep in double precision is another one.
+        check_dtype: whether to measure what rounding does; `None` leaves it to `predict`.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Configuration:
     runs: int
     replicates: int
     dtype: str
+    check_dtype: bool | None = None
 
     @property
     def spacetime(self) -> Spacetime:
@@ -84,7 +86,10 @@ class Configuration:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain lists, numbers and strings, for JSON."""
-        return {**asdict(self), "learning_rates": list(self.learning_rates)}
+        found = {**asdict(self), "learning_rates": list(self.learning_rates)}
+        if self.check_dtype is None:
+            del found["check_dtype"]  # names and draws stay those of sweeps that do not say
+        return found
 
 
 def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> list[Configuration]:
@@ -102,9 +107,10 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> list[Conf
     entries = dict(config) if isinstance(config, Mapping) else _read_toml(config)
     if unknown := [key for key in entries if key not in _CHECKS]:
         raise ArgumentError(f"Unknown entry {unknown[0]!r}: a sweep has the entries {', '.join(_CHECKS)}. Remove it.")
-    if missing := [key for key in _CHECKS if key not in entries and key != "limit"]:
+    if missing := [key for key in _CHECKS if key not in entries and key not in _OPTIONAL]:
         raise ArgumentError(
-            f"The sweep lacks {', '.join(missing)}: all entries but limit are needed, such as {_EXAMPLES[missing[0]]}."
+            f"The sweep lacks {', '.join(missing)}: all entries but {' and '.join(_OPTIONAL)} are needed, such as "
+            f"{_EXAMPLES[missing[0]]}."
         )
     checked = {key: check(key, entries.get(key)) for key, check in _CHECKS.items()}
     lists = [checked.pop(key) for key in ("models", "seeds", "N", "B", "E", "sampling")]
@@ -192,6 +198,12 @@ def _limit(name: str, value: Any) -> int | None:
     return value
 
 
+def _flag(name: str, value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ArgumentError(f"{name} is true or false, or left out; got {value!r}.")
+    return value
+
+
 def _order(name: str, value: Any) -> int:
     return check_order(value)
 
@@ -209,7 +221,9 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "order": _order,
     "runs": _runs,
     "replicates": _integer(2),
+    "check_dtype": _flag,
 }
+_OPTIONAL = ("limit", "check_dtype")
 _EXAMPLES = {
     "models": 'models = ["convnet"]',
     "N": "N = [10]",

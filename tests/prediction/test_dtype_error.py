@@ -1,0 +1,169 @@
+"""What floating-point arithmetic adds to predictions: rounding with its sign, and updates that are lost."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import feyngd as fd
+from feyngd.evaluation import PrecisionWarning
+from feyngd.prediction._lost_updates import lost_updates
+from feyngd.prediction._predict import series_by_root
+from feyngd.prediction._sweep_config import read_config
+
+KEY = jax.random.key(0)
+X, Y = np.linspace(-1, 1, 12), np.sin(np.linspace(-3, 3, 12))
+SPACETIME = fd.Spacetime.sgd(6, 2)
+TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.prediction.TruncationWarning")
+
+
+def linear(p, e):
+    return 0.5 * (p * e[0] - e[1]) ** 2
+
+
+def values_by_hand(series, root, seed):
+    """Values with rounding that differs from diagram to diagram, in two samples."""
+    rng = np.random.default_rng(seed)
+    rounding = {diagram: rng.normal(size=2) for diagram in series}
+    replicates = {diagram: np.array([1.0]) for diagram in series}
+    return fd.Values(replicates, "moment", rounding=rounding, root=root), rounding
+
+
+def rounding_by_hand(series, rounding):
+    orders = [sum((float(c) * rounding[D] for D, c in series.of_order(k).items()), np.zeros(2)) for k in range(3)]
+    return np.stack(orders, axis=1)
+
+
+@TOO_LARGE
+def test_rounding_of_one_series_keeps_its_sign():
+    landscape = fd.Landscape(linear, (X, Y))
+    ((sign, series),) = series_by_root("gap", landscape, SPACETIME, 2).values()
+    values, rounding = values_by_hand(series, "test", 1)
+    prediction = fd.predict(landscape, jnp.array(0.3), SPACETIME, [0.1, 0.4], order=2, quantity="gap", values=values)
+    expected = rounding_by_hand(series, rounding)
+    assert sign == 1
+    np.testing.assert_allclose(prediction.rounding, expected, rtol=1e-12)
+    powers = np.array([[1, 0.1, 0.01], [1, 0.4, 0.16]])
+    np.testing.assert_allclose(prediction.dtype_error, np.sqrt(np.mean((powers @ expected.T) ** 2, axis=1)), rtol=1e-6)
+
+
+@TOO_LARGE
+def test_rounding_of_two_series_is_subtracted():
+    landscape = fd.Landscape(linear, (X, Y), (X / 2, Y), reading="conditional")
+    spacetime = fd.Spacetime.sgd(12, 3)
+    parts = series_by_root("gap", landscape, spacetime, 2)
+    made = {root: values_by_hand(series, root, seed) for seed, (root, (_, series)) in enumerate(parts.items())}
+    values = {root: found for root, (found, _) in made.items()}
+    prediction = fd.predict(landscape, jnp.array(0.3), spacetime, 0.1, order=2, quantity="gap", values=values)
+    test, train = (rounding_by_hand(parts[root][1], made[root][1]) for root in ("test", "train"))
+    np.testing.assert_allclose(prediction.rounding, test - train, rtol=1e-12)
+    assert prediction.dtype_error[0] == pytest.approx(
+        np.sqrt(np.mean(((test - train) @ [1, 0.1, 0.01]) ** 2)), rel=1e-6
+    )
+
+
+@TOO_LARGE
+def test_rounding_common_to_test_and_train_cancels_in_the_gap():
+    # Both losses are too small by the same 2⁻¹⁰, as a constant of bfloat16 is rounded: the gap is not affected.
+    def loss(p, x):
+        return (p[1].astype(jnp.bfloat16)).astype(jnp.float32) + 0.5 * (p[0] - x) ** 2
+
+    landscape = fd.Landscape(loss, np.array([0.5, -0.5, 1.0, 0.25]), np.array([0.5, 1.0]), reading="conditional")
+    params = jnp.array([0.25, 1 + 2**-10])
+    options = {"order": 0, "key": KEY}
+    test = fd.predict(landscape, params, fd.Spacetime.gd(4, 2), 0.1, quantity="test_loss", **options)
+    gap = fd.predict(landscape, params, fd.Spacetime.gd(4, 2), 0.1, quantity="gap", **options)
+    assert test.dtype_error[0] == pytest.approx(2**-10, rel=1e-3)
+    assert gap.dtype_error[0] < 1e-6
+
+
+@TOO_LARGE
+def test_the_measurement_can_be_left_out():
+    landscape = fd.Landscape(linear, (X, Y))
+    options = {"order": 1, "key": KEY}
+    without = fd.predict(landscape, jnp.array(0.3), SPACETIME, 0.01, check_dtype=False, **options)
+    assert np.isnan(without.dtype_error).all()
+    assert "dtype" not in str(without)
+    measured = fd.predict(landscape, jnp.array(0.3), SPACETIME, 0.01, **options)
+    assert 0 < measured.dtype_error[0] < 1e-7
+    assert without.mean == measured.mean
+
+
+@TOO_LARGE
+def test_what_cannot_be_measured_is_said_once_for_both_roots():
+    def loss(p, e):
+        return linear(p, e) + jnp.where(p * 1e-9 + 1 == 1, 0.0, jnp.inf)
+
+    landscape = fd.Landscape(loss, (X, Y), (X / 2, Y), reading="conditional")
+    with pytest.warns(PrecisionWarning, match="not measured") as shown:
+        found = fd.predict(landscape, jnp.array(0.3), fd.Spacetime.sgd(12, 3), 0.01, order=1, quantity="gap", key=KEY)
+    assert sum(issubclass(one.category, PrecisionWarning) for one in shown) == 1
+    assert np.isnan(found.dtype_error).all()
+    assert np.isfinite(found.mean).all()
+
+
+def test_sweeps_say_whether_to_measure():
+    entries = {
+        "models": ["logistic"],
+        "limit": 40,
+        "N": [4],
+        "B": [2],
+        "E": [1],
+        "sampling": ["reshuffled"],
+        "learning_rates": [0.01],
+        "seeds": [0],
+        "quantity": "test_loss",
+        "order": 1,
+        "runs": 0,
+        "replicates": 2,
+    }
+    (left,) = read_config(entries)
+    (off,) = read_config({**entries, "check_dtype": False})
+    assert left.check_dtype is None
+    assert "check_dtype" not in left.to_dict()
+    assert off.check_dtype is False
+    assert off.name != left.name
+    with pytest.raises(fd.ArgumentError, match="check_dtype is true or false"):
+        read_config({**entries, "check_dtype": "no"})
+
+
+# --- updates that are lost ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_parameters_whose_updates_would_be_lost_are_refused(dtype):
+    landscape = fd.Landscape(lambda p, e: linear(p["w"].astype(jnp.float32), e), (X, Y))
+    with pytest.raises(fd.LandscapeError, match=r"\['w'\] in b?float16.*Keep parameters in float32"):
+        fd.predict(landscape, {"w": jnp.array(0.3, dtype)}, SPACETIME, 0.01, key=KEY)
+
+
+@TOO_LARGE
+@pytest.mark.parametrize(("rate", "lost"), [(1e-9, 1.0), (1e-3, 0.0)])
+def test_updates_below_half_a_unit_in_the_last_place_are_lost(rate, lost):
+    # From p = 1 the gradient of p²/2 is 1, and the spacing below is 6e-8: steps of 1e-9 move nothing.
+    landscape = fd.Landscape(lambda p, x: 0.5 * (p + x) ** 2, np.array([0.0, 0.0]))
+    spacetime = fd.Spacetime.gd(2, 1000)
+    found = fd.predict(landscape, jnp.array(1.0), spacetime, rate, order=2, check_dtype=True)
+    run = fd.simulate(landscape, jnp.array(1.0), spacetime, rate, runs=2, key=KEY)
+    change = found.mean[0] - found.start
+    assert found.lost_updates[0] == pytest.approx(-lost * change, rel=1e-3, abs=1e-9 + 1e-4 * abs(change))
+    if lost:
+        assert run.mean[0] == 0.5
+    assert abs(found.mean[0] - run.mean[0]) < 2 * found.dtype_error[0] + found.truncation[0]
+
+
+def test_updates_that_are_rounded_up_count_too():
+    # Steps of 0.7 units in the last place become whole ones: the movement is 1/0.7 of what it should be.
+    landscape = fd.Landscape(lambda p, x: 0.5 * (p + x) ** 2, np.array([0.0, 0.0]))
+    rate = 0.7 * 2.0**-23
+    found = fd.predict(landscape, jnp.array(1.5), fd.Spacetime.gd(2, 50), rate / 1.5, order=2)
+    change = found.mean[0] - found.start
+    assert found.lost_updates[0] == pytest.approx(abs(change) * (1 / 0.7 - 1), rel=0.02)
+
+
+def test_a_failure_to_measure_lost_updates_leaves_the_prediction():
+    rows = np.array([[1.0, -0.5]])
+    prediction = fd.Prediction("test_loss", fd.Spacetime.gd(2, 5), np.array([1e-9]), rows, np.zeros((1, 2)))
+    landscape = fd.Landscape(lambda p, x: p["no such"] * x, np.ones(2))
+    lost = lost_updates(prediction, landscape, jnp.array(1.0))
+    assert np.isnan(lost).all()
