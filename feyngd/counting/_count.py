@@ -1,11 +1,12 @@
 """Counting the placements of a diagram in a spacetime."""
 
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
 import sympy
 
-from ..diagrams import Diagram, check_basis
+from ..diagrams import STEPS, Diagram, check_basis, check_cost, count_partitions
 from ..errors import ArgumentError, SpacetimeError
 from ..spacetimes import Spacetime
 from . import _ratio
@@ -13,8 +14,12 @@ from ._closed_forms import Grid, closed_form
 from ._listing import count_on_batches, list_embeddings
 from ._ratio import Ratio, constant
 
+_COUNTED_PARTS = 100
 
-def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment") -> sympy.Expr:
+
+def count_embeddings(
+    diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", limit: int | None = STEPS
+) -> sympy.Expr:
     """Count the placements of a diagram in a spacetime.
 
     An *embedding* maps the non-root nodes to cells (n, t), datapoint n in the batch of step t, such that every child is
@@ -27,6 +32,8 @@ def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "mo
         diagram: the diagram.
         spacetime: where to place it; sizes may be symbols.
         basis: "moment" or "cumulant".
+        limit: the largest number of steps, of some microseconds each, that the sum over weak orders of the nodes may
+            take; `None` for any. It grows exponentially with the order.
 
     Returns:
         An exact integer or rational number on a concrete spacetime — in the moment basis 0 if there are fewer points
@@ -34,7 +41,7 @@ def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "mo
         of non-root parts.
 
     Raises:
-        ArgumentError: the basis is unknown.
+        ArgumentError: the basis is unknown, or counting takes more than `limit` steps.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3 and Theorem 1.
@@ -50,6 +57,8 @@ def count_embeddings(diagram: Diagram, spacetime: Spacetime, *, basis: str = "mo
     """
     check_basis(basis)
     _check_types(diagram, spacetime)
+    what = f"steps to count this diagram of order {diagram.order} with {len(diagram.parts)} parts"
+    check_cost(what, _steps(diagram, spacetime, basis), limit, instead="take a smaller diagram")
     return count_ratio(diagram, spacetime, basis=basis).as_expr(symbol_sizes(spacetime))
 
 
@@ -58,6 +67,31 @@ def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
         raise ArgumentError(f"A Diagram is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+
+
+def _steps(diagram: Diagram, spacetime: Spacetime, basis: str) -> int:
+    """Return about how many steps of some microseconds counting takes, for each way to merge parts.
+
+    The sums over weak orders go through the subsets of down-sets of nodes, and through weak orders of parts in an epoch.
+    """
+    order, parts = diagram.order, len(diagram.untie_root().parts) - 1
+    merged = count_partitions(min(parts, _COUNTED_PARTS)) if basis == "cumulant" else 1
+    if spacetime.explicit is not None:
+        seen = {n for batch in spacetime.explicit for n in batch}
+        kinds = {tuple(batch.count(n) for batch in spacetime.explicit) for n in seen}
+        return merged * (len(kinds) + int(len(seen) < int(spacetime.N))) ** parts * (order + 1)
+    if spacetime.sampling == "fixed":
+        return merged * (2 ** sum(parent > 0 for parent in diagram.parents) * 3**parts + order)
+    below, size = [1] * (order + 1), [1] * (order + 1)
+    for node in range(order, 0, -1):
+        size[diagram.parents[node]] += size[node]
+        below[diagram.parents[node]] *= below[node] + 2 ** size[node]
+    subsets = 2**order + below[0]
+    if spacetime.sampling == "full-batch":
+        return merged * subsets
+    if spacetime.sampling == "with-replacement":
+        return merged * subsets * max(1, order**2)
+    return merged * (subsets * max(1, order) + 3**parts * order**2 // 2)
 
 
 def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
@@ -74,7 +108,7 @@ def count_ratio(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment"
     """
     if basis == "cumulant":
         total = _ratio.ZERO
-        for coarse, times in diagram.untie_root().coarsenings().items():
+        for coarse, times in Counter(diagram.untie_root().each_coarsening()).items():
             total += count_ratio(coarse, spacetime, averaging=averaging).scale(times)
         return total
     if spacetime.explicit is not None:

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import product
+from math import perm, prod
 
 from ..diagrams import Diagram
 
@@ -13,21 +15,39 @@ Batches = Sequence[Sequence[int]]
 def list_embeddings(diagram: Diagram, batches: Batches) -> Iterator[dict[int, Cell]]:
     """Place the non-root nodes one after the other, children after parents, in every allowed cell."""
     cells = [(n, t) for t, batch in enumerate(batches) for n in batch]
-    labels, parents = diagram.labels, diagram.parents
-    ends = len(batches)
+    labels, parents, order = diagram.labels, diagram.parents, diagram.order
+    height = [0] * (order + 1)  # the steps that a node's descendants need before it
+    for node in range(order, 0, -1):
+        height[parents[node]] = max(height[parents[node]], height[node] + 1)
+    placed: dict[int, Cell] = {}
+    part_of: dict[int, int] = {}  # the part that uses a datapoint
+    if order == 0:
+        yield {}
+        return
 
-    def place(node: int, placed: dict[int, Cell]) -> Iterator[dict[int, Cell]]:
-        if node > diagram.order:
-            yield dict(placed)
-            return
-        latest = placed[parents[node]][1] if parents[node] else ends
+    def allowed(node: int) -> Iterator[Cell]:
+        latest = placed[parents[node]][1] if parents[node] else len(batches)
+        own = next((placed[v][0] for v in range(1, node) if labels[v] == labels[node]), None)
         for n, t in cells:
-            if t < latest and all((placed[v][0] == n) == (labels[v] == labels[node]) for v in placed):
-                placed[node] = (n, t)
-                yield from place(node + 1, placed)
-                del placed[node]
+            if height[node] <= t < latest and (part_of.get(n) is None if own is None else n == own):
+                yield n, t
 
-    return place(1, {})
+    waiting = [allowed(1)]
+    while waiting:
+        node = len(waiting)
+        if node in placed:
+            n = placed.pop(node)[0]
+            if not any(placed[v][0] == n for v in placed):
+                del part_of[n]
+        cell = next(waiting[-1], None)
+        if cell is None:
+            waiting.pop()
+            continue
+        placed[node], part_of[cell[0]] = cell, labels[node]
+        if node == order:
+            yield dict(placed)
+        else:
+            waiting.append(allowed(node + 1))
 
 
 def count_on_batches(diagram: Diagram, batches: Batches, N: int, weights: Sequence[Fraction] | None = None) -> Fraction:
@@ -44,17 +64,13 @@ def count_on_batches(diagram: Diagram, batches: Batches, N: int, weights: Sequen
     columns = [[Fraction(c) * w for c, w in zip(kind, step_weights, strict=True)] for kind, _ in kinds]
     parts, labels = len(diagram.parts) - 1, diagram.labels
 
-    def assign(chosen: tuple[int, ...], ways: int) -> Fraction:
-        if not ways:
-            return Fraction(0)
-        if len(chosen) == parts:
-            return ways * _count_times(diagram, [columns[chosen[label - 1]] for label in labels[1:]], len(batches))
-        return sum(
-            (assign((*chosen, kind), ways * (left - chosen.count(kind))) for kind, (_, left) in enumerate(kinds)),
-            Fraction(0),
-        )
-
-    return assign((), 1)
+    total = Fraction(0)
+    for chosen in product(range(len(kinds)), repeat=parts):
+        ways = prod(perm(kinds[kind][1], times) for kind, times in Counter(chosen).items())
+        if ways:
+            times = _count_times(diagram, [columns[chosen[label - 1]] for label in labels[1:]], len(batches))
+            total += ways * times
+    return total
 
 
 def _count_times(diagram: Diagram, columns: list[list[Fraction]], steps: int) -> Fraction:

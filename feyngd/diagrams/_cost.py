@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 
 LISTED = 100_000  # things in a list
 EXPANDED = 10_000  # coefficients of a series, which take longer
-STEPS = 100_000_000  # steps of an exact sum, about a microsecond each
+STEPS = 20_000_000  # steps of an exact sum, some microseconds each
 
 
 def check_cost(what: str, count: int, limit: int | None, *, instead: str, at_least: bool = False) -> None:

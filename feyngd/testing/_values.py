@@ -120,12 +120,15 @@ class ExactValues:
         return tuple(total)
 
     def _contract(self, diagram: Diagram, node: int, assigned: tuple[int, ...]) -> np.ndarray:
-        children = diagram.children[node]
-        rank = len(children) + (node != 0)
-        tensor = self._derivative(assigned[diagram.labels[node]], rank)
-        for child in children:
-            tensor = np.tensordot(self._contract(diagram, child, assigned), tensor, axes=(0, 0))
-        return np.asarray(tensor, dtype=object)
+        """Contract the derivatives of a node and of all nodes below it; what is left open is the edge above it."""
+        tensors: dict[int, np.ndarray] = {}
+        for below in range(diagram.order, node - 1, -1):  # children follow parents
+            rank = len(diagram.children[below]) + (below != 0)
+            tensor = self._derivative(assigned[diagram.labels[below]], rank)
+            for child in diagram.children[below]:
+                tensor = np.tensordot(tensors.pop(child), tensor, axes=(0, 0))
+            tensors[below] = np.asarray(tensor, dtype=object)
+        return tensors[node]
 
     def _compute_derivative(self, kind: int, rank: int) -> np.ndarray:
         size = self.landscape.dimensions
