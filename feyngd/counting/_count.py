@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from math import comb
 
 import sympy
 
-from ..diagrams import STEPS, Diagram, check_basis, check_cost, count_partitions
+from ..diagrams import STEPS, Diagram, check_basis, check_cost
 from ..errors import ArgumentError, SpacetimeError
 from ..spacetimes import Spacetime
 from . import _ratio
@@ -70,28 +71,39 @@ def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
 
 
 def _steps(diagram: Diagram, spacetime: Spacetime, basis: str) -> int:
-    """Return about how many steps of some microseconds counting takes, for each way to merge parts.
+    """Return about how many steps of some microseconds counting takes, summed over the ways to merge parts.
 
-    The sums over weak orders go through the subsets of down-sets of nodes, and through weak orders of parts in an epoch.
+    Sums over weak orders go through the subsets of down-sets of nodes, and through weak orders of the parts in an epoch.
     """
     order, parts = diagram.order, len(diagram.untie_root().parts) - 1
-    merged = count_partitions(min(parts, _COUNTED_PARTS)) if basis == "cumulant" else 1
+    is_sum = basis == "cumulant"
     if spacetime.explicit is not None:
         seen = {n for batch in spacetime.explicit for n in batch}
         kinds = {tuple(batch.count(n) for batch in spacetime.explicit) for n in seen}
-        return merged * (len(kinds) + int(len(seen) < int(spacetime.N))) ** parts * (order + 1)
+        return _over_partitions(parts, len(kinds) + int(len(seen) < int(spacetime.N)), is_sum) * (order + 1)
+    by_batch = _over_partitions(parts, 3, is_sum)
     if spacetime.sampling == "fixed":
-        return merged * (2 ** sum(parent > 0 for parent in diagram.parents) * 3**parts + order)
+        return 2 ** sum(parent > 0 for parent in diagram.parents) * by_batch + order
     below, size = [1] * (order + 1), [1] * (order + 1)
     for node in range(order, 0, -1):
         size[diagram.parents[node]] += size[node]
         below[diagram.parents[node]] *= below[node] + 2 ** size[node]
-    subsets = 2**order + below[0]
+    subsets = _over_partitions(parts, 1, is_sum) * (2**order + below[0])
     if spacetime.sampling == "full-batch":
-        return merged * subsets
+        return subsets
     if spacetime.sampling == "with-replacement":
-        return merged * subsets * max(1, order**2)
-    return merged * (subsets * max(1, order) + 3**parts * order**2 // 2)
+        return subsets * max(1, order**2)
+    return subsets * max(1, order) + by_batch * order**2 // 2
+
+
+def _over_partitions(parts: int, base: int, is_sum: bool) -> int:
+    """Return base^parts, or the sum of base^blocks over the partitions of the parts into blocks."""
+    if not is_sum or parts > _COUNTED_PARTS:
+        return base**parts
+    sums = [1]
+    for n in range(parts):
+        sums.append(base * sum(comb(n, k) * sums[k] for k in range(n + 1)))
+    return sums[parts]
 
 
 def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
