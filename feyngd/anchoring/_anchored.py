@@ -12,7 +12,7 @@ from .._archive import keep_attributes, read, write
 from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import CHUNK, check_key
-from ..landscapes import Landscape, Origin, enter
+from ..landscapes import Kink, Landscape, Origin, enter
 from ..prediction import check_reading
 from ..progress import Progress
 from ..series import QUANTITIES
@@ -51,6 +51,7 @@ class Anchored:
         chunk_size: how many examples are differentiated together.
         noise_examples: how many examples made the noise of a step.
         curvature_examples: how many examples stood for all in Hessians.
+        kinks: where the loss is not smooth within reach of the start.
         origin: the loss, the data and the parameters that this was computed from; `None` if it was made by hand.
         frozen: the landscape with its loss as it was then, which `orders` goes on with; `None` after unpickling.
     """
@@ -68,6 +69,7 @@ class Anchored:
     chunk_size: int = CHUNK
     noise_examples: int = NOISE
     curvature_examples: int = CURVATURE
+    kinks: tuple[Kink, ...] = ()
     origin: Origin | None = None
     frozen: Landscape | None = None
 
@@ -207,7 +209,7 @@ class Anchored:
         parts = {f"order {k}": found[:, :, k] / math.factorial(k) for k in range(2, order + 1)}
         truncation = np.abs(parts[f"order {order}"].mean(axis=0))
         times, noiseless = np.arange(steps + 1), self.test_loss[: steps + 1]
-        return AnchoredPrediction("test_loss", spacetime, times, noiseless, parts, truncation)
+        return AnchoredPrediction("test_loss", spacetime, times, noiseless, parts, truncation, self.kinks)
 
     @property
     def _landscape_then(self) -> Landscape:
@@ -267,7 +269,8 @@ class Anchored:
                 parts["gap"] = gap if quantity == "gap" else -gap
         assert noiseless is not None
         truncation = self._truncation(weights)[until]
-        return AnchoredPrediction(quantity, spacetime, np.arange(steps + 1), noiseless[until], parts, truncation)
+        times = np.arange(steps + 1)
+        return AnchoredPrediction(quantity, spacetime, times, noiseless[until], parts, truncation, self.kinks)
 
     def _truncation(self, weights: dict[Ties, Any]) -> np.ndarray:
         """Return the sizes of orders ε³ and ε⁴ together, both of which fall like the square of the weights."""

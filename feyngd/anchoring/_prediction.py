@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .._archive import Kept
 from ..diagrams import Diagram, diagrams
 from ..evaluation import Estimate
+from ..landscapes import Kink, kinks_note
 from ..spacetimes import Spacetime
 
 _MOST_EDGES = 3  # of a diagram with one tied pair: two leaves and a branching below the root
@@ -32,7 +34,7 @@ def noise_diagrams() -> tuple[Diagram, ...]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AnchoredPrediction:
+class AnchoredPrediction(Kept):
     """An expected loss at every step of SGD, to second order in the noise along the noiseless path.
 
     Attributes:
@@ -43,6 +45,7 @@ class AnchoredPrediction:
         parts: replicates of what is added to it, by name, each of shape (m, S): "minibatch noise", of the order and
             the batches; "finite data", of the training set being N draws; "gap", of the loss being measured on it.
         truncation: the size of the next order, shape (S,).
+        kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
     """
 
     quantity: str
@@ -51,6 +54,7 @@ class AnchoredPrediction:
     noiseless: np.ndarray
     parts: Mapping[str, np.ndarray]
     truncation: np.ndarray
+    kinks: tuple[Kink, ...] = ()
 
     @property
     def replicates(self) -> np.ndarray:
@@ -83,12 +87,12 @@ class AnchoredPrediction:
     @property
     def final(self) -> Estimate:
         """The prediction after the last step."""
-        return Estimate.from_replicates(self.noiseless[-1] + self.replicates[:, -1], kind="path")
+        return Estimate.from_replicates(self.noiseless[-1] + self.replicates[:, -1], kind="path", kinks=self.kinks)
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether the next order is below a fifth of what the noise adds."""
-        return self.truncation <= 0.2 * np.abs(self.replicates.mean(axis=0))
+        """Whether the next order is below a fifth of what the noise adds, and the loss is smooth."""
+        return (self.truncation <= 0.2 * np.abs(self.replicates.mean(axis=0))) & (not self.kinks)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain lists and numbers, for JSON."""
@@ -100,6 +104,7 @@ class AnchoredPrediction:
             "stderr": self.stderr.tolist(),
             "truncation": self.truncation.tolist(),
             "contributions": {name: curve.tolist() for name, curve in self.contributions.items()},
+            "kinks": [str(kink) for kink in self.kinks],
         }
 
     def plot(self, ax: Any = None, *, label: str | None = None, colour: str | None = None) -> Any:
@@ -134,5 +139,5 @@ class AnchoredPrediction:
         last = ", ".join(f"{name} {curve[-1]:.4g}" for name, curve in self.contributions.items())
         return (
             f"{self.quantity} after {self.times[-1]} steps, {self.spacetime}: {self.mean[-1]:.6g} "
-            f"± {self.stderr[-1]:.2g} (sampling) ± {self.truncation[-1]:.2g} (truncation)\n  {last}"
+            f"± {self.stderr[-1]:.2g} (sampling) ± {self.truncation[-1]:.2g} (truncation)\n  {last}{kinks_note(self.kinks)}"
         )

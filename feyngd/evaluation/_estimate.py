@@ -9,10 +9,11 @@ from scipy import stats
 from .._archive import Kept, keep, keep_attributes
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..landscapes import Origin
+from ..landscapes import Kink, Origin, kinks_note
 
 keep(Diagram, str, Diagram.parse)
 keep_attributes(Origin)
+keep_attributes(Kink)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Estimate(Kept):
             "strata" for the examples with the largest gradients taken one by one and the others paired; "lanczos" for
             random combinations of gradients with Lanczos' quadrature.
         dtype_error: what floating-point arithmetic adds, measured; `None` if it was not measured.
+        kinks: where the loss is not smooth, so that derivatives do not tell all of it.
     """
 
     value: float
@@ -35,16 +37,21 @@ class Estimate(Kept):
     num_samples: int
     kind: str
     dtype_error: float | None = None
+    kinks: tuple[Kink, ...] = ()
 
     @classmethod
     def from_replicates(
-        cls, replicates: np.ndarray, kind: str | None = None, dtype_error: float | None = None
+        cls,
+        replicates: np.ndarray,
+        kind: str | None = None,
+        dtype_error: float | None = None,
+        kinks: tuple[Kink, ...] = (),
     ) -> "Estimate":
         """Make an estimate from independent unbiased replicates, or from a single exact number of shape (1,)."""
         if len(replicates) == 1:
-            return cls(float(replicates[0]), None, 0, kind or "exact", dtype_error)
+            return cls(float(replicates[0]), None, 0, kind or "exact", dtype_error, kinks)
         spread = float(np.std(replicates, ddof=1)) / len(replicates) ** 0.5
-        return cls(float(np.mean(replicates)), spread, len(replicates), kind or "pairing", dtype_error)
+        return cls(float(np.mean(replicates)), spread, len(replicates), kind or "pairing", dtype_error, kinks)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the two-sided Student-t confidence interval; the value twice if it is exact.
@@ -59,8 +66,13 @@ class Estimate(Kept):
         reach = self.stderr * float(stats.t.ppf((1 + confidence) / 2, self.num_samples - 1))
         return self.value - reach, self.value + reach
 
-    def __str__(self) -> str:
+    @property
+    def figure(self) -> str:
+        """The value and its standard error as text."""
         return f"{self.value:.6g}" if self.stderr is None else f"{self.value:.6g} ± {self.stderr:.2g}"
+
+    def __str__(self) -> str:
+        return self.figure + kinks_note(self.kinks)
 
 
 class Values(Kept, Mapping[Diagram, Estimate]):
@@ -74,6 +86,7 @@ class Values(Kept, Mapping[Diagram, Estimate]):
         root: in the conditional reading, where untied roots are measured: on "test" or on "train" data.
         origin: the loss, the data and the parameters they were evaluated at; `None` if they were made by hand.
         not_measured: why rounding could not be measured; `None` if it was, or if that was not asked for.
+        kinks: where the loss is not smooth within reach of the parameters.
     """
 
     def __init__(
@@ -86,14 +99,16 @@ class Values(Kept, Mapping[Diagram, Estimate]):
         root: str = "test",
         origin: Origin | None = None,
         not_measured: str | None = None,
+        kinks: tuple[Kink, ...] = (),
     ) -> None:
         self._replicates = {diagram: np.asarray(rows, dtype=float) for diagram, rows in replicates.items()}
         self._kinds, self._rounding = dict(kinds or {}), dict(rounding or {})
         self.basis, self.root, self.origin, self.not_measured = basis, root, origin, not_measured
+        self.kinks = tuple(kinks)
 
     def __getitem__(self, diagram: Diagram) -> Estimate:
         return Estimate.from_replicates(
-            self.replicates(diagram), self._kinds.get(diagram), self._dtype_error({diagram: 1.0})
+            self.replicates(diagram), self._kinds.get(diagram), self._dtype_error({diagram: 1.0}), self.kinks
         )
 
     def __iter__(self) -> Iterator[Diagram]:
@@ -126,7 +141,7 @@ class Values(Kept, Mapping[Diagram, Estimate]):
             if diagram not in self._replicates:
                 raise ArgumentError(f"The value of {diagram} is needed and was not evaluated: evaluate it too.")
             total = total + weight * self._replicates[diagram]
-        return Estimate.from_replicates(total, dtype_error=self._dtype_error(weights))
+        return Estimate.from_replicates(total, dtype_error=self._dtype_error(weights), kinks=self.kinks)
 
     def _dtype_error(self, weights: Mapping[Diagram, float]) -> float | None:
         if not weights or any(diagram not in self._rounding for diagram in weights):
@@ -139,4 +154,5 @@ class Values(Kept, Mapping[Diagram, Estimate]):
 
     def __str__(self) -> str:
         width = max((len(str(diagram)) for diagram in self), default=0)
-        return "\n".join(f"{str(diagram).ljust(width)}   {self[diagram]}" for diagram in self)
+        lines = [f"{str(diagram).ljust(width)}   {self[diagram].figure}" for diagram in self]
+        return "\n".join(lines) + kinks_note(self.kinks)

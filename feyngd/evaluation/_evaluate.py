@@ -9,9 +9,9 @@ import jax
 from .._arguments import check_integer
 from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError
-from ..landscapes import Landscape, Origin, enter
+from ..landscapes import Landscape, Origin, enter, kinks_at
 from ..progress import Progress
-from ._checks import check_key, check_mesh, warn_of_kinks
+from ._checks import check_key, check_mesh
 from ._costs import CONVOLUTIONAL, CostModel
 from ._engine import Engine, NotFiniteError, cost_model
 from ._estimate import Values
@@ -112,7 +112,7 @@ def evaluate(
     if sampled is not None:
         check_key(key, f"The value of {plan.asked_for(sampled)} pairs examples at random")
     landscape.validate(params, gradients=False)
-    warn_of_kinks(landscape, params)
+    kinks = kinks_at(landscape, params)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
     try:
@@ -129,6 +129,7 @@ def evaluate(
         root=root,
         not_measured=rounding.not_measured,
         origin=Origin.of(landscape, params),
+        kinks=kinks,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from .._arguments import check_integer
 from ..errors import ArgumentError, LandscapeError
-from ..landscapes import Landscape, check_landscape, enter
+from ..landscapes import Kink, Landscape, check_landscape, enter, kinks_at
 from ._checks import check_key
 from ._curvature import num_params
 from ._estimate import Estimate
@@ -38,6 +38,7 @@ class Trace:
     max_steps: int
     chunk_size: int
     key: jax.Array | None
+    kinks: tuple[Kink, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         check_landscape(self.landscape)
@@ -53,6 +54,7 @@ class Trace:
         landscape.validate(params)
         if not self.is_dense:
             check_key(self.key, f"With {self.num_params} parameters and method={self.method!r} the value is sampled")
+        object.__setattr__(self, "kinks", kinks_at(landscape, params, stacklevel=5))
 
     @property
     def num_params(self) -> int:
@@ -79,7 +81,9 @@ class Trace:
             hessian = DenseHessian(self.landscape, self.params, min(self.chunk_size, self.landscape.num_examples))
             nodes, weights = hessian.eigenvalues, hessian.noise_weights
             self._check(nodes, weights, phi, check)
-            return Estimate(float(np.sum(weights * phi(nodes))) / self.landscape.num_examples, None, 0, "exact")
+            return Estimate(
+                float(np.sum(weights * phi(nodes))) / self.landscape.num_examples, None, 0, "exact", kinks=self.kinks
+            )
         assert self.key is not None
         parts = sampled_traces(
             self.landscape.loss,
@@ -94,7 +98,7 @@ class Trace:
         for part in parts:
             self._check(part.nodes, part.weights, phi, check)
         replicates = np.concatenate([part.replicates for part in parts]) / self.landscape.num_examples
-        estimate = Estimate.from_replicates(replicates, kind="lanczos")
+        estimate = Estimate.from_replicates(replicates, kind="lanczos", kinks=self.kinks)
         worst = max(part.change for part in parts)
         if worst * abs(estimate.value) > max(_SETTLED * (estimate.stderr or 0.0), 1e-3 * abs(estimate.value)):
             warnings.warn(

@@ -8,10 +8,13 @@ from ._digit_landscapes import DIGITS_MODELS as DIGITS_MODELS
 from ._digit_landscapes import digits_landscape as digits_landscape
 from ._door import check_landscape as check_landscape
 from ._door import enter as enter
+from ._door import kinks_at as kinks_at
 from ._fingerprint import digest_of_arrays as digest_of_arrays
 from ._frozen import FrozenLoss as FrozenLoss
 from ._frozen import noted as noted
 from ._frozen import per_loss as per_loss
+from ._kinks import Kink as Kink
+from ._kinks import find_kinks as find_kinks
 from ._landscape import READINGS as READINGS
 from ._landscape import Landscape as Landscape
 from ._models import Model as Model
@@ -22,3 +25,5 @@ from ._models import tanh_mlp as tanh_mlp
 from ._origin import Origin as Origin
 from ._smoothness import SmoothnessWarning as SmoothnessWarning
 from ._smoothness import kinks as kinks
+from ._smoothness import kinks_note as kinks_note
+from ._smoothness import warn_of_kinks as warn_of_kinks

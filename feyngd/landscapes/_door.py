@@ -7,7 +7,9 @@ import jax
 from ..errors import ArgumentError
 from ._checks import param_arrays
 from ._frozen import FrozenLoss, noted
+from ._kinks import Kink, find_kinks
 from ._landscape import Landscape
+from ._smoothness import warn_of_kinks
 from ._traced_checks import (
     check_depends_on_params,
     check_forward_mode,
@@ -50,3 +52,20 @@ def enter(landscape: Any, params: Any, *, forward: bool = True) -> tuple[Landsca
     if forward:
         noted(loss, "forward", lambda: check_forward_mode(loss.jaxpr, leaves))
     return frozen, params
+
+
+def kinks_at(landscape: Landscape, params: Any, *, stacklevel: int = 3) -> tuple[Kink, ...]:
+    """Return the kinks of a frozen landscape's loss within reach of the parameters, and warn of them.
+
+    Results that use derivatives carry them: they are never called converged.
+
+    Args:
+        landscape: as `enter` returns it.
+        params: likewise.
+        stacklevel: how many callers up the warning belongs to: 2 is the caller of this function.
+    """
+    loss = landscape.loss
+    assert isinstance(loss, FrozenLoss)
+    found = find_kinks(loss, params, landscape.data, jaxpr=loss.jaxpr)
+    warn_of_kinks(found, stacklevel=stacklevel)
+    return found

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from ._suspects import CALLS, INDEXED, Block, Step, Suspect, dtype_of, inner_jaxprs, is_opaque
+from ._suspects import CALLS, INDEXED, Block, Step, Suspect, dtype_of, inner_jaxprs, is_opaque, smooth_by_definition
 
 _AS_THEY_ARE = {"bitcast_convert_type", "nextafter"}
 
@@ -85,9 +85,9 @@ def _doubled(dtype: Any) -> Any:
 
 def _run_step(step: Step, operands: list[Any], watch: Watch | None) -> list[Any]:
     eqn, name = step.eqn, step.eqn.primitive.name
-    if is_opaque(eqn):
-        return _bind(eqn, operands)
-    if name in CALLS:
+    if (function := smooth_by_definition(eqn)) is not None:
+        return [function(*operands)]
+    if name in CALLS and not is_opaque(eqn):
         return run(step.inner[0], inner_jaxprs(eqn)[0].consts, operands, watch)
     if name == "cond":
         return _run_cond(step, operands, watch)
@@ -97,7 +97,7 @@ def _run_step(step: Step, operands: list[Any], watch: Watch | None) -> list[Any]
         return _run_while(step, operands, watch)
     if name == "reduce_precision":
         return operands
-    if name in _AS_THEY_ARE or "callback" in name or _runs_others(eqn):
+    if name in _AS_THEY_ARE or "callback" in name or is_opaque(eqn) or _runs_others(eqn):
         # What looks at bits, or has programs of its own, works in the precision that it was traced in.
         operands = [_cast(value, dtype_of(atom)) for value, atom in zip(operands, eqn.invars, strict=True)]
         return [double(result) for result in _bind(eqn, operands, doubled=False)]

@@ -25,6 +25,7 @@ _EXAMPLES, _WORK = 256, 4_000_000  # examples looked at: at most, and times the 
 _TRIES = 12  # crossings of a suspect that are tried
 _START = 1e-9  # where lines begin, relative to their length: not at the parameters, which may be round numbers
 _BISECTIONS, _BESIDE = 45, 1e-8  # halvings of a line, and how far from the kink derivatives are taken, relative to it
+_FURTHER = (1e-6, 1e-4)  # the same for higher derivatives, where 0 / 0 loses more digits
 _DISTANCES = np.array([-8.0, -4, -2, -1, 1, 2, 4, 8])  # of the points beside it
 # What jumps of the value and of the first three derivatives must exceed, relative to what the loss does along the line.
 # A relu is one of many, so little; a polynomial that stands in for 0 / 0 differs a bit in its higher derivatives.
@@ -142,10 +143,12 @@ class _Look:
             if any(jumps[:1] if held else jumps):
                 return jumps.index(True)
         for place in () if held else narrowed:
-            sides = self._probe.higher(self._params, place.example, place.step, place.points)
-            jumps = _jumps(np.asarray(sides), place.length)
-            if any(jumps):
-                return jumps.index(True)
+            for beside in _FURTHER:
+                points = np.mean(place.points) + place.length * beside * _DISTANCES
+                sides = self._probe.higher(self._params, place.example, place.step, points)
+                jumps = _jumps(np.asarray(sides), place.length, diverging=beside == max(_FURTHER))
+                if any(jumps):
+                    return jumps.index(True)
         return None
 
     def _narrowed(self, row: int, line: int, index: int) -> "_Place":
@@ -167,13 +170,14 @@ class _Place:
     sides: jax.Array
 
 
-def _jumps(sides: np.ndarray, length: float) -> list[bool]:
+def _jumps(sides: np.ndarray, length: float, *, diverging: bool = True) -> list[bool]:
     """Whether value and derivatives jump, or grow beyond bounds, between four points on each side of a place.
 
     Args:
         sides: value and derivatives at eight points, those at distances 8, 4, 2, 1 before and 1, 2, 4, 8 behind the
             place, (8, orders + 1).
         length: the length of the line, which makes derivatives comparable.
+        diverging: whether growth beyond bounds counts. What rounding does to 0 / 0 grows too, close by.
     """
     if not np.all(np.isfinite(sides)):
         return [False] * sides.shape[1]
@@ -182,13 +186,25 @@ def _jumps(sides: np.ndarray, length: float) -> list[bool]:
     sizes = np.abs(scaled).max(axis=0)
     scale = np.concatenate([sizes[1:2], np.cumsum(sizes[1:])])  # what the loss does to first order, to second and so on
     least = np.array(_LEAST_JUMP[: sides.shape[1]]) * scale + 1e-13 * sizes[0]
-    jump = np.abs(before[0] - behind[0])
-    # A smooth function changes little on each side; so does not what rounding has spoilt.
-    steady = jump > 10 * (np.ptp(before, axis=0) + np.ptp(behind, axis=0))
+    jump = np.abs(_TO_THE_PLACE @ (before - behind))
+    # A smooth function changes little on each side, and its extrapolation to the place is good; what rounding has
+    # spoilt has neither.
+    unsure = np.abs(_TO_THE_PLACE_BY_THREE @ before[:3] - _TO_THE_PLACE @ before)
+    unsure += np.abs(_TO_THE_PLACE_BY_THREE @ behind[:3] - _TO_THE_PLACE @ behind)
+    jumps = (jump > least) & (jump > np.ptp(before, axis=0) + np.ptp(behind, axis=0)) & (jump > 10 * unsure)
     return [
-        bool(jump[k] > least[k] and steady[k]) or _diverges(before[:, k], least[k]) or _diverges(behind[:, k], least[k])
+        bool(jumps[k]) or (diverging and any(_diverges(side[:, k], least[k]) for side in (before, behind)))
         for k in range(sides.shape[1])
     ]
+
+
+def _extrapolation(distances: np.ndarray) -> np.ndarray:
+    """The weights with which values at some distances extrapolate to distance 0, by Lagrange's polynomial."""
+    ratios = distances[None, :] / (distances[None, :] - distances[:, None] + np.eye(len(distances)))
+    return np.prod(ratios + np.diag(1 - np.diag(ratios)), axis=1)
+
+
+_TO_THE_PLACE, _TO_THE_PLACE_BY_THREE = _extrapolation(_DISTANCES[4:]), _extrapolation(_DISTANCES[4:7])
 
 
 def _diverges(values: np.ndarray, least: float) -> bool:

@@ -46,5 +46,5 @@ class Origin:
         wrong = [words for words, (ours, theirs) in pairs.items() if ours and theirs and ours != theirs]
         if wrong:
             raise ArgumentError(
-                f"{what} belong to {' and '.join(wrong)}: losses, arrays and dtypes are compared by their content. {cure}"
+                f"{what} belong to {' and '.join(wrong)} (told by content: losses, arrays, dtypes). {cure}"
             )

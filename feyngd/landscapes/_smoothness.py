@@ -48,3 +48,8 @@ def warn_of_kinks(kinks: Sequence[Kink], *, stacklevel: int = 2) -> None:
             SmoothnessWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def kinks_note(kinks: Sequence[Kink]) -> str:
+    """Return what a printed result says of kinks, in a line of its own; nothing if there are none."""
+    return f"\n  not smooth: {'; '.join(map(str, kinks))}; what kinks do is left out" if kinks else ""

@@ -5,7 +5,7 @@ reaches the loss, and it is not known to stay on one side of its kink by the sig
 innocent until they are confirmed in numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ _PASSING = {  # what leaves signs alone
     *{"reduce_precision"},
 }
 _POSITIVE = {"exp", "exp2", "logistic", "cosh", "erfc", "rsqrt"}
-_SMOOTH_BY_DEFINITION = {"logaddexp", "logaddexp2"}
+_SMOOTH_BY_DEFINITION = {"logaddexp": jnp.logaddexp, "logaddexp2": jnp.logaddexp2}
 CALLS = {
     *{"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"},
     *{"custom_jvp_call", "custom_vjp_call"},
@@ -160,10 +160,19 @@ def inner_jaxprs(eqn: core.JaxprEqn) -> list[core.ClosedJaxpr]:
 
 
 def is_opaque(eqn: core.JaxprEqn) -> bool:
-    """Whether an equation must run as it is: JAX's log-sum of two exponentials, and what calls back into Python."""
-    if eqn.primitive.name not in ("custom_jvp_call", "custom_vjp_call"):
-        return False
-    return _is_smooth_by_definition(eqn) or any(_calls_back(inner.jaxpr) for inner in inner_jaxprs(eqn))
+    """Whether a function with derivatives of its own must run as it is, since it calls back into Python."""
+    return eqn.primitive.name in ("custom_jvp_call", "custom_vjp_call") and any(
+        _calls_back(inner.jaxpr) for inner in inner_jaxprs(eqn)
+    )
+
+
+def smooth_by_definition(eqn: core.JaxprEqn) -> Callable[..., Any] | None:
+    """JAX's own function that an equation calls, if that is smooth although its formula does not look like it."""
+    if eqn.primitive.name != "custom_jvp_call":
+        return None
+    info = inner_jaxprs(eqn)[0].jaxpr.debug_info
+    is_own = _package(Path(info.func_filename or "").parts) == "jax"
+    return _SMOOTH_BY_DEFINITION.get(info.func_name) if is_own else None
 
 
 def _calls_back(jaxpr: core.Jaxpr) -> bool:
@@ -171,11 +180,6 @@ def _calls_back(jaxpr: core.Jaxpr) -> bool:
         "callback" in eqn.primitive.name or any(_calls_back(inner.jaxpr) for inner in inner_jaxprs(eqn))
         for eqn in jaxpr.eqns
     )
-
-
-def _is_smooth_by_definition(eqn: core.JaxprEqn) -> bool:
-    name = str(eqn.params.get("name", ""))
-    return name in _SMOOTH_BY_DEFINITION and _library(inner_jaxprs(eqn)[0].jaxpr) == "jax"
 
 
 # ---- facts, forwards
@@ -414,14 +418,14 @@ def _within(eqn: core.JaxprEqn, jaxpr: core.Jaxpr, context: _Context) -> _Contex
     """The context inside a call: what a library compiles carries the name of its function and the line of its call."""
     if eqn.primitive.name not in CALLS:
         return context
-    if _is_smooth_by_definition(eqn):
+    if smooth_by_definition(eqn) is not None:
         return replace(context, trusted=True)
     library = _library(jaxpr)
     if library is None:
         return context
     # What a library traced once keeps the lines of whoever came first, so only the line of the call is right.
     source = user_line(eqn) if context.source is None else context.source
-    name = str(eqn.params.get("name", ""))
+    name = jaxpr.debug_info.func_name
     function = context.function or (name if library in ("jax", "optax") and not name.startswith(("_", "<")) else "")
     return replace(context, source=source, function=function)
 
