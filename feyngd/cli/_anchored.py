@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from math import lcm
 
 from .. import __version__
 from .._arguments import check_integer
@@ -67,12 +68,7 @@ def _anchor(options: argparse.Namespace) -> int:
 
     check_seed(options)
     _check_sizes(N=options.N, B=options.B, steps=[options.steps])
-    for N, B in ((N, B) for N in options.N for B in options.B):
-        if N % B or options.steps * B % N:
-            raise ArgumentError(
-                f"{options.steps} steps of B = {B} are no whole number of epochs of N = {N}: take -B that divides -N, "
-                "and --steps that is a multiple of N/B, for every N and B."
-            )
+    _check_epochs(options)
     folder = check_writable(options.out)
     leaves(options, folder)
     for_params, for_study = jax.random.split(jax.random.key(options.seed))
@@ -124,6 +120,18 @@ def _advise(options: argparse.Namespace) -> int:
     for line in untold:
         print(f"  cannot be told: {line}")
     return 0
+
+
+def _check_epochs(options: argparse.Namespace) -> None:
+    """Raise `ArgumentError` unless the steps are whole epochs of every N and B."""
+    for N, B in ((N, B) for N in options.N for B in options.B):
+        if N % B:
+            raise ArgumentError(f"-B {B} does not divide -N {N}: epochs use every point once. Take -B that divides -N.")
+    least = lcm(*(N // B for N in options.N for B in options.B))
+    if options.steps % least:
+        raise ArgumentError(
+            f"--steps {options.steps} is no whole number of epochs of every -N and -B: give a multiple of {least}."
+        )
 
 
 def _check_sizes(**sizes: list[int]) -> None:

@@ -1,7 +1,6 @@
 """Closed forms and diagrams on the command line, without JAX: `feyngd series` and `feyngd diagrams`."""
 
 import argparse
-from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate, islice
 from pathlib import Path
@@ -90,11 +89,13 @@ def _series(options: argparse.Namespace) -> int:
 
 
 def _sympy_text(series: Any) -> str:
-    written = series.to_sympy()
-    names = Counter(symbol.name for symbol in written.free_symbols)
-    if twice := [name for name, times in names.items() if times > 1]:
-        raise ArgumentError(f"{twice[0]} would stand for two things in the formula: give that size another name.")
-    return str(written)
+    try:
+        return str(series.to_sympy())
+    except ArgumentError as error:  # two symbols of one name
+        given = ", ".join(sorted(symbol.name for symbol in series.spacetime.symbols))
+        raise ArgumentError(
+            f"Among {given} is a name that stands for something else in the formula: give that size another."
+        ) from error
 
 
 def _diagrams(options: argparse.Namespace) -> int:

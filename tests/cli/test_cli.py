@@ -330,7 +330,7 @@ def test_anchor_draws_predicted_and_simulated_curves(capsys, tmp_path: Path) -> 
 
 def test_anchor_refuses_broken_epochs_before_it_computes(capsys, tmp_path: Path) -> None:
     error = error_of(capsys, "anchor", *SMALL, "-N", "8", "-B", "3", "--out", str(tmp_path / "none"))
-    assert "160 steps of B = 3 are no whole number of epochs of N = 8" in error
+    assert "-B 3 does not divide -N 8" in error
     assert not (tmp_path / "none").exists()
 
 
