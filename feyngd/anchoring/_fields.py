@@ -75,7 +75,7 @@ def example_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size:
     indices, weights = urn.draw(for_examples, len(chosen))
     among = len(urn.weights) if size is None else size
     filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(indices)
-    alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active)
+    alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active.astype(float))
     return Field(filled, alone, jnp.asarray(active, float)), weights * len(chosen) * np.repeat(classes, len(keys))
 
 

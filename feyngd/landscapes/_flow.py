@@ -1,7 +1,6 @@
 """What flows where in a traced loss: which values depend on which inputs, and which equations reach the result."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,18 +30,10 @@ def visit(traced: core.ClosedJaxpr, inputs: Sequence[bool], note: Note, *, by_va
         by_value: whether to follow values, and look at what the result depends on; or else what is differentiated,
             real numbers that are not stopped, and look at everything: JAX differentiates also what nobody needs.
     """
-    _visit(traced.jaxpr, list(inputs), [True] * len(traced.jaxpr.outvars), note, by_value, "", False)
+    _visit(traced.jaxpr, list(inputs), [True] * len(traced.jaxpr.outvars), note, by_value, "")
 
 
-def _visit(
-    jaxpr: core.Jaxpr,
-    inputs: list[bool],
-    wanted: list[bool],
-    note: Note,
-    by_value: bool,
-    call: str,
-    is_library: bool,
-) -> None:
+def _visit(jaxpr: core.Jaxpr, inputs: list[bool], wanted: list[bool], note: Note, by_value: bool, call: str) -> None:
     marked = _spread(jaxpr, inputs, by_value)
     live = {atom for atom, wants in zip(jaxpr.outvars, wanted, strict=True) if wants and _is_variable(atom)}
     for eqn in reversed(jaxpr.eqns):
@@ -51,14 +42,13 @@ def _visit(
             continue
         live.update(atom for atom in eqn.invars if _is_variable(atom))
         operands = [_is_variable(atom) and atom in marked for atom in eqn.invars]
-        # What a library traced once keeps the lines of whoever came first, and deep traces lack the user's line.
-        line = call if is_library else user_line(eqn) or call
+        line = user_line(eqn) or call  # inside what a library compiles no line is the user's
         note(eqn, operands, any(variable in marked for variable in eqn.outvars), line)
         if by_value or eqn.primitive.name not in _OPAQUE:
             is_loop = eqn.primitive.name in ("scan", "while")
             for inner, given in _inner(eqn, operands, by_value):
                 wants = [True] * len(inner.outvars) if is_loop else outputs
-                _visit(inner, given, wants, note, by_value, line, is_library or _is_library(inner))
+                _visit(inner, given, wants, note, by_value, line)
 
 
 def _spread(jaxpr: core.Jaxpr, inputs: list[bool], by_value: bool) -> set[core.Var]:
@@ -134,8 +124,3 @@ def _is_variable(atom: Any) -> bool:
 
 def _is_real(atom: Any) -> bool:
     return bool(jnp.issubdtype(getattr(atom.aval, "dtype", bool), jnp.inexact))
-
-
-def _is_library(jaxpr: core.Jaxpr) -> bool:
-    parts = Path(jaxpr.debug_info.func_filename or "").parts
-    return "site-packages" in parts or "dist-packages" in parts
