@@ -214,10 +214,11 @@ def test_the_whole_batch_in_every_call_is_exact():
     assert int(state.inner_opt_state[0].step) == 1
 
 
-def test_parts_are_right_on_average_over_all_of_them():
+@pytest.mark.parametrize("b", [2, 6])
+def test_parts_are_right_on_average_over_all_of_them(b):
     """The mean over all ways to halve eight examples, of the mean of the halves, is that of the eight."""
     params, batch = arrays()
-    options = {"learning_rate": RATE, "batch_size": 8, "emulate_batch_size": 2}
+    options = {"learning_rate": RATE, "batch_size": 8, "emulate_batch_size": b}
     halves = np.array(list(combinations(range(8), 4)))
 
     @jax.jit
@@ -228,10 +229,9 @@ def test_parts_are_right_on_average_over_all_of_them():
         return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), (gradients, values))
 
     gradient, value = both(params, batch)
-    assert_close(gradient, plus(mean_gradient(params, batch), penalty_gradient(params, batch, b=2)))
-    assert float(value) == pytest.approx(
-        float(gdc_loss(loss, params, batch, learning_rate=RATE, emulate_batch_size=2)), rel=1e-12
-    )
+    assert_close(gradient, plus(mean_gradient(params, batch), penalty_gradient(params, batch, b=b)))
+    whole = gdc_loss(loss, params, batch, learning_rate=RATE, emulate_batch_size=b)
+    assert float(value) == pytest.approx(float(whole), rel=1e-12)
 
 
 def test_before_accumulation_the_parts_are_averaged():
