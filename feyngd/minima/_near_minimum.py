@@ -17,7 +17,7 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
 from ..evaluation import CHUNK, DENSE, Point, check_key, check_num_examples, num_params
 from ..landscapes import Kink, Landscape, check_landscape, enter, kinks_at
-from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates
+from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates, check_updates_kept
 from ..progress import Progress
 from ..series import QUANTITIES, ResummedSeries
 from ..spacetimes import Spacetime
@@ -254,6 +254,7 @@ def near_minimum(
     check_key(key, "Combinations of gradients are drawn at random")
     check_num_examples(landscape.num_examples)
     frozen, params = enter(landscape, params)
+    check_updates_kept(params, "A prediction near a minimum")
     frozen.validate(params)
     kinks = kinks_at(frozen, params)
     point = Point(

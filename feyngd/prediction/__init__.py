@@ -8,6 +8,7 @@ from ._fitted_order import check_coefficient as check_coefficient
 from ._fitted_order import check_order as check_order
 from ._fitted_order import decide as decide
 from ._fitted_order import fit_order as fit_order
+from ._lost_updates import check_updates_kept as check_updates_kept
 from ._plots import LABELS as LABELS
 from ._plots import PALETTE as PALETTE
 from ._plots import new_axes as new_axes

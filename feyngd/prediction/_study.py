@@ -17,6 +17,7 @@ from ..landscapes import Landscape, check_landscape, enter
 from ..progress import Progress
 from ..spacetimes import Spacetime
 from ._compare import Comparison, compare
+from ._lost_updates import check_updates_kept
 from ._predict import Prediction, TruncationWarning, check_learning_rates, predict, series_by_root
 from ._readings import check_reading
 from ._simulate import simulate
@@ -79,6 +80,7 @@ def study(
     for spacetime in spacetimes:
         check_reading(landscape, spacetime)
     landscape, params = enter(landscape, params)
+    check_updates_kept(params, "A prediction")
     series = [series_by_root(quantity, landscape, spacetime, order) for spacetime in spacetimes]
     for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
     panels: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ from ..evaluation import (
     num_params,
 )
 from ..landscapes import Landscape, enter
+from ..prediction import check_updates_kept
 from ._raw_loss import RawLoss
 from ._responses import TIMES, matrix_response, response
 
@@ -189,6 +190,7 @@ def stic(
     """
     rate, steps = _check_descent(learning_rate, steps, time)
     trace = Trace(landscape, params, method, num_samples, max_steps, chunk_size, key)
+    check_updates_kept(params, "STIC")
     phi, sharpest = response(rate, steps, time), []
     estimate = trace.estimate(phi, lambda nodes, rounding: sharpest.append(float(nodes.max()) - rounding))
     if time == "discrete" and rate * max(sharpest) > 2:

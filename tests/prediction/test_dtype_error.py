@@ -167,3 +167,25 @@ def test_a_failure_to_measure_lost_updates_leaves_the_prediction():
     landscape = fd.Landscape(lambda p, x: p["no such"] * x, np.ones(2))
     lost = lost_updates(prediction, landscape, jnp.array(1.0))
     assert np.isnan(lost).all()
+
+
+def test_other_calls_that_rely_on_small_steps_refuse_half_precision(tmp_path):
+    landscape = fd.Landscape(lambda p, e: linear(p.astype(jnp.float32), e), (X, Y))
+    start = jnp.array(0.3, jnp.bfloat16)
+    calls = {
+        "A prediction near": lambda: fd.near_minimum(landscape, start, key=KEY),
+        "STIC": lambda: fd.training.stic(landscape, start, learning_rate=0.1, steps=3),
+        "A prediction would": lambda: fd.study(landscape, start, SPACETIME, 0.01, tmp_path, runs=2, key=KEY),
+    }
+    for beginning, call in calls.items():
+        with pytest.raises(fd.LandscapeError, match=rf"{beginning}.*params in bfloat16.*astype\(jnp.bfloat16\)"):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+@TOO_LARGE
+def test_studies_can_leave_the_measurement_out(tmp_path):
+    landscape = fd.Landscape(linear, (X, Y))
+    options = {"order": 1, "runs": 2, "check_dtype": False, "key": KEY}
+    (one,) = fd.study(landscape, jnp.array(0.3), SPACETIME, 0.01, tmp_path, **options)
+    assert np.isnan(one.prediction.dtype_error).all()
