@@ -140,6 +140,11 @@ def test_what_hides_too_much_is_refused():
     optimizer = optax.masked(gdc(loss, RATE), TRAINED, mask_compatible_extra_args=True)
     with pytest.raises(fd.ArgumentError, match="mask_compatible_extra_args=False"):
         one_step(optimizer, params, batch, all_params=params)
+    alike = gdc(lambda p, example: p["a"] * example["a"] + p["b"] * example["b"], RATE)
+    hidden = optax.masked(alike, {"a": True, "b": False}, mask_compatible_extra_args=True)
+    two, examples = {"a": jnp.ones(()), "b": jnp.ones(())}, {"a": jnp.ones(3), "b": jnp.ones(3)}
+    with pytest.raises(fd.ArgumentError, match="masked `all_params` or `batch` too"):
+        hidden.update(two, hidden.init(two), two, batch=examples)
     with pytest.raises(fd.ArgumentError, match="all_params is not like the parameters"):
         one_step(optax.masked(gdc(loss, RATE), TRAINED), params, batch, all_params={"a": params["a"]})
 
