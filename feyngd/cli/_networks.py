@@ -198,4 +198,6 @@ def _say(verdicts: set[str]) -> None:
     if "DIFFERS" in verdicts:
         print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
     if "not converged" in verdicts:
-        print("a prediction has not converged at any learning rate, and is not tested: take smaller ones", file=sys.stderr)
+        print(
+            "a prediction has not converged at any learning rate, and is not tested: take smaller ones", file=sys.stderr
+        )
