@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import feyngd as fd
 from feyngd.landscapes import cross_entropy, digits, tanh_mlp, toys
+from feyngd.minima._near_minimum import _relaxation, _spread
+from feyngd.series import ResummedSeries
 
 KEY = jax.random.key(2)
 
@@ -302,3 +304,35 @@ def test_nothing_but_finite_numbers_comes_below_the_edge():
         found = near.predict(fd.Spacetime.sgd(20), [0.5, 1.5, 1.9])
     for numbers in (found.mean, found.stderr, found.truncation):
         assert np.isfinite(numbers).all()
+
+
+@pytest.mark.parametrize(("h", "rate", "steps"), [(1.0, 0.1, 5), (0.3, 0.5, 40), (2.0, 0.7, 3)])
+def test_relaxation_follows_a_push(h, rate, steps):
+    """Descent on h θ²/2 + θ goes to −(1 − (1 − ηh)^T)/h."""
+    theta = 0.0
+    for _ in range(steps):
+        theta -= rate * (h * theta + 1)
+    assert _relaxation(fd.Spacetime.sgd(steps), rate)(np.array([h]))[0] == pytest.approx(-theta)
+
+
+@pytest.mark.parametrize("bend", [0.3, -0.6])
+def test_the_cloud_drifts_down_the_slope_that_curvature_makes(bend):
+    """On θ²/2 + bend θ³/6 + xθ the figure is what the cloud does: noise is the same anywhere, skewness is taken off.
+
+    Noise of variance s² makes the mean slope bend s²/2, and the cloud relaxes against it.
+    """
+    with jax.enable_x64(True):
+        x = np.array([-1.0, 1.0])
+        landscape = fd.Landscape(lambda theta, x: theta**2 / 2 + bend * theta**3 / 6 + x * theta, x)
+        near = fd.near_minimum(landscape, jnp.array(0.0), num_samples=8, key=KEY)
+        spacetime, rate = fd.Spacetime.sgd(20), 0.4
+        found = near.predict(spacetime, rate).truncation[0]
+        found -= near._third_cumulants(ResummedSeries("test_loss", 3, spacetime), rate)
+        spread = _spread(spacetime, rate)
+        offsets = np.asarray(near.point.cloud.apply(spread)).ravel()
+    offsets = np.concatenate([offsets, -offsets])
+    drift = -(1 - (1 - rate) ** 20) * np.mean(bend * offsets**2 / 2)
+    cloud = drift + offsets
+    nodes, weights = near.point.cloud.quadrature()
+    quadratic = np.mean(np.sum(weights * nodes * spread(nodes) ** 2, axis=1)) / 2
+    assert found == pytest.approx(abs(np.mean(cloud**2 / 2 + bend * cloud**3 / 6) - quadratic), rel=1e-6)

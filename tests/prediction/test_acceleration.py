@@ -87,3 +87,16 @@ def test_it_is_refused_where_there_is_no_decaying_exponential(coefficients):
 def test_learning_rates_are_checked():
     with pytest.raises(fd.ArgumentError, match="positive"):
         prediction([1.0, -5.0, 90.0, -700.0]).accelerated([-0.1])
+
+
+@pytest.mark.parametrize("count", [2, 3, 16])
+def test_its_error_is_the_standard_error_of_the_mean_where_the_form_is_linear(count):
+    """It is in the initial loss and the first coefficient: leaving replicates out gives the plain error."""
+    rng = np.random.default_rng(count)
+    rows = np.tile([1.0, -5.0, 90.0, -700.0], (count, 1))
+    rows[:, :2] += rng.normal(size=(count, 2))
+    rates = np.array([0.05, 0.1])
+    mean, stderr = jackknife(rows, rates)
+    straight = rows[:, :1] + rows[:, 1:2] * rates
+    np.testing.assert_allclose(stderr, straight.std(axis=0, ddof=1) / count**0.5, rtol=1e-9)
+    np.testing.assert_allclose(mean, exponential(rows.mean(axis=0), rates), rtol=1e-12)
