@@ -12,7 +12,7 @@ _SIGMA, _ALLOWED = "one standard error in % of the predicted", "allowed in %"
 def order_claim(name: str, check: OrderCheck) -> Finding:
     """Make a finding of whether the predicted coefficient of the highest order is the one of the simulated runs.
 
-    It is undecided unless the runs tell the coefficient from half of it, and so from nothing.
+    It is undecided unless the runs tell the coefficient from half and twice of it, and so from nothing.
 
     Args:
         name: what is predicted, in words.

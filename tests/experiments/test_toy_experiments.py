@@ -80,8 +80,9 @@ def test_ensembles_are_runs_of_sgd():
 def test_experiments_bear_their_claims_out(name):
     found = outcome(name)
     assert found.findings
-    assert [str(finding) for finding in found.findings if not finding.holds] == []
-    assert json.loads(json.dumps(found.to_dict()))["verdict"] is True
+    assert [str(finding) for finding in found.findings if finding.holds is False] == []
+    undecided = name in ("linear-screw", "cubic-valley")  # what four noises add takes the runs of the whole experiment
+    assert json.loads(json.dumps(found.to_dict()))["verdict"] is (None if undecided else True)
     assert drawn(found.figure, "png").startswith(b"\x89PNG")
 
 
@@ -114,7 +115,7 @@ def test_wrong_drifts_are_found_out():
 
 def test_gauss_fit_finds_out_a_missing_skew():
     exact = _gauss_fit.by_series(4)
-    found = {"SGD": _gauss_quadrature.third_order(_gauss_quadrature.descend, 4), "SDE": -1.0}
+    found = {"SGD": _gauss_quadrature.next_orders(_gauss_quadrature.descend, 4)[0], "SDE": -1.0}
     assert all(finding.holds for finding in _gauss_fit._coefficients(4, exact, found))
     unskewed = {**exact, "SGD": (*exact["SGD"][:3], exact["SGD"][3] + exact["SGD"][0] * 4 / 6)}  # + T/12
     assert [finding.holds for finding in _gauss_fit._coefficients(4, unskewed, found)] == [False, True, False]
@@ -159,7 +160,7 @@ def test_criteria_are_those_of_the_library():
         theta = jax.lax.fori_loop(0, _stic_selection.STEPS, step, jnp.zeros(2))
         assert excess[trial, which] == pytest.approx(float(0.5 * jnp.sum(task.curvatures * (theta - truth) ** 2)))
         train = float(jnp.mean(jax.vmap(loss, (None, 0))(theta, x)))
-        options = {"learning_rate": _stic_selection.RATE, "steps": _stic_selection.STEPS}
+        options = {"learning_rate": _stic_selection.RATE, "steps": _stic_selection.STEPS, "time": "discrete"}
         gap = float(stic_value(penalized, theta, x, **options))
         assert scores["STIC"][trial, which] == pytest.approx(train + gap, rel=1e-9)
         assert scores["TIC"][trial, which] == pytest.approx(train + float(tic_value(penalized, theta, x)), rel=1e-9)
