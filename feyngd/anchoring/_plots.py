@@ -22,7 +22,8 @@ def plot_curve(prediction: "AnchoredPrediction", ax: Any, label: str | None, col
     reach = sampling + prediction.truncation
     if alone:
         ax.plot(times, prediction.noiseless, color=PALETTE[0], lw=1.2, ls="--", label="noiseless", zorder=1)
-    ax.plot(times, mean, color=colour, lw=1.8, label=label or str(prediction.spacetime), zorder=3)
+    label = (label or str(prediction.spacetime)) + (" (not smooth: no claim)" if prediction.kinks else "")
+    ax.plot(times, mean, color=colour, lw=1.8, ls=(0, (3, 2)) if prediction.kinks else "-", label=label, zorder=3)
     ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.12, lw=0, zorder=2)
     ax.fill_between(times, mean - sampling, mean + sampling, color=colour, alpha=0.3, lw=0, zorder=2)
     ax.set_xlabel("step t")

@@ -46,7 +46,7 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
         if last:
             ax.fill_between(rates, mean - 2 * stderr, mean + 2 * stderr, color=colour, alpha=0.25, lw=0, zorder=2)
             if edge < rates[-1]:
-                ax.axvspan(edge, rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
+                ax.axvspan(edge, rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label=_doubt(prediction))
     ax.set_xlim(0, rates[-1])
     ax.set_xlabel("learning rate η")
     ax.set_ylabel(LABELS[prediction.quantity])
@@ -69,11 +69,15 @@ def plot_resummed(prediction: "ResummedPrediction", ax: Any = None) -> Any:
     ax.fill_between(rates, mean - band, mean + band, color=colour, alpha=0.15, lw=0, zorder=2, label="± truncation")
     far = rates[~prediction.converged[order]]
     if len(far):
-        ax.axvspan(far[0], rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label="not converged")
+        ax.axvspan(far[0], rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label=_doubt(prediction))
     ax.set_xlabel("learning rate η")
     ax.set_ylabel(LABELS[prediction.quantity])
     ax.set_title(str(prediction.spacetime), fontsize=10)
     return ax
+
+
+def _doubt(prediction: "Prediction | ResummedPrediction") -> str:
+    return "not smooth: no claim" if prediction.kinks else "not converged"
 
 
 def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
