@@ -25,7 +25,7 @@ _EXAMPLES, _WORK = 256, 4_000_000  # examples looked at: at most, and times the 
 _TRIES = 12  # crossings of a suspect that are tried
 _START = 1e-9  # where lines begin, relative to their length: not at the parameters, which may be round numbers
 _BISECTIONS, _BESIDE = 45, 1e-8  # halvings of a line, and how far from the kink derivatives are taken, relative to it
-_FURTHER = (1e-6, 1e-4)  # the same for higher derivatives, where 0 / 0 loses more digits
+_FURTHER = (1e-4, 1e-6)  # the same for higher derivatives, where 0 / 0 loses more digits
 _DISTANCES = np.array([-8.0, -4, -2, -1, 1, 2, 4, 8])  # of the points beside it
 # What jumps of the value and of the first three derivatives must exceed, relative to what the loss does along the line.
 # A relu is one of many, so little; a polynomial that stands in for 0 / 0 differs a bit in its higher derivatives.
@@ -208,11 +208,11 @@ _TO_THE_PLACE, _TO_THE_PLACE_BY_THREE = _extrapolation(_DISTANCES[4:]), _extrapo
 
 
 def _diverges(values: np.ndarray, least: float) -> bool:
-    """Whether values at distances 1, 2, 4, 8 grow like a negative power of the distance."""
-    if np.abs(values[0]) <= least or np.any(values == 0):
+    """Whether values at distances 1, 2, 4, 8 grow like a negative power of the distance, but for a constant."""
+    near, middle, far = values[:-1] - values[1:]
+    if abs(near) <= least or middle == 0 or far == 0:
         return False
-    ratios = values[:-1] / values[1:]
-    return bool(ratios.min() > 1.1 and ratios.max() < 1.02 * ratios.min())
+    return bool(middle / far > 1.1 and abs(near / middle - middle / far) < 0.05 * middle / far)
 
 
 class _Probe:
@@ -326,7 +326,7 @@ class _Probe:
 
         return higher
 
-    def higher(self, params: list[Any], example: list[Any], step: list[Any], points: jax.Array) -> jax.Array:
+    def higher(self, params: list[Any], example: list[Any], step: list[Any], points: Any) -> jax.Array:
         """The value and its first three derivatives along a line at some of its points, (points, 4)."""
         return self._higher(self._consts, params, example, step, points)
 
