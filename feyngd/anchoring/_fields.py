@@ -56,7 +56,9 @@ def sign_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: in
     return _signs(jnp.tile(keys, len(ties)), labels, urn, size)
 
 
-def example_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: int | None) -> tuple[Field, jax.Array]:
+def example_field(
+    ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size: int | None
+) -> tuple[Field, np.ndarray]:
     """Return the noise of single examples in single classes of tied steps: F = l_x − l in these, and 0 in others.
 
     Over examples and classes, factor times d³/dε³ averages to Σ_{s~t~u} E_x D_stu, the skewness of the noise, without
@@ -76,7 +78,8 @@ def example_field(ties: list[Ties], keys: jax.Array, steps: int, urn: Urn, size:
     among = len(urn.weights) if size is None else size
     filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(indices)
     alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active.astype(float))
-    return Field(filled, alone, jnp.asarray(active, float)), weights * len(chosen) * np.repeat(classes, len(keys))
+    factors = np.asarray(weights, dtype=float) * len(chosen) * np.repeat(classes, len(keys))
+    return Field(filled, alone, jnp.asarray(active, float)), factors
 
 
 @partial(jax.jit, static_argnames="size")
