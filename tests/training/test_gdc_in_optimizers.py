@@ -368,3 +368,21 @@ def test_gradients_of_single_examples_are_refused():
         transformation.update(single, transformation.init(params), params, batch=batch)
     with pytest.raises(fd.ArgumentError, match="not like the parameters"):
         transformation.update(single["a"], transformation.init(params), params, batch=batch)
+
+
+def test_two_halves_of_a_batch_of_eight():
+    """What was reported: −0.0415 by the last half alone, where the batch has −0.0185."""
+
+    def slope(p, example):
+        return 0.5 * (jnp.tanh(p * example[0]) - example[1]) ** 2
+
+    def mean(p, batch):
+        return jnp.mean(jax.vmap(slope, (None, 0))(p, batch))
+
+    _, batch = arrays()
+    p, halves = jnp.array(0.3), [jax.tree.map(lambda leaf, half=half: leaf[half], batch) for half in HALVES]
+    optimizer = optax.MultiSteps(optax.chain(gdc(slope, RATE, batch_size=8), optax.sgd(RATE)), 2)
+    state = optimizer.init(p)
+    for half in halves:
+        updates, state = optimizer.update(jax.grad(mean)(p, half), state, p, batch=batch)
+    assert float(-updates / RATE - jax.grad(mean)(p, batch)) == pytest.approx(-0.0185, abs=5e-5)
