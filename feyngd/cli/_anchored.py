@@ -7,7 +7,7 @@ from math import lcm
 from .. import __version__
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ._ending import CONTRADICTED, leaves
+from ._ending import CONTRADICTED, leaves, tell
 from ._parser import SAMPLINGS, Parser, bars, check_choice, check_seed
 
 _ANCHOR_EXAMPLE = """examples:
@@ -114,11 +114,15 @@ def _advise(options: argparse.Namespace) -> int:
         **needed,
     )
     found, untold = advise(anchored, planned, factor=options.factor)
-    print(f"planned: {anchored.predict(planned)}\n\nchange of the test loss at the end, at the same evaluations:")
+    predicted = anchored.predict(planned)
+    print(f"planned: {predicted}\n\nchange of the test loss at the end, at the same evaluations:")
     for advice in found:
         print(f"  {advice}")
     for line in untold:
         print(f"  cannot be told: {line}")
+    if predicted.truncation[-1] > abs(predicted.mean[-1] - predicted.noiseless[-1]):
+        tell("what is left out may exceed all that noise does, so that this advice is a guess: lower --learning-rate")
+        return CONTRADICTED
     return 0
 
 

@@ -18,7 +18,7 @@ CLOSED = 141  # 128 + SIGPIPE
 
 STATUSES = """exit status:
   0    all is well
-  1    simulation contradicts prediction, or a claim does not hold
+  1    simulation contradicts prediction, a claim does not hold, or what is predicted has not converged
   2    something given is unfit: nothing was computed, or the computation diverged; the message says what to change
   3    output or files could not be written, as on a full disk, or memory ran out
   130  interrupted

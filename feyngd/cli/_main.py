@@ -26,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the command line; by default those that the process was started with.
 
     Returns:
-        0 for success; 1 if simulation contradicts prediction or a claim does not hold; 2 for input that is unfit; 3 if
-        output or files could not be written, or memory ran out; 130 if interrupted; 141 if the output was closed.
+        0 for success; 1 if simulation contradicts prediction, a claim does not hold or what is predicted has not
+        converged; 2 for input that is unfit; 3 if output or files could not be written, or memory ran out; 130 if
+        interrupted; 141 if the output was closed.
 
     Raises:
         SystemExit: help was asked for, or the arguments are not those of the command line.

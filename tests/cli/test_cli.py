@@ -342,3 +342,16 @@ def test_advise_ranks_changes(capsys) -> None:
     assert len(effects) == 6
     assert effects == sorted(effects)
     assert "factor is an integer ≥ 2, got 1" in error_of(capsys, "advise", *SMALL, "--factor", "1")
+
+
+@pytest.mark.slow
+def test_advice_on_a_run_without_a_prediction_is_no_success(capsys) -> None:
+    arguments = ("-N", "8", "-B", "2", "-E", "2", "--learning-rate", "1000")
+    assert cli.main(["advise", *SMALL, *arguments]) == 1
+    assert "this advice is a guess: lower --learning-rate" in capsys.readouterr().err
+
+
+def test_anchor_says_that_a_path_diverges_and_draws_nothing(capsys, tmp_path: Path) -> None:
+    sizes = ("-N", "8", "-B", "4", "--steps", "2", "--learning-rate", "1000")
+    assert "The noiseless path diverges" in error_of(capsys, "anchor", *SMALL, *sizes, "--out", str(tmp_path))
+    assert not list(tmp_path.iterdir())
