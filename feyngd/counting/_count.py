@@ -73,7 +73,7 @@ def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
 def _steps(diagram: Diagram, spacetime: Spacetime, basis: str) -> int:
     """Return about how many steps of some microseconds counting takes, summed over the ways to merge parts.
 
-    Sums over weak orders go through the subsets of down-sets of nodes, and through weak orders of the parts in an epoch.
+    Sums over weak orders go through subsets of down-sets of nodes, and through weak orders of the parts in an epoch.
     """
     order, parts = diagram.order, len(diagram.untie_root().parts) - 1
     is_sum = basis == "cumulant"

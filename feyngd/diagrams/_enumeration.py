@@ -13,6 +13,7 @@ from ._partitions import count_partitions, growth_strings
 
 _KEPT_ORDER = 6  # up to which lists are kept
 _COUNTED_ORDER = 16  # up to which counting takes no time
+_MOST_EDGES = 100  # of which the partitions are counted in a message
 
 
 def diagrams(order: int, *, root_tied: bool = False, limit: int | None = LISTED) -> list[Diagram]:
@@ -51,7 +52,7 @@ def check_number(order: int, root_tied: bool, limit: int | None, *, up_to: bool 
         orders = range(order + 1) if up_to else [order]
         count = sum(count_diagrams(edges, root_tied=root_tied) for edges in orders)
     else:
-        count = count_partitions(order)  # those of one tree, the path
+        count = count_partitions(min(order, _MOST_EDGES))  # those of one tree, the path
     what = f"diagrams {'up to' if up_to else 'of'} order {order}"
     instead = "lower the order" if up_to else "go through them one by one with each_diagram"
     check_cost(what, count, limit, instead=instead, at_least=not exact)
