@@ -11,7 +11,7 @@ from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..evaluation import CHUNK, check_key
 from ..landscapes import Landscape, Origin, check_landscape, enter, kinks_at
-from ..prediction import check_learning_rates
+from ..prediction import check_learning_rates, check_updates_kept
 from ..progress import Progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
 from ._chains import Draws
@@ -68,8 +68,8 @@ def anchor(
             known mean is taken off every draw, which makes standard errors smaller; none for 0. They are kept for all
             steps, fewer where the memory is small, and no more than half of what is tried.
         truncation_samples: the number of draws for the third and fourth derivatives behind the truncation figure, or 0
-            for none. With few of them it is no more than a size, and tells of skewness only after about T over that
-            many steps.
+            for none: then it is NaN, and nothing is called converged. With few of them it is no more than a size, of
+            which two standard errors are part, and tells of skewness only after about T over that many steps.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
         key: a JAX random key.
@@ -80,7 +80,8 @@ def anchor(
 
     Raises:
         ArgumentError: an option is unfit, the reading is "unbiased", or the memory does not suffice.
-        LandscapeError: the loss, data or parameters are unfit, or the path diverges.
+        LandscapeError: the loss, data or parameters are unfit, parameters have less than single precision, in which
+            updates are lost, or the path diverges.
 
     References:
         theory: "Anchored on the noiseless path".
@@ -96,6 +97,7 @@ def anchor(
     ties = _ties(landscape, epoch_lengths, fixed_order)
     given = landscape
     landscape, params = enter(landscape, params)
+    check_updates_kept(params, "What is anchored")
     landscape.validate(params)
     kinks = kinks_at(landscape, params)
     drawn = len(columns(ties, landscape.reading))
@@ -174,7 +176,7 @@ def _higher(
         return {}, {}
     try:
         with progress.task(1, "next orders of the noise") as task:
-            third, fourth = (found.mean(axis=1) for found in runs.higher_orders(ties, count, together, key))
+            third, fourth = runs.higher_orders(ties, count, together, key)
             task.advance()
     except KeyboardInterrupt:
         warnings.warn(
@@ -182,7 +184,7 @@ def _higher(
             InterruptedWarning,
             stacklevel=3,
         )
-        third = fourth = np.full((len(ties), runs.steps + 1), np.nan)
+        third = fourth = np.full((len(ties), 1, runs.steps + 1), np.nan)
     return dict(zip(ties, third, strict=True)), dict(zip(ties, fourth, strict=True))
 
 

@@ -46,8 +46,9 @@ class Anchored:
         second: for every equivalence of steps, replicates of Σ_{s~t} E_x D_st of the test loss, shape (m, T + 1).
         train_second: the same of the mean loss over the data.
         influence: replicates of E_x ∂(l_x − l)(θ_t)/∂ε for a field that stays the same, shape (m, T + 1).
-        third: for every equivalence, about Σ_{s~t~u} E_x D_stu of the test loss, shape (T + 1,).
-        fourth: for every equivalence, about the fourth derivative of the test loss for noise without skewness.
+        third: for every equivalence, replicates of about Σ_{s~t~u} E_x D_stu of the test loss, shape (k, T + 1).
+        fourth: for every equivalence, replicates of about the fourth derivative of the test loss for noise without
+            skewness.
         chunk_size: how many examples are differentiated together.
         noise_examples: how many examples made the noise of a step.
         curvature_examples: how many examples stood for all in Hessians.
@@ -185,7 +186,8 @@ class Anchored:
             key: a JAX random key.
 
         Returns:
-            An `AnchoredPrediction` whose parts are "order 2", "order 3", …; its truncation figure is the last of them.
+            An `AnchoredPrediction` whose parts are "order 2", "order 3", …; its truncation figure is the last of
+            them, or two of its standard errors.
 
         Raises:
             ArgumentError: an option is unfit.
@@ -207,7 +209,8 @@ class Anchored:
                 task.advance(count)
         found = np.concatenate(groups)
         parts = {f"order {k}": found[:, :, k] / math.factorial(k) for k in range(2, order + 1)}
-        truncation = np.abs(parts[f"order {order}"].mean(axis=0))
+        last = parts[f"order {order}"]
+        truncation = np.maximum(np.abs(last.mean(axis=0)), 2 * _error(last))
         times, noiseless = np.arange(steps + 1), self.test_loss[: steps + 1]
         return AnchoredPrediction("test_loss", spacetime, times, noiseless, parts, truncation, self.kinks)
 
@@ -273,12 +276,19 @@ class Anchored:
         return AnchoredPrediction(quantity, spacetime, times, noiseless[until], parts, truncation, self.kinks)
 
     def _truncation(self, weights: dict[Ties, Any]) -> np.ndarray:
-        """Return the sizes of orders ε³ and ε⁴ together, both of which fall like the square of the weights."""
-        third, fourth = np.zeros((2, self.steps + 1))
-        for ties, weight in ((ties, float(weight)) for ties, weight in weights.items() if ties in self.fourth):
-            third += weight * abs(weight) * self.third[ties] / 6
-            fourth += weight**2 * self.fourth[ties] / 24
-        return np.abs(third) + np.abs(fourth)
+        """Return the sizes of orders ε³ and ε⁴ together, both of which fall like the square of the weights.
+
+        Few draws of heavy tails miss much of them: two standard errors are part of the figure. Without draws it is not
+        known, save where there is no noise.
+        """
+        third, fourth = np.zeros((2, 1, self.steps + 1))
+        if any(ties not in self.fourth for ties in weights):
+            return np.full(self.steps + 1, np.nan)
+        for ties, weight in ((ties, float(weight)) for ties, weight in weights.items()):
+            third = third + weight * abs(weight) * self.third[ties] / 6
+            fourth = fourth + weight**2 * self.fourth[ties] / 24
+        size = np.abs(third.mean(axis=0)) + np.abs(fourth.mean(axis=0))
+        return size + 2 * np.hypot(_error(third), _error(fourth))
 
     def __repr__(self) -> str:
         drop = f"{self.train_loss[0]:.3g} to {self.train_loss[-1]:.3g}"
@@ -286,3 +296,9 @@ class Anchored:
         return (
             f"<Anchored on {self.steps} noiseless steps, mean loss {drop}; ties: {ties}; {len(self.influence)} draws>"
         )
+
+
+def _error(rows: np.ndarray) -> np.ndarray:
+    """Return standard errors of the mean of replicates; zeros for a single one."""
+    count = len(rows)
+    return np.asarray(rows.std(axis=0, ddof=1) / count**0.5 if count > 1 else np.zeros(rows.shape[1:]))

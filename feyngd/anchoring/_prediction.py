@@ -44,7 +44,7 @@ class AnchoredPrediction(Kept):
         noiseless: the quantity on the noiseless path, shape (S,), in the unit of the loss.
         parts: replicates of what is added to it, by name, each of shape (m, S): "minibatch noise", of the order and
             the batches; "finite data", of the training set being N draws; "gap", of the loss being measured on it.
-        truncation: the size of the next order, shape (S,).
+        truncation: the size of the next order, with its sampling error, shape (S,); NaN if it is not known.
         kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
     """
 
@@ -91,8 +91,14 @@ class AnchoredPrediction(Kept):
 
     @property
     def converged(self) -> np.ndarray:
-        """Whether the next order is below a fifth of what the noise adds, and the loss is smooth."""
-        return (self.truncation <= 0.2 * np.abs(self.replicates.mean(axis=0))) & (not self.kinks)
+        """Whether the next order is below a fifth of what the noise adds, and the loss is smooth.
+
+        Not so where noise is said to take a loss below zero that is above zero on the path, or where the truncation
+        figure is not known.
+        """
+        small = self.truncation <= 0.2 * np.abs(self.replicates.mean(axis=0))
+        senseless = (self.mean < 0) & (self.noiseless > 0) & (self.quantity != "gap")
+        return small & ~senseless & (not self.kinks)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain lists and numbers, for JSON."""
@@ -102,7 +108,8 @@ class AnchoredPrediction(Kept):
             "times": self.times.tolist(),
             "mean": self.mean.tolist(),
             "stderr": self.stderr.tolist(),
-            "truncation": self.truncation.tolist(),
+            "truncation": [float(x) if np.isfinite(x) else None for x in self.truncation],
+            "converged": self.converged.tolist(),
             "contributions": {name: curve.tolist() for name, curve in self.contributions.items()},
             "kinks": [str(kink) for kink in self.kinks],
         }

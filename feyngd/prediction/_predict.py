@@ -174,7 +174,8 @@ class Prediction(Kept):
         """Return mean and standard error of a form with the same coefficients that reaches further than the series.
 
         It is A(e^{−bη} − 1) + Cη added to the initial loss, as gradient descent on a quadratic suggests. Measured on
-        twelve problems, its errors at three times `valid_up_to` are a third of the plain series' (docs/benchmarks.md).
+        twelve problems, its errors are a third of the plain series' at three times the learning rate at which order 3
+        is a fifth of order 2 (docs/benchmarks.md).
         How far the two are apart is a figure for the error of this form, and covered it there.
 
         Args:

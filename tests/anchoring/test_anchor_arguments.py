@@ -141,23 +141,33 @@ def test_no_steps_leave_the_start(made):
         assert (curve.mean.tolist(), curve.stderr.tolist()) == ([start], [0.0])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
-def test_curves_are_predicted_in_other_precisions(dtype):
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_refused_since_it_loses_updates(dtype):
+    with pytest.raises(fd.LandscapeError, match=r"What is anchored would not hold for params in b?float16"):
+        anchor(landscape(), jnp.array(2.0, dtype), steps=3, learning_rate=0.1, key=KEY)
+
+
+def test_curves_are_predicted_in_single_precision():
     made = anchor(
-        landscape(), jnp.array(2.0, dtype), steps=3, learning_rate=0.1, num_samples=8, truncation_samples=0, key=KEY
+        landscape(),
+        jnp.array(2.0, jnp.float32),
+        steps=3,
+        learning_rate=0.1,
+        num_samples=8,
+        truncation_samples=0,
+        key=KEY,
     )
     curve = made.predict(N=4, B=4, sampling="with-replacement")
     assert np.isfinite(curve.mean).all()
     assert curve.noiseless[-1] == pytest.approx(0.546875 + 1.875**2 * 0.8**6, rel=1e-2)
 
 
-@pytest.mark.parametrize(("dtype", "double"), [(jnp.bfloat16, False), (jnp.float32, True)])
 @pytest.mark.slow
-def test_precisions_other_than_the_default(dtype, double):
+def test_single_precision_where_double_is_the_default():
     """Parameters whose precision is not that of new arrays, with everything that is computed, and without controls."""
-    with jax.enable_x64(double):
+    with jax.enable_x64(True):
         options = {"steps": 3, "learning_rate": 0.1, "num_samples": 8, "control_directions": 0, "key": KEY}
-        made = anchor(landscape(), jnp.array(2.0, dtype), truncation_samples=2, **options)
+        made = anchor(landscape(), jnp.array(2.0, jnp.float32), truncation_samples=2, **options)
         assert np.isfinite(made.predict(N=4, B=4, sampling="with-replacement").truncation).all()
         assert np.isfinite(made.orders(N=4, B=2, order=3, num_samples=2, T=2, key=KEY).mean).all()
 
@@ -219,3 +229,47 @@ def test_an_interruption_keeps_what_is_finished(monkeypatch):
     monkeypatch.setattr(Runs, "second_order", interrupted)
     with pytest.raises(KeyboardInterrupt):
         anchored()
+
+
+@pytest.mark.parametrize(
+    ("toy", "offset", "rate"),
+    [
+        ("mean_estimation", 1.0, 2.1),  # |1 − ηh| is 1.1, and all is finite
+        ("cosh", 1.0, 2.5),
+    ],
+)
+def test_a_path_that_rises_is_refused_although_it_is_finite(toy, offset, rate):
+    made, start = getattr(fd.landscapes.toys, toy)()
+    with pytest.raises(fd.LandscapeError, match=r"The noiseless path diverges: .* stable below 2/h"):
+        anchor(made, start + offset, steps=4, learning_rate=rate, num_samples=2, truncation_samples=2, key=KEY)
+
+
+def test_a_classifier_that_is_thrown_about_is_refused():
+    """At η = 1000 its losses stay finite, and −2e14 was printed as the prediction."""
+    made, start = fd.landscapes.digits_landscape("logistic", 60, key=KEY)
+    with pytest.raises(fd.LandscapeError, match="rises from"):
+        anchor(made, start, steps=10, learning_rate=1000.0, num_samples=2, key=KEY)
+
+
+@pytest.mark.parametrize("toy", ["cosh", "mean_estimation", "cubic_valley"])
+def test_a_path_that_stands_still_at_a_minimum_is_not_refused(toy):
+    made, start = getattr(fd.landscapes.toys, toy)()
+    runs = Runs(made, start, np.full(20, 0.3), 8, 64, 64)
+    runs.check_path()
+
+
+def test_descent_above_the_edge_that_finds_flatter_ground_goes_on():
+    """log cosh is flat far out: from 0.3 a rate above 2/h jumps about, and ends below a start that is far up."""
+    made = fd.Landscape(lambda theta, x: jnp.log(jnp.cosh(theta)) + 0.0 * x, np.array([-1.0, 1.0]))
+    Runs(made, jnp.array(3.0), np.full(6, 2.2), 8, 64, 64).check_path()
+
+
+def test_learning_rates_of_zero_in_a_schedule():
+    """With a cosine that ends at zero nothing moves in the last step; without any all of it is refused."""
+    made, start = fd.landscapes.toys.cosh()
+    rates = 0.05 * (1 + np.cos(np.pi * np.arange(5) / 4))
+    assert rates[-1] == 0
+    curve = anchor(made, start + 1.0, steps=5, learning_rate=rates, num_samples=4, key=KEY).predict(N=5)
+    assert curve.mean[-1] == pytest.approx(curve.mean[-2], rel=1e-6)
+    with pytest.raises(fd.ArgumentError, match="some of them zero"):
+        anchor(made, start + 1.0, steps=2, learning_rate=[0.0, 0.0], key=KEY)

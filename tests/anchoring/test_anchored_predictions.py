@@ -241,4 +241,35 @@ def test_the_truncation_figure_is_the_size_of_both_next_orders():
         curve = replace(made, third=parts[0], fourth=parts[1]).predict(Spacetime.sgd(4, 2, 2))
         np.testing.assert_allclose(curve.truncation, np.full(5, size))
     silent = replace(made, third={}, fourth={}).predict(Spacetime.sgd(4, 2, 2))
-    np.testing.assert_array_equal(silent.truncation, np.zeros(5))
+    assert np.isnan(silent.truncation).all()  # not known is not zero
+    assert not silent.converged.any()
+
+
+def test_the_truncation_figure_has_its_own_errors():
+    """Of two draws 1 ± 1 the standard error is 1: two of these are part of the figure, of both orders together."""
+    options = {"num_samples": 2, "truncation_samples": 2, "key": jax.random.key(0)}
+    made = anchor(fd.Landscape(cubic, numbers(6, 5)), START, steps=4, learning_rate=0.1, **options)
+    assert {array.shape for found in (made.third, made.fourth) for array in found.values()} == {(2, 5)}
+    spacetime = Spacetime.sgd(9, 2, T=4, sampling="with-replacement")
+    rows, still = np.outer([0.0, 2.0], np.ones(5)), np.zeros((2, 5))
+    step, run = (float(weight) for weight in noise_weights(spacetime).values())
+    both = {"third": (step**2 + run**2) / 6, "fourth": (step**2 + run**2) / 24}
+    for name, other in (("third", "fourth"), ("fourth", "third")):
+        drawn = {name: dict.fromkeys(made.second, rows), other: dict.fromkeys(made.second, still)}
+        np.testing.assert_allclose(replace(made, **drawn).predict(spacetime).truncation, 3 * both[name])
+    drawn = dict.fromkeys(("third", "fourth"), dict.fromkeys(made.second, rows))
+    figure = sum(both.values()) + 2 * np.hypot(*both.values())
+    np.testing.assert_allclose(replace(made, **drawn).predict(spacetime).truncation, figure)
+
+
+def test_a_loss_that_noise_takes_below_zero_is_not_called_converged():
+    names = ("quantity", "spacetime", "times", "noiseless", "parts", "truncation")
+    parts = {"minibatch noise": np.array([[0.1, -3.0, -1.0], [0.1, -3.0, -1.0]])}
+    values = ("test_loss", Spacetime.sgd(2), np.arange(3), np.array([1.0, 1.0, -1.0]), parts, np.array([0.0, 0.0, 0.1]))
+    given = dict(zip(names, values, strict=True))
+    assert fd.AnchoredPrediction(**given).converged.tolist() == [True, False, True]
+    assert fd.AnchoredPrediction(**given | {"quantity": "gap"}).converged.all()
+    unknown = fd.AnchoredPrediction(**given | {"truncation": np.array([0.0, np.nan, np.nan])})
+    assert unknown.converged.tolist() == [True, False, False]
+    assert unknown.to_dict()["converged"] == [True, False, False]
+    assert unknown.to_dict()["truncation"] == [0.0, None, None]
