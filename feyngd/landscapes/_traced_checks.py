@@ -122,9 +122,9 @@ def check_no_constant_key(traced: core.ClosedJaxpr) -> None:
             raise LandscapeError(
                 f"The loss draws random numbers from a constant key{_at(line)}, so that every example at every step "
                 "gets the same ones: dropout is one fixed sub-network then. For noise that belongs to an example put a "
-                "key of its own beside it in the data, (x, jax.random.split(key, M)), and draw from that; or leave "
-                "dropout out (deterministic=True, inference mode). If one fixed draw is what you mean, draw it once "
-                "outside the loss."
+                "key of its own beside it in the data, (x, jax.random.split(key, M)): it is the same at every visit. "
+                "Or leave dropout out (deterministic=True, inference mode). If one fixed draw is what you mean, draw "
+                "it once outside the loss."
             )
 
     visit(traced, [True] * len(traced.jaxpr.invars), note, by_value=True)
