@@ -21,6 +21,8 @@ _DRAWS = ("random_bits", "random_gamma", "threefry2x32", "rng_bit_generator", "r
 _CALLBACKS = ("pure_callback", "io_callback", "ffi_call")
 _CUSTOM_VJP = ("custom_vjp_call", "custom_vjp_call_jaxpr")
 _HAVE_RULES_OF_THEIR_OWN = ("jit", "call", "core_call", "closed_call", "custom_jvp_call", "shard_map", *_CUSTOM_VJP)
+_SHAPES_OF_GAMMA = ("igamma", "igammac")  # their first operand has a first derivative, and no second one
+_SHAPES_OF_BETA = ("regularized_incomplete_beta",)  # their first two operands have none
 _SHOWN = 8  # leaves, in a message
 
 
@@ -88,6 +90,7 @@ def check_reverse_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
                 "jax.lax.stop_gradient on what goes into it."
             )
         has_none = eqn.primitive not in ad.primitive_jvps and name not in _HAVE_RULES_OF_THEIR_OWN
+        has_none |= name in _SHAPES_OF_BETA and any(operands[:2])
         if any(operands) and (has_none or name in _CALLBACKS):
             raise LandscapeError(
                 f"The loss uses {name}{_at(line)}, of which JAX has no derivative. Write it with jax.numpy, or give it "
@@ -99,9 +102,15 @@ def check_reverse_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
 
 
 def check_forward_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
-    """Raise `LandscapeError` if a function on the way from the parameters to the loss is a `jax.custom_vjp`."""
+    """Raise `LandscapeError` if something on the way has gradients alone, as a `jax.custom_vjp` has."""
 
     def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: str) -> None:
+        if eqn.primitive.name in _SHAPES_OF_GAMMA and operands[0]:
+            raise LandscapeError(
+                f"The loss uses the incomplete gamma function{_at(line)} with a first argument that depends on the "
+                "parameters; JAX has no second derivative by it. Keep that argument fixed, or give the function a "
+                "derivative in jax.numpy with jax.custom_jvp."
+            )
         if flows and eqn.primitive.name in _CUSTOM_VJP:
             function = eqn.params["call_jaxpr"].jaxpr.debug_info.func_name
             raise LandscapeError(

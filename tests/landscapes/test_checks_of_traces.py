@@ -285,6 +285,13 @@ def test_what_is_not_differentiated_or_has_both_modes_passes(loss):
     check_reverse_mode(traced(loss), 1)
 
 
+def test_the_incomplete_gamma_function_has_no_second_derivative_by_its_shape():
+    with pytest.raises(LandscapeError, match=f"incomplete gamma function {HERE}"):
+        check_forward_mode(traced(lambda w, e: jax.scipy.special.gammaincc(w[0], 1.0)), 1)
+    check_reverse_mode(traced(lambda w, e: jax.scipy.special.gammaincc(w[0], 1.0)), 1)
+    check_forward_mode(traced(lambda w, e: jax.scipy.special.gammainc(1.0, w[0])), 1)
+
+
 def test_a_derivative_in_reverse_mode_is_a_gradient():
     check_reverse_mode(traced(lambda w, e: half_square(w[0])), 1)
 
@@ -298,6 +305,7 @@ def test_a_derivative_in_reverse_mode_is_a_gradient():
         (jax.jit(lambda w, e: jax.lax.fori_loop(0, e[1].astype(int), lambda i, c: c * w[0], 1.0)), "Python integers"),
         (lambda w, e: called_back(w[0]), "pure_callback.*no derivative.*custom_jvp"),
         (lambda w, e: jnp.nextafter(w[0], 0.0), "nextafter.*no derivative"),
+        (lambda w, e: jax.scipy.special.betainc(w[0], 1.0, 0.5), "regularized_incomplete_beta.*no derivative"),
         (lambda w, e: (called_back(w[0]), w[1])[1], "pure_callback.*no derivative"),
         (lambda w, e: w[0] + jax.lax.stop_gradient(jnp.nextafter(w[0], 0.0)), "nextafter.*no derivative"),
         (
@@ -319,6 +327,7 @@ def test_what_has_no_gradient_is_refused_with_its_line(loss, message):
         lambda w, e: w[0] * jax.lax.while_loop(lambda c: c < 9.0, lambda c: 2 * c, e[1]),
         lambda w, e: w[0] * jax.lax.while_loop(lambda c: c < w[1], lambda c: 2 * c, e[1]),
         lambda w, e: w[0] * called_back(e[1]),
+        lambda w, e: jax.scipy.special.betainc(1.0, 2.0, w[0]),
         lambda w, e: sine_by_callback(w[0]),
         lambda w, e: jnp.sum(jax.scipy.sparse.linalg.cg(2 * jnp.eye(3), w)[0]),
         lambda w, e: jnp.linalg.norm(jnp.linalg.qr(jnp.outer(w, e[0]) + jnp.eye(3))[1]),
