@@ -191,11 +191,15 @@ def _jumps(sides: np.ndarray, length: float, *, diverging: bool = True) -> list[
     # spoilt has neither.
     unsure = np.abs(_TO_THE_PLACE_BY_THREE @ before[:3] - _TO_THE_PLACE @ before)
     unsure += np.abs(_TO_THE_PLACE_BY_THREE @ behind[:3] - _TO_THE_PLACE @ behind)
-    jumps = (jump > least) & (jump > np.ptp(before, axis=0) + np.ptp(behind, axis=0)) & (jump > 10 * unsure)
-    return [
-        bool(jumps[k]) or (diverging and any(_diverges(side[:, k], least[k]) for side in (before, behind)))
+    clear = (jump > np.ptp(before, axis=0) + np.ptp(behind, axis=0)) & (jump > 10 * unsure)
+    jumps = [
+        bool(clear[k] and jump[k] > least[k])
+        or (diverging and any(_diverges(side[:, k], least[k]) for side in (before, behind)))
         for k in range(sides.shape[1])
     ]
+    # Once there is a jump worth the name, a clear one of a lower derivative counts however small it is.
+    least_clear = 1e-9 * scale + 1e-13 * sizes[0]
+    return [jumps[k] or bool(any(jumps[k:]) and clear[k] and jump[k] > least_clear[k]) for k in range(len(jumps))]
 
 
 def _extrapolation(distances: np.ndarray) -> np.ndarray:

@@ -372,3 +372,12 @@ def test_evaluation_is_silent_on_layer_normalisation(norm):
     with warnings.catch_warnings():
         warnings.simplefilter("error", fd.SmoothnessWarning)
         fd.evaluate(fd.Diagram.parse("[a]"), landscape, w, check_dtype=False)
+
+
+def test_the_order_is_right_where_a_unit_is_one_of_many():
+    weights = RNG.normal(size=(3, 200)).astype(np.float32)
+
+    def loss(w, e):
+        return (jnp.mean(jax.nn.relu(e[0] @ w) ** 2) - e[1]) ** 2
+
+    assert orders(loss, weights) == {"relu": 2}
