@@ -1,6 +1,7 @@
 """What flows where in a traced loss: which values depend on which inputs, and which equations reach the result."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ from jax.extend import core
 
 from ._suspects import user_line
 
-Note = Callable[[core.JaxprEqn, list[bool], bool, str], None]
+Line = Callable[[], str]  # finding a line takes time, and is needed only in messages
+Note = Callable[[core.JaxprEqn, list[bool], bool, Line], None]
 
 # Their derivatives are those that their authors gave; what is inside is not differentiated.
 _OPAQUE = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
@@ -26,14 +28,14 @@ def visit(traced: core.ClosedJaxpr, inputs: Sequence[bool], note: Note, *, by_va
         traced: the trace.
         inputs: which of its inputs are marked.
         note: called with an equation, which of its operands depend on the marked inputs, whether any of its results
-            does, and the user's line.
+            does, and how to find the user's line.
         by_value: whether to follow values, and look at what the result depends on; or else what is differentiated,
             real numbers that are not stopped, and look at everything: JAX differentiates also what nobody needs.
     """
-    _visit(traced.jaxpr, list(inputs), [True] * len(traced.jaxpr.outvars), note, by_value, "")
+    _visit(traced.jaxpr, list(inputs), [True] * len(traced.jaxpr.outvars), note, by_value, str)
 
 
-def _visit(jaxpr: core.Jaxpr, inputs: list[bool], wanted: list[bool], note: Note, by_value: bool, call: str) -> None:
+def _visit(jaxpr: core.Jaxpr, inputs: list[bool], wanted: list[bool], note: Note, by_value: bool, call: Line) -> None:
     marked = _spread(jaxpr, inputs, by_value)
     live = {atom for atom, wants in zip(jaxpr.outvars, wanted, strict=True) if wants and _is_variable(atom)}
     for eqn in reversed(jaxpr.eqns):
@@ -42,13 +44,18 @@ def _visit(jaxpr: core.Jaxpr, inputs: list[bool], wanted: list[bool], note: Note
             continue
         live.update(atom for atom in eqn.invars if _is_variable(atom))
         operands = [_is_variable(atom) and atom in marked for atom in eqn.invars]
-        line = user_line(eqn) or call  # inside what a library compiles no line is the user's
+        line = partial(_line, eqn, call)
         note(eqn, operands, any(variable in marked for variable in eqn.outvars), line)
         if by_value or eqn.primitive.name not in _OPAQUE:
             is_loop = eqn.primitive.name in ("scan", "while")
             for inner, given in _inner(eqn, operands, by_value):
                 wants = [True] * len(inner.outvars) if is_loop else outputs
                 _visit(inner, given, wants, note, by_value, line)
+
+
+def _line(eqn: core.JaxprEqn, call: Line) -> str:
+    """The user's line; inside what a library compiles none is the user's, but that of the call is."""
+    return user_line(eqn) or call()
 
 
 def _spread(jaxpr: core.Jaxpr, inputs: list[bool], by_value: bool) -> set[core.Var]:

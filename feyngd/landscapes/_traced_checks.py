@@ -5,6 +5,7 @@ Each check takes the trace that `trace_loss` returns and how many of its inputs 
 
 import inspect
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from jax.interpreters import ad
 
 from ..errors import FeynGDError, LandscapeError
 from ._checks import Loss, check_loss_value
-from ._flow import depends, visit
+from ._flow import Line, depends, visit
 
 _DRAWS = ("random_bits", "random_gamma", "threefry2x32", "rng_bit_generator", "rng_uniform")
 _CALLBACKS = ("pure_callback", "io_callback", "ffi_call")
@@ -80,7 +81,7 @@ def check_depends_on_params(traced: core.ClosedJaxpr, num_param_leaves: int) -> 
 def check_reverse_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
     """Raise `LandscapeError` if something on the way from the parameters to the loss has no gradient."""
 
-    def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: str) -> None:
+    def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: Line) -> None:
         name = eqn.primitive.name
         if flows and name == "while":
             raise LandscapeError(
@@ -104,7 +105,7 @@ def check_reverse_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
 def check_forward_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
     """Raise `LandscapeError` if something on the way has gradients alone, as a `jax.custom_vjp` has."""
 
-    def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: str) -> None:
+    def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: Line) -> None:
         if eqn.primitive.name in _SHAPES_OF_GAMMA and operands[0]:
             raise LandscapeError(
                 f"The loss uses the incomplete gamma function{_at(line)} with a first argument that depends on the "
@@ -126,7 +127,7 @@ def check_forward_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
 def check_no_constant_key(traced: core.ClosedJaxpr) -> None:
     """Raise `LandscapeError` if random numbers that the loss depends on are drawn from a constant key."""
 
-    def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: str) -> None:
+    def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: Line) -> None:
         if eqn.primitive.name in _DRAWS and not any(operands):
             raise LandscapeError(
                 f"The loss draws random numbers from a constant key{_at(line)}, so that every example at every step "
@@ -144,8 +145,9 @@ def _inputs(traced: core.ClosedJaxpr, num_param_leaves: int, *, example: bool = 
     return [(index >= num_param_leaves) == example for index in range(len(traced.jaxpr.invars))]
 
 
-def _at(line: str) -> str:
-    return f" at {line}" if line else ""
+def _at(line: Line) -> str:
+    found = line()
+    return f" at {found}" if found else ""
 
 
 # --- what went wrong -----------------------------------------------------------------------------
@@ -153,7 +155,7 @@ def _at(line: str) -> str:
 
 def _what_went_wrong(loss: Loss, params: Any, example: Any, error: Exception) -> str:
     said = (str(error).strip().splitlines() or ["no message"])[0].split(" (https://")[0].rstrip(".")
-    where = _at(_line_of(error))
+    where = _at(partial(_line_of, error))
     return (
         f"loss(params, example) raised {type(error).__name__}{where} on one example, without its leading axis: {said}. "
         f"Given were {_shapes('params', params)}; {_shapes('example', example)}. {_cure(loss, params, example, error)}"
