@@ -54,18 +54,24 @@ class Curve:
 
     @property
     def agrees(self) -> bool:
-        """Whether all are as close as allowed, wherever the expansion is small."""
+        """Whether none differs where the expansion is small; where it is small nowhere this says nothing: `tested`."""
         small = self.prediction.converged[self.times]
         return bool(np.all((np.abs(self.difference) <= self.allowed) | ~small))
+
+    @property
+    def tested(self) -> bool:
+        """Whether the expansion is small at any of the simulated steps."""
+        return bool(self.prediction.converged[self.times].any())
 
     def __str__(self) -> str:
         P = self.prediction
         rows = [f"{P.spacetime}: noiseless {P.noiseless[-1]:.5f}"]
         columns = (self.times, P.mean[self.times], P.stderr[self.times], P.truncation[self.times])
-        for t, mean, stderr, cut, simulated, error in zip(*columns, self.mean, self.stderr, strict=True):
+        small = P.converged[self.times]
+        for t, mean, stderr, cut, simulated, error, good in zip(*columns, self.mean, self.stderr, small, strict=True):
             rows.append(
                 f"  t = {t:<5d} {mean:.5f} ± {stderr:.1g} (sampling) ± {cut:.1g} (truncation)   "
-                f"simulated {simulated:.5f} ± {error:.1g}"
+                f"simulated {simulated:.5f} ± {error:.1g}{'' if good else '   not converged'}"
             )
         return "\n".join(rows)
 
@@ -153,7 +159,12 @@ def _simulated(
 
 def _record(curve: Curve) -> dict[str, Any]:
     simulated = {"times": curve.times.tolist(), "mean": curve.mean.tolist(), "stderr": curve.stderr.tolist()}
-    return {"prediction": curve.prediction.to_dict(), "simulation": simulated, "agrees": curve.agrees}
+    return {
+        "prediction": curve.prediction.to_dict(),
+        "simulation": simulated,
+        "agrees": curve.agrees,
+        "tested": curve.tested,
+    }
 
 
 def _write_figure(folder: Any, curves: Sequence[Curve]) -> None:

@@ -79,7 +79,8 @@ def difference(one: Prediction, other: Prediction) -> Prediction:
     """Return the prediction of a difference; its errors know that both rest on the same replicates and samples."""
     coefficients = one.coefficients - other.coefficients
     rounding = None if one.rounding is None or other.rounding is None else one.rounding - other.rounding
-    return Prediction(one.quantity, one.spacetime, one.learning_rates, coefficients, rounding)
+    trees = None if one.trees is None or other.trees is None else one.trees - other.trees
+    return Prediction(one.quantity, one.spacetime, one.learning_rates, coefficients, rounding, trees=trees)
 
 
 def rates_up_to(edge: float, fractions: Sequence[float]) -> list[float]:

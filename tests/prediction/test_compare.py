@@ -76,9 +76,9 @@ def test_where_nothing_has_converged_nothing_is_confirmed():
     assert found.to_dict()["verdict"] == "not converged"
 
 
-@pytest.mark.parametrize(("spread", "seen"), [(1e-4, [True, True]), (1e-2, [False, False])])
+@pytest.mark.parametrize(("spread", "seen"), [(1e-4, [True, True]), (5e-4, [False, True]), (1e-2, [False, False])])
 def test_whether_a_comparison_could_have_seen_the_last_order(spread, seen):
-    """4η² is 4e-4 and 1.6e-3; three standard errors are 1.7e-4 and 1.7e-2."""
+    """4η² is 4e-4 and 1.6e-3; three standard errors are 1.7e-4, 8.7e-4 and 1.7e-2."""
     rates = RATES[:2]
     prediction = made_prediction(rates=rates)
     without = fd.Prediction("test_loss", SPACETIME, rates, prediction.coefficients * np.array([1, 1, 0]))
