@@ -12,22 +12,28 @@ from itertools import product
 from math import comb
 
 from ._checks import check_order
+from ._cost import STEPS, check_cost
+
+_FREE_ORDER = 16  # up to which counting takes no time
+_MOST_EDGES = 300  # of which the cost is told exactly
 
 CycleType = tuple[tuple[int, int], ...]  # sorted (cycle length, number of such cycles)
 
 
-def count_diagrams(order: int, *, root_tied: bool = False) -> int:
+def count_diagrams(order: int, *, root_tied: bool = False, limit: int | None = STEPS) -> int:
     """Count the diagrams of an order without listing them.
 
     Args:
         order: the number of edges, 0 or more.
         root_tied: whether to count the diagrams with the root tied to other nodes as well.
+        limit: the largest number of steps, of some microseconds each, that counting may take; `None` for any. Order 25
+            takes 4 million.
 
     Returns:
         With the root alone 1, 1, 4, 17, 101, 700, 5861, … for orders 0, 1, 2, …
 
     Raises:
-        ArgumentError: `order` is negative or not an integer.
+        ArgumentError: `order` is negative or not an integer, or counting takes more than `limit` steps.
 
     Examples:
         >>> import feyngd as fd
@@ -35,6 +41,9 @@ def count_diagrams(order: int, *, root_tied: bool = False) -> int:
         17
     """
     order = check_order(order)
+    if order > _FREE_ORDER:
+        steps = _count_cycle_types(min(order, _MOST_EDGES)) ** 2
+        check_cost(f"steps to count the diagrams of order {order}", steps, limit, instead="lower the order")
     total = Fraction(0)
     for cycles, weight in _cycle_index(order + 1).items():
         counts = dict(cycles)
@@ -42,6 +51,15 @@ def count_diagrams(order: int, *, root_tied: bool = False) -> int:
             counts[1] -= 1  # the root is a fixed point of every automorphism and stays alone
         total += weight * _fixed_partitions(tuple(sorted((k, c) for k, c in counts.items() if c)))
     return int(total)
+
+
+def _count_cycle_types(nodes: int) -> int:
+    """Count the partitions of an integer."""
+    counts = [1] + [0] * nodes
+    for length in range(1, nodes + 1):
+        for total in range(length, nodes + 1):
+            counts[total] += counts[total - length]
+    return counts[nodes]
 
 
 @cache

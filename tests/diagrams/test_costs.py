@@ -21,6 +21,8 @@ STAR = Diagram.from_labels([-1] + [0] * 40, range(41))
         (lambda: fd.diagrams(9), r"7,075,470 diagrams of order 9, more than limit=100,000.*each_diagram.*limit="),
         (lambda: fd.diagrams(8, root_tied=True), r"diagrams of order 8, more than limit=100,000"),
         (lambda: fd.diagrams(3, limit=16), "17 diagrams of order 3, more than limit=16"),
+        (lambda: fd.count_diagrams(60), "steps to count the diagrams of order 60, more than limit="),
+        (lambda: fd.count_diagrams(5000), "steps to count the diagrams of order 5000"),
         (lambda: fd.diagrams(5000), r"at least about 10\^\d+ diagrams"),
         (lambda: fd.expand("gap", order=9, spacetime=HERE), r"7,736,174 diagrams up to order 9.*lower the order"),
         (lambda: fd.expand("gap", order=2, spacetime=HERE, limit=5), "6 diagrams up to order 2, more than limit=5"),
@@ -67,7 +69,7 @@ def test_within_the_limit_nothing_changes():
 def test_one_by_one_is_the_list(root_tied):
     for order in range(5):
         assert list(fd.each_diagram(order, root_tied=root_tied)) == fd.diagrams(order, root_tied=root_tied)
-    assert len(list(islice(fd.each_diagram(9, root_tied=root_tied), 50))) == 50
+    assert len(list(islice(fd.each_diagram(9, root_tied=root_tied), 12))) == 12
 
 
 def test_coarsenings_come_one_by_one():

@@ -268,3 +268,51 @@ def test_draws_without_a_choice_are_not_random(spacetime):
     assert len({batches for _, batches in spacetime.outcomes()}) == 1
     diagram = fd.Diagram.parse("[a[b]]")
     assert len(list(fd.embeddings(diagram, spacetime))) == fd.count_embeddings(diagram, spacetime)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint16, np.array, sympy.Integer, Fraction])
+def test_sizes_of_any_integers_are_exact(kind):
+    assert Spacetime.sgd(kind(6), kind(2), kind(3)) == Spacetime.sgd(6, 2, 3)
+    assert Spacetime.gd(kind(6), kind(2)) == Spacetime.gd(6, 2)
+    assert Spacetime.sgd(kind(3), T=kind(2), sampling="with-replacement").T == 2
+    assert Spacetime.from_batches([[0, 1]], kind(3)).N == 3
+
+
+def test_sizes_of_jax_scalars_are_exact():
+    jnp = pytest.importorskip("jax.numpy")
+    assert Spacetime.sgd(jnp.array(6), jnp.int32(2), jnp.asarray(3)) == Spacetime.sgd(6, 2, 3)
+    for bad in (jnp.array(True), jnp.array(6.0), jnp.array([6])):
+        with pytest.raises(fd.SpacetimeError, match=r"N=.* is not allowed"):
+            Spacetime.gd(bad, 2)
+
+
+@pytest.mark.parametrize("bad", [np.True_, np.float64(4), np.float32(4), np.array([4]), np.array(4.0), 4 + 0j])
+def test_sizes_that_are_no_integers_of_any_kind(bad):
+    with pytest.raises(fd.SpacetimeError, match=r"N=.* is not allowed"):
+        Spacetime.sgd(bad)
+    with pytest.raises(fd.SpacetimeError, match=r"T=.* is not allowed"):
+        Spacetime.gd(4, bad)
+
+
+def test_gradient_descent_for_the_steps_of_another_run():
+    """E·N/B counts the steps of SGD, and is checked once there are numbers."""
+    gd = Spacetime.gd(N, E * N / B)
+    assert gd.T == Spacetime.sgd(N, B, E).T
+    assert gd.subs({N: 6, B: 2, E: 3}) == Spacetime.gd(6, 9)
+    with pytest.raises(fd.SpacetimeError, match="T=3/2"):
+        gd.subs({N: 6, B: 4, E: 1})
+    assert Spacetime.sgd(N, B, T=E * N / B) == Spacetime.sgd(N, B, E)
+    for bad in (N / B - 1, -N / B, N / 2, sympy.sqrt(N), N / sympy.Symbol("x", positive=True)):
+        with pytest.raises(fd.SpacetimeError, match=r"T=.* lacks"):
+            Spacetime.gd(N, bad)
+    for make in (lambda: Spacetime.sgd(N / B), lambda: Spacetime.sgd(N, N / B), lambda: Spacetime.gd(E * N / B, 2)):
+        with pytest.raises(fd.SpacetimeError, match=r"not known to be whole: write .*N = M\*B"):
+            make()
+
+
+@pytest.mark.parametrize(("E", "T"), [(3, 5), (2, 8), (0, 1)])
+def test_sizes_that_contradict_each_other(E, T):
+    with pytest.raises(fd.SpacetimeError, match=r"are not T=\d steps: T = E·N/B"):
+        Spacetime(*map(sympy.Integer, (4, 2, E, T)), "fixed")
+    with pytest.raises(fd.SpacetimeError, match="not both"):
+        Spacetime.sgd(4, 2, E, T=T)

@@ -1,0 +1,89 @@
+"""Series in files, pickled and copied."""
+
+import copy
+import pickle
+
+import pytest
+from sympy import symbols
+
+import feyngd as fd
+from feyngd import Diagram, ResummedSeries, Series, Spacetime
+
+N, B, E, T = symbols("N B E T", integer=True, positive=True)
+HERE = Spacetime.sgd(N, B, E)
+PLACES = [HERE, Spacetime.gd(N, E * N / B), Spacetime.sgd(4, 2, 1), Spacetime.from_batches([[0], [1, 1]], N=2)]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_series_are_kept_in_files(tmp_path, place):
+    series = fd.expand("train_loss", order=2, spacetime=place)
+    series.save(tmp_path / "series.json")
+    again = Series.load(str(tmp_path / "series.json"))
+    assert again == series
+    assert (again.quantity, again.spacetime, again.symbols) == (series.quantity, place, series.symbols)
+    assert (tmp_path / "series.json").read_text(encoding="utf-8").startswith("{")
+    assert [path.name for path in tmp_path.iterdir()] == ["series.json"]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_resummed_series_are_kept_in_files(tmp_path, place):
+    series = fd.expand("gap", order=1, spacetime=place, resummed=True).at_minimum()
+    series.save(tmp_path / "series.json")
+    again = ResummedSeries.load(tmp_path / "series.json")
+    assert again == series
+    assert dict(again) == dict(series)
+    assert ResummedSeries.from_json(series.to_json()) == series
+    assert again != fd.expand("gap", order=1, spacetime=place, resummed=True)
+    assert (again.form, again.is_at_minimum, again.spacetime) == ("discrete", True, place)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("values.json", b'{"format": "feyngd values 1"}'),
+        ("list.json", b"[1, 2]"),
+        ("text.txt", b"gap to order 2"),
+        ("empty.json", b""),
+        ("binary.npz", b"PK\x03\x04\xff\xfe\x00"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Series, ResummedSeries])
+def test_other_files_are_refused(tmp_path, name, content, kind):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(fd.ArgumentError, match=name):
+        kind.load(tmp_path / name)
+
+
+def test_one_kind_of_series_is_not_the_other(tmp_path):
+    plain = fd.expand("gap", order=1, spacetime=HERE)
+    plain.save(tmp_path / "plain.json")
+    fd.resum(plain).save(tmp_path / "resummed.json")
+    with pytest.raises(fd.ArgumentError, match=r"plain\.json' is not a re-summed series.*'feyngd series 1'"):
+        ResummedSeries.load(tmp_path / "plain.json")
+    with pytest.raises(fd.ArgumentError, match=r"resummed\.json' is not a series"):
+        Series.load(tmp_path / "resummed.json")
+    with pytest.raises(FileNotFoundError):
+        Series.load(tmp_path / "missing.json")
+
+
+def test_a_failed_save_leaves_what_was_there(tmp_path):
+    plain = fd.expand("gap", order=1, spacetime=HERE)
+    plain.save(tmp_path / "gap.json")
+    with pytest.raises(fd.ArgumentError, match="rational"):
+        (plain * 2 ** symbols("x")).save(tmp_path / "gap.json")
+    assert Series.load(tmp_path / "gap.json") == plain
+    with pytest.raises(OSError, match="nowhere"):
+        plain.save(tmp_path / "nowhere" / "gap.json")
+
+
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy])
+def test_copies_are_equal(copied):
+    plain = fd.expand("gap", order=2, spacetime=HERE)
+    resummed = fd.resum(plain).at_minimum()
+    used = fd.expand("gap", order=1, spacetime=HERE, resummed=True)
+    assert len(dict(used)) == len(used)
+    for thing in (plain, plain - plain / 2, resummed, used, HERE, *PLACES, Diagram.parse("a[a b[c c]]")):
+        assert copied(thing) == thing
+    for sizes in ({N: 1, B: 1, E: 1}, {N: 4, B: 3, E: 1}):
+        with pytest.raises(fd.ArgumentError):
+            copied(plain).subs(sizes)
