@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._arguments import check_integer
 from ..errors import ArgumentError, LandscapeError
 from ._checks import Loss, check_same_examples, example_arrays, nonfinite_leaf, param_arrays
 from ._fingerprint import digest_of_arrays
@@ -39,6 +40,10 @@ class Landscape:
     Attributes:
         loss: `loss(params, example)` returns the loss of one example, a real scalar. The example has the structure of
             `data` without the leading axis. It must be traceable by JAX and smooth: series use its higher derivatives.
+            It is traced afresh in every call, so that what it reads may change between calls. Whatever is random in it,
+            a mask or the key it is drawn from, has to be part of the example. A training point is then the pair and
+            keeps its mask in all epochs: right for the test loss of one epoch without repeats; with repeats the masks'
+            noise counts as if it came again, and train loss and gap are those with the masks that were seen.
         data: a pytree of arrays that share their leading axis, the M examples. NumPy arrays are copied to JAX arrays
             once, here, in JAX's current precision.
         test_data: separate test examples with the structure of `data`, for the conditional reading; `None` otherwise.
@@ -268,9 +273,7 @@ class Landscape:
             )
 
     def _chunk(self, chunk_size: int) -> int:
-        if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
-            raise ArgumentError(f"chunk_size counts examples, so it is an integer ≥ 1; got {chunk_size!r}.")
-        return min(chunk_size, self.num_examples)
+        return min(check_integer("chunk_size", chunk_size, least=1), self.num_examples)
 
     def _losses(self, params: Any, data: Any, chunk_size: int) -> jax.Array:
         params = param_arrays(params)

@@ -207,13 +207,13 @@ def test_programs_are_made_once_for_every_question():
     @per_loss
     def make(loss, size):
         made.append(size)
-        return size
+        return lambda: size
 
     frozen = Landscape(squared, DATA).frozen(PARAMS).loss
     assert isinstance(frozen, FrozenLoss)
-    assert [make(frozen, size) for size in (1, 2, 1)] == [1, 2, 1]
+    assert [make(frozen, size)() for size in (1, 2, 1)] == [1, 2, 1]
     assert made == [1, 2]
-    assert [make(squared, 1), make(squared, 1)] == [1, 1]
+    assert [make(squared, 1)(), make(squared, 1)()] == [1, 1]
     assert made == [1, 2, 1, 1]
 
 
