@@ -245,6 +245,9 @@ def test_cubic_valley() -> None:
 def test_sharp_and_flat(quantity: str) -> None:
     rows = [mean_estimation._at_curvature(quantity, h, 500, jax.random.key(i)) for i, h in enumerate((0.03, 0.3))]
     found = mean_estimation.Overfitting(*np.array(rows).T)
+    numbers = mean_estimation._multiple("", found).numbers
+    assert numbers["simulation"] == pytest.approx(np.mean(found.simulated / found.stderr))
+    assert numbers["stderr"] == pytest.approx(2**-0.5)
     holds_only_untampered(
         lambda factor: mean_estimation._multiple("", replace(found, predicted=factor * found.predicted))
     )

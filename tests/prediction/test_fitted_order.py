@@ -107,6 +107,26 @@ def test_the_bias_covers_what_a_polynomial_cuts_off(curve, third) -> None:
             assert abs(found.value - third) <= found.bias + 1e-6 * abs(third)
 
 
+@pytest.mark.parametrize(("fourth", "bias"), [(-2.0, 0.95), (-3.0, 0.71)])
+def test_a_fit_that_has_not_settled_counts_all_its_steps(fourth: float, bias: float) -> None:
+    """From cη⁴ + η⁵, 5 points give c_3 = 0. Without the last it is off by 0.35, without the last two by |0.6c + 0.25|,
+    without the first by 0.71: at c = −2 the last step is more than a third of the one before, and that counts."""
+    curve = fourth * RATES**4 + RATES**5
+    assert fit_order(RATES, np.broadcast_to(curve[:, None], (5, 2)), 3).bias == pytest.approx(bias, rel=1e-6)
+
+
+def test_errors_of_predicted_orders_go_with_the_controls() -> None:
+    """Runs with c_3 = −c_1 + noise have a control of −1, so that predicted errors with c_3 = −c_1 cancel."""
+    rng = np.random.default_rng(1)
+    luck, noise = rng.normal(size=(2, 4000))
+    own = np.stack([1 + luck, np.full(4000, 3.0), -(1 + luck) + 0.1 * noise], axis=1)
+    for sign, expected in ((-1, 0.0), (1, 2 * 0.1)):
+        rows = np.array([[0.0, 1 + off, 3.0, -1 + sign * off] for off in (-0.1, 0.1)])
+        check = check_coefficient(fd.Prediction("gap", S, RATES, rows), RATES, polynomials(own))
+        assert check.fitted.controls[0] == pytest.approx(-1, abs=0.01)
+        assert check.prediction_stderr == pytest.approx(expected, abs=0.003)
+
+
 def test_a_start_that_is_off_is_in_the_bias() -> None:
     samples = polynomials(np.random.default_rng(3).normal(size=(50, 3))) + 1e-4
     right = fit_order(RATES, samples, 3, start=1e-4)
