@@ -3,6 +3,7 @@
 from math import factorial
 from random import Random
 
+import networkx as nx
 import pytest
 
 from feyngd import Diagram
@@ -97,3 +98,49 @@ def test_rings_of_ties_that_refinement_cannot_tell_apart(cycles):
     assert diagram.automorphisms == expected
     if len(parents) <= 13:
         assert count_by_backtracking(parents, labels) == expected
+
+
+def diagram_of(*graphs):
+    """A branch for every vertex and a pair of tied leaves for every edge: the diagram has the graphs' automorphisms."""
+    graph = nx.disjoint_union_all(graphs)
+    number = {vertex: index + 1 for index, vertex in enumerate(graph)}
+    parents, labels = [-1] + [0] * len(graph), [*range(len(graph) + 1)]
+    for edge in graph.edges:
+        parents += [number[vertex] for vertex in edge]
+        labels += [len(labels)] * 2
+    return Diagram.from_labels(parents, labels)
+
+
+@pytest.mark.parametrize(
+    ("graph", "automorphisms"),
+    [
+        (nx.frucht_graph(), 1),  # every vertex has three neighbours, and none is like another
+        (nx.tutte_graph(), 3),
+        (nx.truncated_tetrahedron_graph(), 24),
+        (nx.cubical_graph(), 48),
+        (nx.petersen_graph(), 120),
+        (nx.heawood_graph(), 336),
+        (nx.dodecahedral_graph(), 120),
+        (nx.circular_ladder_graph(3), 12),
+        (nx.complete_bipartite_graph(3, 3), 72),
+    ],
+)
+def test_regular_graphs_as_diagrams(graph, automorphisms):
+    """Refinement sees no difference between vertices of regular graphs, alike or not."""
+    assert diagram_of(graph).automorphisms == automorphisms
+    vertices = list(graph)
+    Random(1).shuffle(vertices)
+    again = nx.relabel_nodes(graph, dict(zip(graph, vertices, strict=True)))
+    shuffled = nx.Graph()
+    shuffled.add_nodes_from(sorted(again))
+    shuffled.add_edges_from(again.edges)
+    assert diagram_of(shuffled) == diagram_of(graph)
+
+
+def test_pieces_that_differ_in_their_ties_alone_are_not_exchanged():
+    prism, utility = nx.circular_ladder_graph(3), nx.complete_bipartite_graph(3, 3)
+    assert diagram_of(prism, utility).automorphisms == 12 * 72
+    assert diagram_of(utility, utility).automorphisms == 72 * 72 * 2
+    assert diagram_of(prism, prism, utility).automorphisms == 12 * 12 * 2 * 72
+    assert len({diagram_of(*pair) for pair in ((prism, prism), (prism, utility), (utility, utility))}) == 3
+    assert diagram_of(prism, utility) == diagram_of(utility, prism)

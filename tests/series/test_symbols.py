@@ -165,3 +165,14 @@ def test_vectors_and_numbers_have_no_sum():
 def test_only_diagrams_have_tensor_expressions(what):
     with pytest.raises(fd.ArgumentError, match=r"Diagram\.parse"):
         fd.tensor_expression(what)
+
+
+def test_what_is_made_of_a_difference_still_knows_how_many_points_it_needs():
+    """The difference has no spacetime of its own, but holds on both for enough points only."""
+    difference = fd.expand("test_loss", order=2, spacetime=Spacetime.sgd(N)) - fd.expand(
+        "test_loss", order=2, spacetime=Spacetime.gd(N, N)
+    )
+    for series in (difference, difference * 3, difference.in_basis("cumulant"), -difference):
+        assert series.spacetime is None
+        with pytest.raises(fd.ArgumentError, match="hold for N ≥ 2, got N=1"):
+            series.subs({N: 1})
