@@ -12,7 +12,7 @@ from ..errors import ArgumentError
 from ..evaluation import CHUNK, check_key
 from ..landscapes import Landscape, Origin, check_landscape, enter, kinks_at
 from ..prediction import check_learning_rates, check_updates_kept
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
 from ._chains import Draws
 from ._directions import PILOTS
@@ -87,6 +87,7 @@ def anchor(
         theory: "Anchored on the noiseless path".
     """
     rates = _check(landscape, steps, learning_rate, chunk_size, key)
+    progress = check_progress(progress)
     check_integer("num_samples", num_samples, least=2)
     check_integer("truncation_samples", truncation_samples, least=0)
     check_integer("control_directions", control_directions, least=0)
@@ -107,7 +108,6 @@ def anchor(
     runs = Runs(landscape, params, rates, chunk_size, *sizes)
     runs.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
-    progress = progress or Progress()
     reduced = runs.uncontrolled(ties)
     if room.directions:
         with progress.task(1, "directions of the noise") as task:

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import CHUNK, check_key
 from ..landscapes import Kink, Landscape, Origin, enter
 from ..prediction import check_reading
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ..series import QUANTITIES
 from ..spacetimes import Spacetime
 from ._prediction import AnchoredPrediction
@@ -118,10 +118,10 @@ class Anchored:
         spacetime: Spacetime | None = None,
         *,
         N: int | None = None,
-        B: int = 1,
+        B: int | None = None,
         E: int | None = None,
         T: int | None = None,
-        sampling: str = "reshuffled",
+        sampling: str | None = None,
         quantity: str = "test_loss",
     ) -> AnchoredPrediction:
         """Predict a learning curve of SGD from the functionals of the path: arithmetic, no more runs.
@@ -129,20 +129,19 @@ class Anchored:
         Args:
             spacetime: the concrete spacetime; or give its sizes.
             N: the number of training points; in the conditional reading the number of examples, which is the default.
-            B: the batch size.
+            B: the batch size, 1 by default.
             E: the number of epochs; with T steps at most. All of the anchored steps if neither E nor T is given.
             T: the number of steps.
-            sampling: "reshuffled", "fixed", "with-replacement" or "full-batch".
+            sampling: "reshuffled", which is the default, "fixed", "with-replacement" or "full-batch".
             quantity: "test_loss", "train_loss" or "gap".
 
         Raises:
-            ArgumentError: the quantity is unknown, or N is missing.
+            ArgumentError: the quantity is unknown, N is missing, or sizes are given beside a spacetime.
             SpacetimeError: the steps are more than were anchored; or epochs have a length that was not anchored.
         """
         if quantity not in QUANTITIES:
             raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
-        if spacetime is None:
-            spacetime = self._spacetime(N, B, E, T, sampling)
+        spacetime = self._spacetime(spacetime, N, B, E, T, sampling)
         steps = self._check(spacetime)
         weights = served(spacetime, self.landscape.reading, steps)
         if missing := [ties for ties in weights if ties not in self.second]:
@@ -159,10 +158,10 @@ class Anchored:
         spacetime: Spacetime | None = None,
         *,
         N: int | None = None,
-        B: int = 1,
+        B: int | None = None,
         E: int | None = None,
         T: int | None = None,
-        sampling: str = "reshuffled",
+        sampling: str | None = None,
         order: int = 4,
         num_samples: int = 32,
         progress: Progress | None = None,
@@ -196,13 +195,12 @@ class Anchored:
         check_integer("order", order, least=2)
         check_integer("num_samples", num_samples, least=2)
         check_key(key, "Training sets and batches are drawn at random")
-        if spacetime is None:
-            spacetime = self._spacetime(N, B, E, T, sampling)
+        spacetime = self._spacetime(spacetime, N, B, E, T, sampling)
         steps = self._check(spacetime)
         sizes = self.noise_examples, self.curvature_examples
         runs = Runs(self._landscape_then, self.params, self.rates[:steps], self.chunk_size, *sizes)
         groups = []
-        with (progress or Progress()).task(num_samples, f"noise to order {order}") as task:
+        with check_progress(progress).task(num_samples, f"noise to order {order}") as task:
             for first in range(0, num_samples, _TOGETHER):
                 count = min(_TOGETHER, num_samples - first)
                 groups.append(runs.batches(spacetime, count, order, jax.random.fold_in(key, first)))
@@ -235,7 +233,23 @@ class Anchored:
             )
         return steps
 
-    def _spacetime(self, N: int | None, B: int, E: int | None, T: int | None, sampling: str) -> Spacetime:
+    def _spacetime(
+        self,
+        spacetime: Spacetime | None,
+        N: int | None,
+        B: int | None,
+        E: int | None,
+        T: int | None,
+        sampling: str | None,
+    ) -> Spacetime:
+        if spacetime is not None:
+            if not isinstance(spacetime, Spacetime):
+                raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+            sizes = {"N": N, "B": B, "E": E, "T": T, "sampling": sampling}
+            if twice := ", ".join(f"{name}={size!r}" for name, size in sizes.items() if size is not None):
+                raise ArgumentError(f"Give a spacetime or its sizes, not both; got {spacetime} and {twice}.")
+            return spacetime
+        B, sampling = 1 if B is None else B, "reshuffled" if sampling is None else sampling
         if N is None:
             if self.landscape.reading != "conditional":
                 raise ArgumentError("Give N, the number of training points, or a Spacetime.")

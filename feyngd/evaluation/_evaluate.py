@@ -10,7 +10,7 @@ from .._arguments import check_integer
 from ..diagrams import Diagram, check_basis
 from ..errors import ArgumentError
 from ..landscapes import Landscape, Origin, enter, kinks_at
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ._checks import check_key, check_mesh
 from ._costs import CONVOLUTIONAL, CostModel
 from ._engine import Engine, NotFiniteError, cost_model
@@ -97,6 +97,7 @@ def evaluate(
     effort = Effort.checked(replicates, rtol, budget)
     chunk_size = None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1)
     check_mesh(mesh)
+    shown = check_progress(progress)
     landscape, params = enter(landscape, params)
     if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
         raise ArgumentError(
@@ -116,7 +117,7 @@ def evaluate(
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
     try:
-        numbers, kinds = estimate_numbers(engine, plan, estimator, effort, progress or Progress(), key)
+        numbers, kinds = estimate_numbers(engine, plan, estimator, effort, shown, key)
         rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else Rounding()
     except NotFiniteError as error:
         landscape.validate(params)  # if it is the gradient already, this says so

@@ -18,7 +18,7 @@ from ..errors import ArgumentError, LandscapeError
 from ..evaluation import CHUNK, DENSE, Point, check_key, check_num_examples, num_params
 from ..landscapes import Kink, Landscape, check_landscape, enter, kinks_at
 from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates, check_updates_kept
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ..series import QUANTITIES, ResummedSeries
 from ..spacetimes import Spacetime
 
@@ -252,6 +252,7 @@ def near_minimum(
     check_integer("max_steps", max_steps, least=4)
     check_integer("chunk_size", chunk_size, least=1)
     check_key(key, "Combinations of gradients are drawn at random")
+    shown = check_progress(progress)
     check_num_examples(landscape.num_examples)
     frozen, params = enter(landscape, params)
     check_updates_kept(params, "A prediction near a minimum")
@@ -265,7 +266,7 @@ def near_minimum(
         num_samples=num_samples,
         max_steps=max_steps,
         chunk_size=chunk_size,
-        progress=progress or Progress(),
+        progress=shown,
         key=key,
     )
     return NearMinimum(point, max_steps, kinks)

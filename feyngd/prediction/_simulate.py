@@ -16,7 +16,7 @@ from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..evaluation import check_key, flat_loss
 from ..landscapes import Landscape, enter, per_loss
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ..series import QUANTITIES
 from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
@@ -152,6 +152,7 @@ def simulate(
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
     check_key(key, "Training sets and batches are drawn at random")
+    shown = check_progress(progress)
     if not isinstance(spacetime, Spacetime):
         raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     spacetime.require_concrete("SGD is simulated")
@@ -166,7 +167,7 @@ def simulate(
     luck = _luck(landscape, params)
     samples = np.empty((len(rates), runs))
     size = min(runs, _BLOCK)
-    with (progress or Progress()).task(len(rates) * runs, "runs of SGD") as task:
+    with shown.task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape

@@ -14,7 +14,7 @@ from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
 from ..evaluation import check_key, flat_loss
 from ..landscapes import Landscape, check_landscape, enter, per_loss
-from ..progress import Progress
+from ..progress import Progress, check_progress
 from ..spacetimes import Spacetime
 from ._predict import check_learning_rates
 from ._readings import check_reading
@@ -118,6 +118,7 @@ def simulate_sde(
     runs = check_integer("runs", runs, least=2)
     chunk_size = min(check_integer("chunk_size", chunk_size, least=1), runs)
     check_key(key, "The noise is drawn at random")
+    shown = check_progress(progress)
     check_landscape(landscape)
     _check_spacetime(landscape, spacetime)
     landscape, params = enter(landscape, params, forward=False)
@@ -127,7 +128,7 @@ def simulate_sde(
     keys = jax.random.split(key, runs)
     ends = np.empty((2, len(rates), runs))
     size = chunk_size * max(1, min(runs, _BLOCK) // chunk_size)  # whole chunks, to compile them only
-    with (progress or Progress()).task(len(rates) * runs, "paths of the SDE") as task:
+    with shown.task(len(rates) * runs, "paths of the SDE") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
