@@ -45,6 +45,14 @@ def test_power_series_are_expanded(formula):
         assert sympy.simplify(coefficient - sympy.limit(formula.diff(eta, power), eta, 0) / sympy.factorial(power)) == 0
 
 
+@pytest.mark.parametrize("lost", [1, 2, 3, 4, 7])
+def test_terms_lost_to_a_division_are_made_up_for(lost):
+    rest = sympy.exp(eta) - sum(eta**power / sympy.factorial(power) for power in range(lost))
+    for order in range(4):
+        expected = [1 / sympy.factorial(lost + power) for power in range(order + 1)]
+        assert power_series(rest / eta**lost, eta, order) == expected
+
+
 def test_functions_that_sympy_cannot_take_to_a_limit():
     assert power_series(sympy.sinc(eta), eta, 4) == power_series(sympy.sin(eta) / eta, eta, 4)
     assert power_series(sympy.sec(eta), eta, 4) == [1, 0, Rational(1, 2), 0, Rational(5, 24)]
