@@ -7,6 +7,8 @@ import pytest
 from feyngd import cli
 from feyngd.cli._flags import in_flags
 from feyngd.cli._main import _parser
+from feyngd.cli._symbolic import check_order_cost
+from feyngd.errors import ArgumentError
 
 FLAGS = {
     "N": "-N",
@@ -42,6 +44,7 @@ FLAGS = {
         ("Use B ≤ N, at N/B steps, E·N/B", "Use B ≤ N, at N/B steps, E·N/B"),
         ("the runs, the limit, the model and N points", "the runs, the limit, the model and N points"),
         ("replicates=3 and order is 4", "replicates=3 and order is 4"),
+        ("down_sampling='x', minN=3, s.N=3", "down_sampling='x', minN=3, s.N=3"),
     ],
 )
 def test_python_words_become_flags(said: str, in_words: str) -> None:
@@ -123,6 +126,14 @@ def test_what_is_refused_is_named_by_its_flag(capsys, monkeypatch, tmp_path, arg
     monkeypatch.chdir(tmp_path)
     assert says in error_of(capsys, *arguments.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_costs_count_tied_roots_where_a_series_has_them() -> None:
+    check_order_cost(5, "gap")
+    check_order_cost(6, "test_loss")
+    for order, quantity in ((6, "gap"), (6, "train_loss"), (7, "test_loss")):
+        with pytest.raises(ArgumentError, match=f"give --order {order - 1} or lower"):
+            check_order_cost(order, quantity)
 
 
 def test_symbols_and_zeros_that_mean_something(capsys) -> None:
