@@ -1,5 +1,7 @@
 """Advice and figures of anchored runs."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,17 @@ def test_advice_is_ranked_and_exact_on_quadratics(anchored):
     assert by_change["batches of 1 instead of 2"].spacetime == fd.Spacetime.sgd(8, 1, 2)
     # Far from the minimum more steps are worth more than less noise.
     assert effects[0] == by_change["batches of 1 instead of 2"].effect.value < 0
+
+
+def test_advice_has_the_truncation_figures_of_both_runs(anchored):
+    rng = np.random.default_rng(0)
+    third, fourth = ({ties: rng.normal(size=(4, 17)) for ties in anchored.second} for _ in range(2))
+    made, planned = replace(anchored, third=third, fourth=fourth), fd.Spacetime.sgd(8, 2, 2)
+    found, _ = fd.advise(made, planned)
+    ours = made.predict(planned).truncation[-1]
+    assert ours > 0
+    for one in found:
+        assert one.truncation == pytest.approx(np.hypot(made.predict(one.spacetime).truncation[-1], ours))
 
 
 def test_what_cannot_be_told_is_said(anchored):
