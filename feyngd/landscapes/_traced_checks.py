@@ -214,8 +214,8 @@ _CURES = {
     ),
     "TraceContextError": (
         "A flax.nnx model counts its random draws and calls in itself: split it, "
-        "graph, params, rest = nnx.split(model, nnx.Param, ...), and use nnx.merge(graph, params, rest) in the loss, "
-        "without dropout (model.eval())."
+        "graph, params, rest = nnx.split(model, nnx.Param, ...), and use nnx.merge(graph, params, rest, copy=True) in "
+        "the loss, without dropout (model.eval())."
     ),
     "InvalidRngError": (
         "Dropout needs a key: switch it off with deterministic=True, or put a key beside every example in the data and "
