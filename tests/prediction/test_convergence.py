@@ -87,9 +87,12 @@ def test_a_loss_does_not_fall_through_zero():
     # Some order does, although the sum does not.
     assert made([1.0, -20.0, 100.0, 90.0], quantity="train_loss").valid_up_to == pytest.approx(0.2 * 20 / 100)
     assert made([1.0, -20.0, 70.0, 1.0], quantity="train_loss").valid_up_to == pytest.approx(0.05)
-    # A gap may, and a loss that starts at zero or below it has no such bound.
+    # A gap may, and a loss that starts at zero, below it or not surely above it has no such bound.
     assert made([1.0, -20.0, 1e-3, 1e-7]).valid_up_to > 100
-    assert made([0.0, -20.0, 1e-3, 1e-7], quantity="test_loss").valid_up_to > 100
+    for start, error in ((0.0, 0.0), (-1.0, 0.0), (1.0, 1.0)):
+        for slope in (-20.0, 20.0):
+            coefficients, errors = [start, slope, 1e-3, 1e-7], [error, 0, 0, 0]
+            assert made(coefficients, errors, quantity="test_loss").valid_up_to > 100
 
 
 def test_a_sure_and_wrong_classifier():
