@@ -127,6 +127,41 @@ def test_errors_of_predicted_orders_go_with_the_controls() -> None:
         assert check.prediction_stderr == pytest.approx(expected, abs=0.003)
 
 
+def test_a_control_of_the_other_sign_takes_the_other_errors_off() -> None:
+    """Runs with c_3 = c_1 + noise: the same as above with a control of 1."""
+    rng = np.random.default_rng(1)
+    luck, noise = rng.normal(size=(2, 4000))
+    own = np.stack([1 + luck, np.full(4000, 3.0), 1 + luck + 0.1 * noise], axis=1)
+    for sign, expected in ((1, 0.0), (-1, 2 * 0.1)):
+        rows = np.array([[0.0, 1 + off, 3.0, 1 + sign * off] for off in (-0.1, 0.1)])
+        check = check_coefficient(fd.Prediction("gap", S, RATES, rows), RATES, polynomials(own))
+        assert check.fitted.controls[0] == pytest.approx(1, abs=0.01)
+        assert check.prediction_stderr == pytest.approx(expected, abs=0.003)
+
+
+def test_errors_of_a_regression_count_what_it_fits() -> None:
+    """Two slopes and the mean take three of the hundred degrees of freedom."""
+    own = np.random.default_rng(9).normal(size=(100, 3)) @ np.array([[1, 0, 2], [0, 1, -1], [0, 0, 1.0]])
+    found = fit_order(RATES, polynomials(own), 3, known=[0.0, 0.0])
+    design = np.column_stack([np.ones(100), own[:, :2]])
+    slopes, squares, *_ = np.linalg.lstsq(design, own[:, 2], rcond=None)
+    assert found.value == pytest.approx(slopes[0], rel=1e-9)
+    assert found.controls == pytest.approx(slopes[1:].tolist(), rel=1e-6)
+    assert found.stderr == pytest.approx(math.sqrt(squares[0] / 97 / 100), rel=1e-6)
+
+
+def test_beyond_a_rate_that_diverges_nothing_is_used() -> None:
+    samples = polynomials(np.random.default_rng(5).normal(size=(6, 3)), np.arange(1, 9) / 10)
+    for diverged, usable in ((7, 7), (6, 6), (5, 5), (3, 0), (0, 0)):
+        spoilt = samples.copy()
+        spoilt[diverged, 2] = np.inf
+        found = fit_order(np.arange(1, 9) / 10, spoilt, 3)
+        assert (found is not None) == bool(usable)
+        if found is not None:
+            assert np.isfinite([found.value, found.stderr, found.bias]).all()
+            assert max(found.learning_rates) <= usable / 10
+
+
 def test_a_start_that_is_off_is_in_the_bias() -> None:
     samples = polynomials(np.random.default_rng(3).normal(size=(50, 3))) + 1e-4
     right = fit_order(RATES, samples, 3, start=1e-4)

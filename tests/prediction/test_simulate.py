@@ -248,6 +248,18 @@ def test_a_control_leaves_no_spread_in_a_linear_landscape(name: str) -> None:
     np.testing.assert_allclose(done.samples, slope.sum() - RATE * steps * slope @ slope, rtol=1e-5)
 
 
+@pytest.mark.parametrize("quantity", ["test_loss", "train_loss"])
+def test_a_control_is_of_the_loss_that_is_measured(quantity: str) -> None:
+    """In the conditional reading the train loss slopes otherwise than the test loss."""
+    data, test_data = np.random.default_rng(1).normal([[[0.5]], [[-1.0]]], size=(2, 5, 3))
+    landscape = fd.Landscape(lambda theta, x: jnp.dot(theta, x), data, test_data, reading="conditional")
+    spacetime = fd.Spacetime.sgd(5, 1, T=4, sampling="with-replacement")
+    options = {"runs": 20, "quantity": quantity, "control": True, "key": KEY}
+    done = fd.simulate(landscape, jnp.ones(3), spacetime, [RATE], **options)
+    slope, measured = data.mean(axis=0), (test_data if quantity == "test_loss" else data).mean(axis=0)
+    np.testing.assert_allclose(done.samples, measured.sum() - RATE * 4 * slope @ measured, rtol=1e-5)
+
+
 @pytest.mark.parametrize("reading", ["population", "unbiased", "conditional"])
 @pytest.mark.parametrize("quantity", ["test_loss", "train_loss"])
 def test_a_control_keeps_the_mean_and_lowers_the_error(reading: str, quantity: str) -> None:
