@@ -28,7 +28,8 @@ def test_averages_of_equal_rows_are_a_row(notation):
 
 
 def test_what_rounding_takes_is_carried_exactly():
-    rows = np.random.default_rng(0).normal(size=200).astype(np.float32) * np.float32(10) ** np.arange(-4, 4).repeat(25)
+    scales = 10.0 ** np.arange(-4, 4).repeat(25)
+    rows = (np.random.default_rng(0).normal(size=200) * scales).astype(np.float32)
     carry = jnp.float32(0), jnp.float32(0)
     for row in rows:
         carry = _add(carry, row)
