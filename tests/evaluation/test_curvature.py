@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.evaluation import Point
+from feyngd.evaluation import Point, PrecisionWarning
 from feyngd.evaluation._curvature import (
     compiled_combinations,
     compiled_cubics,
@@ -16,6 +16,7 @@ from feyngd.evaluation._curvature import (
     compiled_products,
 )
 from feyngd.evaluation._lanczos import Krylov, relative_change, signs
+from feyngd.evaluation._point import Traces
 from feyngd.landscapes import enter
 from feyngd.progress import Progress
 
@@ -165,3 +166,46 @@ def test_an_exhausted_space_puts_what_has_no_weight_where_functions_are_defined(
 )
 def test_change_is_that_over_the_last_quarter(means, change):
     assert relative_change(list(map(float, means))) == pytest.approx(change)
+
+
+def test_traces_tell_how_settled_and_how_blurred_they_are():
+    fine = [(np.array([[1.0, 2.0]]), np.array([[3.0, 1.0]])), (np.array([[4.0, 5.0]]), np.array([[0.0, 2.0]]))]
+    coarse = [(np.array([[1.0]]), np.array([[4.0]])), (np.array([[4.0]]), np.array([[2.0]]))]
+    traces = Traces(fine, coarse)
+    square = np.square
+    assert traces.replicates(square).tolist() == [7.0, 50.0]
+    assert traces.unsettled(square) == pytest.approx(1 - (4 + 32) / 57)
+    assert Traces(fine).unsettled(square) == 0
+    # An error of r of a curvature h changes h² by 2hr.
+    assert traces.blur(square, 0.1) == pytest.approx(2 * 0.1 * np.mean([3 * 1 + 1 * 2, 2 * 5]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_of_a_curvature_goes_with_the_greatest_and_the_number_of_parameters(dtype):
+    curvatures = np.array([4.0, -6.0, 1.0, 0.5], dtype)
+    data = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [-1, -1, 0, -1]], dtype)
+    landscape = fd.Landscape(lambda theta, x: curvatures @ theta**2 / 2 + x @ theta, data)
+    near = fd.near_minimum(landscape, np.zeros(4, dtype), method="dense", num_samples=2, key=jax.random.key(0))
+    assert near.point.rounding == pytest.approx(2 * np.finfo(dtype).eps * 6)
+    assert near.point.curvatures == pytest.approx((-6, 4))
+
+
+@pytest.mark.parametrize("max_steps", [6, 12])
+def test_spaces_that_are_too_small_are_named(max_steps, recwarn):
+    """Twelve curvatures over four decades: six products do not settle the quadrature, twelve are exact."""
+    curvatures = np.logspace(-4, 0, 12)
+    data = np.random.default_rng(0).normal(size=(40, 12))
+    data -= data.mean(axis=0)
+    landscape = fd.Landscape(lambda theta, x: curvatures @ theta**2 / 2 + x @ theta, data)
+    options = {"method": "lanczos", "num_samples": 60, "max_steps": max_steps, "key": jax.random.key(0)}
+    near = fd.near_minimum(landscape, np.zeros(12), **options)
+    recwarn.clear()
+    found = near.predict(fd.Spacetime.sgd(400), 0.3)
+    named = [one for one in recwarn if issubclass(one.category, PrecisionWarning)]
+    assert [f"max_steps={max_steps}" in str(one.message) for one in named] == [True] * (max_steps < 12)
+    if max_steps == 12:
+        exact = fd.near_minimum(landscape, np.zeros(12), method="dense", num_samples=60, key=jax.random.key(0))
+        np.testing.assert_allclose(
+            near.point.noise.replicates(np.sqrt), exact.point.cloud.quadrature()[1] @ np.sqrt(curvatures), rtol=1e-8
+        )
+    assert np.isfinite(found.mean).all()

@@ -214,6 +214,20 @@ def test_draws_from_a_distribution_of_the_parameters():
     np.testing.assert_allclose(in_double(loss, P, KEY), derivatives(loss, P, KEY), rtol=2e-4)
 
 
+def test_calls_that_take_a_key_and_parameters_are_no_draws():
+    """Inside of them the draw is made in its own precision, and the parameters are in double."""
+
+    @jax.jit
+    def noisy(key, p):
+        return jnp.sum(p**2 * jax.random.uniform(key, (3,)))
+
+    double = lifted(lambda p, key: noisy(key, p), P, KEY)
+    wide, drawn = P.astype(np.float64) + 1e-9, np.float64(np.asarray(jax.random.uniform(KEY, (3,))))
+    with jax.enable_x64(True):
+        found = float(double(jnp.asarray(wide), KEY))
+    assert found == pytest.approx(wide**2 @ drawn, rel=1e-13)
+
+
 def test_callbacks_see_what_they_were_declared_for():
     seen = []
 

@@ -89,6 +89,20 @@ def test_digests_tell_arrays_apart(other):
     assert digest_of_arrays({"a": ROWS}) != digest_of_arrays({"b": ROWS})
 
 
+@pytest.mark.parametrize(
+    "both",
+    [
+        lambda p: (jnp.sin(p[0]), jnp.cos(p[0])),
+        lambda p: (p[0], p[1]),
+        lambda p: jax.lax.cond(p[2] > 0, lambda: (p[0], p[1]), lambda: (p[1], p[0])),
+    ],
+)
+def test_the_same_equations_may_return_something_else(both):
+    first, second, again = (fingerprint(jax.make_jaxpr(lambda p, i=i: both(p)[i])(PARAMS)) for i in (0, 1, 0))
+    assert not first.proves(second)
+    assert first.proves(again)
+
+
 def test_rules_that_may_depend_on_what_is_differentiated_prove_nothing():
     """A rule with symbolic zeros is traced for one choice of them, and may do something else for another."""
 
