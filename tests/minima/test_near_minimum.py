@@ -241,6 +241,20 @@ def test_a_start_that_is_no_minimum_is_named():
         near.predict(fd.Spacetime.sgd(20), 0.1)
 
 
+@pytest.mark.parametrize(("ratio", "named"), [(0.9, False), (1.1, True)])
+def test_a_gradient_counts_from_where_it_does_more_than_the_noise(ratio, named, recwarn):
+    """On a quadratic noise is the same anywhere, and what the gradient does goes with the square of the distance."""
+    landscape, start = toys.mean_estimation()
+
+    def predicted(offset):
+        return fd.near_minimum(landscape, start + offset, key=KEY).predict(fd.Spacetime.sgd(20), 0.1)
+
+    first = predicted(0.01)
+    found = predicted(0.01 * np.sqrt(ratio * first.noise[0] / abs(first.noiseless[0])))
+    assert abs(found.noiseless[0]) == pytest.approx(ratio * found.noise[0], rel=1e-3)
+    assert ["not near a minimum" in str(one.message) for one in recwarn] == [True] * named
+
+
 def test_large_noise_is_named():
     landscape, params = toys.cosh()
     with pytest.warns(fd.TruncationWarning, match="Higher orders of the noise"):
