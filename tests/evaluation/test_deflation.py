@@ -12,7 +12,7 @@ from feyngd.evaluation._expressions import means_below
 from feyngd.evaluation._rows import all_rows
 
 SIZE, EXAMPLES = 4, 3
-DIAGRAMS = tuple(map(fd.Diagram.parse, ("[a a]", "[a a[b]]", "[a[b a[b]]]", "[a[a[b] b[c]]]")))
+DIAGRAMS = tuple(map(fd.Diagram.parse, ("[a a]", "[a a[b]]", "[a b[a]]", "[a[b a[b]]]", "[a[a[b] b[c]]]")))
 
 
 def loss(theta, x):
@@ -21,10 +21,13 @@ def loss(theta, x):
 
 
 def averages(engine, numbers):
-    """The averages of numbers of two examples over all pairs of them."""
-    (positions,) = {tuple(sorted(number.positions)) for number in numbers}
-    rows = [engine.rows(tuple(numbers), one) for one in all_rows(positions, *engine.sizes)]
-    return [np.mean([one[number] for one in rows]) for number in numbers]
+    """The averages of numbers over all combinations of examples."""
+    found = {}
+    for positions in {tuple(sorted(number.positions)) for number in numbers}:
+        group = tuple(number for number in numbers if tuple(sorted(number.positions)) == positions)
+        rows = [engine.rows(group, one) for one in all_rows(positions, *engine.sizes)]
+        found |= {number: np.mean([one[number] for one in rows]) for number in group}
+    return [found[number] for number in numbers]
 
 
 @pytest.fixture(scope="module")

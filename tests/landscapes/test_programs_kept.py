@@ -1,12 +1,15 @@
 """Which programs and traces are kept, and for how long; and what tells arrays and rules apart."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from changing_losses import squared
 
-from feyngd.landscapes import Landscape, per_loss
+from feyngd.errors import ArgumentError
+from feyngd.landscapes import Landscape, Origin, per_loss
 from feyngd.landscapes._fingerprint import digest_of_arrays, fingerprint
 from feyngd.landscapes._frozen import _PROGRAMS
 
@@ -123,3 +126,13 @@ def test_rules_that_may_depend_on_what_is_differentiated_prove_nothing():
     one, other, again = (fingerprint(jax.make_jaxpr(through(slope))(PARAMS)) for slope in (1.0, 2.0, 1.0))
     assert not one.proves(other)
     assert not one.proves(again)
+
+
+@pytest.mark.parametrize("name", ["loss", "data", "params"])
+def test_what_is_not_known_of_an_origin_differs_from_nothing(name):
+    known = Origin("one", "two", "three")
+    other, unknown = replace(known, **{name: "another"}), replace(known, **{name: ""})
+    for one, now in ((known, known), (known, unknown), (unknown, other)):
+        one.check(now, "These values", "Give others.")
+    with pytest.raises(ArgumentError, match=f"belong to (another loss|other {name[:5]}).*Give others"):
+        known.check(other, "These values", "Give others.")
