@@ -6,7 +6,9 @@ from itertools import combinations
 import pytest
 
 import feyngd as fd
+from feyngd.drawing import spacetime_svg
 from feyngd.drawing._curves import Surroundings, aside, best_curve, line, samples, ways
+from feyngd.drawing._embedding import _places
 from feyngd.drawing._layout import tree_layout
 from feyngd.drawing._svg import number
 from feyngd.drawing._ties import outline_curves
@@ -52,6 +54,17 @@ def test_links_that_need_not_cross_do_not(notation):
     links = [tuple(places[node] for node in sorted(part)) for part in diagram.parts if len(part) == 2]
     assert len(links) == 2
     assert not any(crosses(*one, *other) for one, other in combinations(links, 2))
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"), [([(0, 0), (1, 1)], 1), ([(2, 2), (1, 1)], 2), ([(1, 0), (0, 0)], 0), ([(0, 1), (2, 1)], 0)]
+)
+def test_a_free_root_is_level_with_its_last_child(cells, row):
+    """Of several in the last step, with the uppermost."""
+    diagram, spacetime = fd.Diagram.parse("[a b]"), fd.Spacetime.gd(3, 3)
+    places = _places(diagram, dict(enumerate(cells, start=1)), 3, 10.0)
+    assert places[0] == pytest.approx((39.0, 10 * (row + 0.5)))
+    assert spacetime_svg(spacetime, diagram, dict(enumerate(cells, start=1)))
 
 
 @pytest.mark.parametrize("end", [(40.0, 0.0), (30.0, 40.0), (-30.0, 40.0)])
