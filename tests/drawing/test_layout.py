@@ -56,6 +56,11 @@ def test_links_that_need_not_cross_do_not(notation):
     assert not any(crosses(*one, *other) for one, other in combinations(links, 2))
 
 
+def test_no_stranger_stands_between_tied_siblings():
+    places = tree_layout(fd.Diagram.parse("[a a b[a]]"), COLUMN, ROW)
+    assert [places[node][1] for node in (1, 2, 3)] in ([0, ROW, 2 * ROW], [2 * ROW, ROW, 0], [ROW, 0, 2 * ROW])
+
+
 @pytest.mark.parametrize(
     ("cells", "row"), [([(0, 0), (1, 1)], 1), ([(2, 2), (1, 1)], 2), ([(1, 0), (0, 0)], 0), ([(0, 1), (2, 1)], 0)]
 )

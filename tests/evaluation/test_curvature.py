@@ -160,6 +160,17 @@ def test_an_exhausted_space_puts_what_has_no_weight_where_functions_are_defined(
     assert spaces.is_complete
 
 
+def test_bases_stay_orthonormal_over_many_decades():
+    """Taking earlier vectors off once is not enough where little is left."""
+    spectrum = np.logspace(-9, 0, 40)
+    spaces = Krylov(lambda rows: rows * spectrum, np.ones((1, 40)), 40)
+    for _ in range(12):
+        spaces.grow()
+    basis = spaces._basis[0, :13]
+    assert (np.abs(spaces._offdiagonals[:12]) > 0).all()
+    np.testing.assert_allclose(basis @ basis.T, np.eye(13), atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("means", "change"),
     [([1, 1, 1], np.inf), ([4, 3, 2, 1], 1.0), ([1, 2, 3, 4, 5, 6, 7, 8], 0.25), ([1, 2, 3, 0], np.inf)],
