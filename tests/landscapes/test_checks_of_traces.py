@@ -125,7 +125,7 @@ DENSE = nn.Dense(1).init(KEY, W)
         (
             lambda w, e: COUNTING.dropout(COUNTING.linear(e[0]))[0] * w[0],
             W,
-            r"TraceContextError.*nnx\.merge\(graph, params, rest\)",
+            r"TraceContextError.*nnx\.merge\(graph, params, rest, copy=True\)",
         ),
         (lambda w, e: w[0, 0, 0], {f"layer_{i:02}": W for i in range(11)}, r"layer_07.*, 3 more; example\[0\]"),
     ],
