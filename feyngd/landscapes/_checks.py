@@ -15,7 +15,7 @@ Loss = Callable[[Any, Any], Any]
 _HOW_TO_SPLIT = (
     "Of an equinox model: params, static = eqx.partition(model, eqx.is_inexact_array), and eqx.combine(params, static) "
     "in the loss. Of a flax.nnx model: graph, params, rest = nnx.split(model, nnx.Param, ...), and "
-    "nnx.merge(graph, params, rest)."
+    "nnx.merge(graph, params, rest, copy=True)."
 )
 
 

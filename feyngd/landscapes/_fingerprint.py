@@ -141,7 +141,6 @@ class _Reader:
             rule._pending = []
             rule.closed(traced)
             digest = rule.hash.hexdigest()
-            self.is_provable &= rule.is_provable
             self.write("rule", digest)
             if digest not in seen:
                 seen.add(digest)
