@@ -12,7 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from ._suspects import CALLS, INDEXED, Block, Step, Suspect, dtype_of, inner_jaxprs, is_opaque, smooth_by_definition
+from ._suspects import (
+    CALLS,
+    COMPARISONS,
+    INDEXED,
+    Block,
+    Step,
+    Suspect,
+    dtype_of,
+    inner_jaxprs,
+    is_opaque,
+    smooth_by_definition,
+)
 
 _AS_THEY_ARE = {"bitcast_convert_type", "nextafter"}
 
@@ -25,12 +36,15 @@ class Watch:
         marks: one hash per suspect, that of all its decisions: which operand was the larger one, which branch was
             taken, how often a loop turned. It changes if and only if a decision changes.
         touching: the operands of operations that are singular at 0, outside of loops.
+        margins: what is 0 where a suspect, by its number, decides otherwise, outside of loops; under -1 that of all
+            comparisons.
     """
 
     def __init__(self, suspects: Sequence[Suspect]) -> None:
         self.suspects = list(suspects)
         self.marks = jnp.zeros(len(self.suspects), jnp.uint32)
         self.touching: dict[int, list[jax.Array]] = {}
+        self.margins: dict[int, list[jax.Array]] = {}
         self.depth = 0
 
     def note(self, suspect: Suspect, decisions: jax.Array) -> None:
@@ -42,6 +56,12 @@ class Watch:
         """Keep the operand of an operation that is singular at 0."""
         if self.depth == 0:
             self.touching.setdefault(self.suspects.index(suspect), []).append(operand)
+        self.measure(suspect, operand)
+
+    def measure(self, suspect: Suspect | None, margin: jax.Array) -> None:
+        """Keep a number that is 0 where a suspect, or a comparison, decides otherwise."""
+        if self.depth == 0:
+            self.margins.setdefault(-1 if suspect is None else self.suspects.index(suspect), []).append(margin)
 
 
 def run(block: Block, consts: Sequence[Any], args: Sequence[Any], watch: Watch | None = None) -> list[Any]:
@@ -67,6 +87,8 @@ def run(block: Block, consts: Sequence[Any], args: Sequence[Any], watch: Watch |
         results = _run_step(step, operands, watch)
         if watch is not None and step.suspect is not None:
             _watch(watch, step, operands, results)
+        if watch is not None and step.eqn.primitive.name in COMPARISONS and jnp.issubdtype(operands[0].dtype, float):
+            watch.measure(None, operands[0] - operands[1])
         values.update(zip(step.eqn.outvars, results, strict=True))
     return [read(atom) for atom in block.jaxpr.outvars]
 
@@ -224,11 +246,15 @@ def _watch(watch: Watch, step: Step, operands: list[Any], results: list[Any]) ->
         watch.touch(suspect, jnp.real(operands[0] * jnp.conj(operands[0])) if name == "abs" else operands[0])
     elif name in ("max", "min"):
         watch.note(suspect, operands[0] >= operands[1])
+        watch.measure(suspect, operands[0] - operands[1])
     elif name in ("abs", "cbrt"):
         watch.note(suspect, operands[0] >= 0)
+        watch.measure(suspect, operands[0])
     elif name == "clamp":
         low, value, high = operands
         watch.note(suspect, jnp.int32(1) * (value < low) + jnp.int32(2) * (value > high))
+        watch.measure(suspect, value - low)
+        watch.measure(suspect, high - value)
     elif name in ("select_n", "cond") or name == "convert_element_type":
         watch.note(suspect, operands[0])
     elif name in ("sign", "floor", "ceil", "round"):

@@ -45,7 +45,7 @@ INDEXED = {  # the operands after which all are indices, and before which none i
     "scatter_add": (1, 2),
     "scatter_mul": (1, 2),
 }
-_COMPARISONS = {"lt", "le", "gt", "ge"}
+COMPARISONS = {"lt", "le", "gt", "ge"}
 _PASSING = {  # what leaves signs alone
     *{"broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "rev", "concatenate", "copy"},
     *{"reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_window_sum", "cumsum", "cumprod", "cummax"},
@@ -268,7 +268,7 @@ def _is_settled(eqn: core.JaxprEqn, ins: list[Facts]) -> bool:
         return True
     if name in ("eq", "ne"):
         return eqn.invars[0] is eqn.invars[1]
-    if name not in _COMPARISONS:
+    if name not in COMPARISONS:
         return False
     large, small = (0, 1) if name in ("gt", "ge") else (1, 0)  # it says large > small, or large ≥ small
     strict = name in ("gt", "lt")
