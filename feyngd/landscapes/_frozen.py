@@ -45,7 +45,8 @@ class FrozenLoss:
 
     def __init__(self, traced: core.ClosedJaxpr, print_: Fingerprint | None, name: str) -> None:
         # NumPy constants are views of the user's arrays, which may be written to later.
-        consts = [c if isinstance(c, jax.Array) else jnp.array(np.asarray(c)) for c in traced.consts]
+        with jax.ensure_compile_time_eval():  # under a user's jit too: what is kept must not be one of its tracers
+            consts = [c if isinstance(c, jax.Array) else jnp.array(np.asarray(c)) for c in traced.consts]
         self.jaxpr = core.ClosedJaxpr(traced.jaxpr, consts)
         self.fingerprint = print_
         self.programs: OrderedDict[Any, Any] = OrderedDict()

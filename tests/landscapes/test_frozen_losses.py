@@ -162,6 +162,22 @@ def test_a_loss_over_what_is_differentiated_is_never_kept():
     assert float(jax.jit(outer)(3.0)) == pytest.approx(3 * plain, rel=1e-6)
 
 
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda function: jax.jit(jax.grad(function))])
+def test_a_loss_first_met_inside_a_transformation_is_kept_whole(transform):
+    constant = np.ones(3, np.float32)
+
+    def loss(params, example):
+        return squared(params, example) + constant @ params**2
+
+    landscape = Landscape(loss, DATA)
+    transform(landscape.mean_loss)(PARAMS)
+    expected = derivatives(loss)
+    np.testing.assert_allclose(landscape.mean_loss(PARAMS), expected[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        transform(landscape.mean_loss)(2 * PARAMS), transform(lambda p: landscape.mean_loss(p))(2 * PARAMS)
+    )
+
+
 def test_what_a_frozen_array_was_stays():
     constant = np.ones(3, np.float32)
     frozen = Landscape(lambda params, example: squared(params, example) + constant @ params, DATA).frozen(PARAMS)

@@ -70,7 +70,10 @@ def near_minimum_without_matrices(landscape):
 
 
 def drifted(landscape):
-    return jax.tree.leaves(fd.entropic_drift(landscape, PARAMS, SPACETIME, 0.1))[0]
+    params, step = PARAMS, jax.jit(lambda params: params - 0.3 * jax.grad(landscape.mean_loss)(params))
+    for _ in range(2000):
+        params = step(params)
+    return [*params, *jax.tree.leaves(fd.entropic_drift(landscape, params, SPACETIME, 0.1))[0]]
 
 
 def criteria(landscape):
