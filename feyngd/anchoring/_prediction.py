@@ -144,7 +144,9 @@ class AnchoredPrediction(Kept):
 
     def __str__(self) -> str:
         last = ", ".join(f"{name} {curve[-1]:.4g}" for name, curve in self.contributions.items())
+        doubt = "" if self.converged[-1] else "   not converged"
         return (
             f"{self.quantity} after {self.times[-1]} steps, {self.spacetime}: {self.mean[-1]:.6g} "
-            f"± {self.stderr[-1]:.2g} (sampling) ± {self.truncation[-1]:.2g} (truncation)\n  {last}{kinks_note(self.kinks)}"
+            f"± {self.stderr[-1]:.2g} (sampling) ± {self.truncation[-1]:.2g} (truncation){doubt}\n  {last}"
+            f"{kinks_note(self.kinks)}"
         )
