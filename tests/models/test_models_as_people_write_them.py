@@ -15,7 +15,10 @@ KEY, RUNS = jax.random.key(5), jax.random.key(9)
 QUICK = ("equinox MLP", "haiku MLP", "bfloat16 inside")
 ANCHORED = ("equinox MLP", "equinox LayerNorm", "nnx LayerNorm", "attention, -inf")
 # Not the small nets with LayerNorm: their minima are so sharp that descent by steps of 0.05 does not stay there.
-AT_MINIMA = ("linen LSTM", "linen GroupNorm", "linen RMSNorm", "linen decoder", "equinox MLP")
+AT_MINIMA = (
+    *("linen LSTM", "linen GroupNorm", "linen RMSNorm", "linen decoder", "equinox MLP"),
+    *("equinox transformer", "haiku LSTM", "attention, -inf", "scanned layers"),
+)
 
 
 def named(names, quick=()):
