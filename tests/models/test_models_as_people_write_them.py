@@ -13,11 +13,10 @@ from feyngd.landscapes import find_kinks
 
 KEY, RUNS = jax.random.key(5), jax.random.key(9)
 QUICK = ("equinox MLP", "haiku MLP", "bfloat16 inside")
-ANCHORED = ("equinox MLP", "equinox LayerNorm", "nnx LayerNorm", "attention, -inf")
-# Not the small nets with LayerNorm: their minima are so sharp that descent by steps of 0.05 does not stay there.
+ANCHORED = ("linen LSTM", "nnx LayerNorm", "equinox MLP", "equinox LayerNorm", "haiku LayerNorm", "attention, -inf")
 AT_MINIMA = (
-    *("linen LSTM", "linen GroupNorm", "linen RMSNorm", "linen decoder", "equinox MLP"),
-    *("equinox transformer", "haiku LSTM", "attention, -inf", "scanned layers"),
+    *("linen LSTM", "linen GroupNorm", "linen RMSNorm", "nnx LayerNorm", "equinox MLP", "equinox transformer"),
+    *("haiku LSTM", "attention, -inf", "scanned layers"),
 )
 
 
@@ -103,10 +102,10 @@ def test_near_minimum_agrees_with_simulation(name):
     loss, params, data = MODELS[name]()
     landscape, spacetime = fd.Landscape(held(loss, params), data), fd.Spacetime.sgd(16, 4, 5)
     minimum = trained(landscape, params)
-    prediction = fd.near_minimum(landscape, minimum, key=KEY).predict(spacetime, [0.05])
+    prediction = fd.near_minimum(landscape, minimum, key=KEY).predict(spacetime, [0.004])
     found = fd.compare(
-        prediction, fd.simulate(landscape, minimum, spacetime, [0.05], runs=1500, control=True, key=RUNS)
+        prediction, fd.simulate(landscape, minimum, spacetime, [0.004], runs=1500, control=True, key=RUNS)
     )
-    assert found.agrees.all()
+    assert found.passed
     added = prediction.mean[0] - landscape.mean_loss(minimum)
     assert added > 3 * found.stderr[0]  # what noise adds is seen
