@@ -20,7 +20,7 @@ import feyngd as fd
 from feyngd.anchoring import Anchored, AnchoredPrediction
 from feyngd.anchoring._anchored import CONTROL
 from feyngd.landscapes import Landscape, digits
-from feyngd.prediction import Simulation
+from feyngd.simulation import Simulation
 from feyngd.spacetimes import Spacetime
 
 LENGTHS = (10, 40)
@@ -139,7 +139,7 @@ def cost(name: str) -> None:
     print("| runs | simulated to the same error, s | anchored / simulated |\n|---|---|---|")
     for runs in (spacetimes, large):
         listed = runs(made.steps)
-        arithmetic = seconds(lambda: list(map(made.predict, listed))) / len(listed)  # noqa: B023 - called at once
+        arithmetic = seconds(lambda: list(map(made.predict, listed))) / len(listed)  # noqa: B023
         times = {}
         for spacetime in listed:
             run = simulated(made, spacetime, PROBED)

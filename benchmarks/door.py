@@ -13,8 +13,8 @@ from collections.abc import Callable
 import jax
 
 import feyngd as fd
+from feyngd.derivatives._fingerprint import fingerprint
 from feyngd.landscapes import DIGITS_MODELS, digits_landscape, enter, kinks_at
-from feyngd.landscapes._fingerprint import fingerprint
 from feyngd.landscapes._traced_checks import trace_loss
 
 _REPEATS = 9

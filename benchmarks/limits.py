@@ -14,7 +14,7 @@ import feyngd as fd
 from feyngd.experiments._gauss_fit import by_series
 from feyngd.experiments._gauss_quadrature import descend, diffuse, third_order
 from feyngd.landscapes import toys
-from feyngd.prediction import simulate_sde
+from feyngd.simulation import simulate_sde
 
 STEPS = (1, 2, 4, 10)
 SIMULATED, RUNS = 0.1, 40_000

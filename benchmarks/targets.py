@@ -17,9 +17,9 @@ from measuring import fastest_gradient, forget_memory, held_memory, in_turns, on
 from problems import Problem, images, num_params, problem, trained
 
 import feyngd as fd
-from feyngd.evaluation._engine import Engine
-from feyngd.evaluation._expressions import Mean, Vector
-from feyngd.evaluation._rows import pairing
+from feyngd.evaluation.engine._engine import Engine
+from feyngd.evaluation.estimators._pairing import pairing
+from feyngd.evaluation.planning._expressions import Mean, Vector
 from feyngd.landscapes import Landscape, cross_entropy, digits, tanh_mlp
 
 

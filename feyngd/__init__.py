@@ -28,6 +28,7 @@ use, so `import feyngd` takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
 from .diagrams import Diagram as Diagram
 from .diagrams import count_diagrams as count_diagrams
 from .diagrams import diagrams as diagrams
@@ -53,29 +54,23 @@ if TYPE_CHECKING:
     from .counting import count_embeddings as count_embeddings
     from .counting import embeddings as embeddings
     from .counting import sanity_check as sanity_check
-    from .evaluation import Estimate as Estimate
+    from .estimates import Estimate as Estimate
+    from .estimates import PrecisionWarning as PrecisionWarning
+    from .estimates import TruncationWarning as TruncationWarning
     from .evaluation import Plan as Plan
-    from .evaluation import PrecisionWarning as PrecisionWarning
     from .evaluation import Values as Values
     from .evaluation import evaluate as evaluate
     from .evaluation import plan as plan
+    from .kinks import SmoothnessWarning as SmoothnessWarning
     from .landscapes import Landscape as Landscape
-    from .landscapes import SmoothnessWarning as SmoothnessWarning
     from .minima import NearMinimum as NearMinimum
+    from .minima import ResummedPrediction as ResummedPrediction
     from .minima import entropic_drift as entropic_drift
     from .minima import near_minimum as near_minimum
     from .prediction import Comparison as Comparison
     from .prediction import Prediction as Prediction
-    from .prediction import ResummedPrediction as ResummedPrediction
-    from .prediction import SDESimulation as SDESimulation
-    from .prediction import Simulation as Simulation
-    from .prediction import TruncationWarning as TruncationWarning
     from .prediction import compare as compare
     from .prediction import predict as predict
-    from .prediction import simulate as simulate
-    from .prediction import simulate_sde as simulate_sde
-    from .prediction import study as study
-    from .prediction import sweep as sweep
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
     from .series import ResummedSeries as ResummedSeries
@@ -84,34 +79,29 @@ if TYPE_CHECKING:
     from .series import ode as ode
     from .series import resum as resum
     from .series import sde as sde
+    from .simulation import SDESimulation as SDESimulation
+    from .simulation import Simulation as Simulation
+    from .simulation import simulate as simulate
+    from .simulation import simulate_sde as simulate_sde
     from .spacetimes import Spacetime as Spacetime
-
-__version__ = "0.1.0"
+    from .studies import study as study
+    from .studies import sweep as sweep
 
 _SUBMODULES = ("drawing", "experiments", "landscapes", "testing", "training")
 _HOMES = {
     "anchoring": ("Anchored", "AnchoredPrediction", "advise", "anchor"),
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
-    "evaluation": ("Estimate", "Plan", "PrecisionWarning", "Values", "evaluate", "plan"),
-    "landscapes": ("Landscape", "SmoothnessWarning"),
-    "minima": ("NearMinimum", "entropic_drift", "near_minimum"),
-    "prediction": (
-        "Comparison",
-        "Prediction",
-        "ResummedPrediction",
-        "SDESimulation",
-        "Simulation",
-        "TruncationWarning",
-        "compare",
-        "predict",
-        "simulate",
-        "simulate_sde",
-        "study",
-        "sweep",
-    ),
+    "estimates": ("Estimate", "PrecisionWarning", "TruncationWarning"),
+    "evaluation": ("Plan", "Values", "evaluate", "plan"),
+    "kinks": ("SmoothnessWarning",),
+    "landscapes": ("Landscape",),
+    "minima": ("NearMinimum", "ResummedPrediction", "entropic_drift", "near_minimum"),
+    "prediction": ("Comparison", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
     "series": ("ResummedSeries", "Series", "expand", "ode", "resum", "sde"),
+    "simulation": ("SDESimulation", "Simulation", "simulate", "simulate_sde"),
     "spacetimes": ("Spacetime",),
+    "studies": ("study", "sweep"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _EAGER = tuple(name for name, value in globals().items() if getattr(value, "__module__", "").startswith("feyngd."))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from feyngd._keys import check_key
 from feyngd.errors import ArgumentError
-from feyngd.evaluation import check_key
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sympy
 
 from .._arguments import check_integer
 from ..errors import ArgumentError, SpacetimeError
-from ..evaluation import Estimate
+from ..estimates import Estimate
 from ..spacetimes import Spacetime
 from ._anchored import Anchored
 

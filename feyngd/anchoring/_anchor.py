@@ -8,18 +8,15 @@ import jax
 import numpy as np
 
 from .._arguments import check_integer
+from .._keys import check_key
+from .._learning_rates import check_learning_rates
+from ..derivatives import CHUNK
 from ..errors import ArgumentError
-from ..evaluation import CHUNK, check_key
-from ..landscapes import Landscape, Origin, check_landscape, enter, kinks_at
-from ..prediction import check_learning_rates, check_updates_kept
+from ..landscapes import Landscape, Origin, check_landscape, check_updates_kept, enter, kinks_at
 from ..progress import Progress, check_progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
-from ._chains import Draws
-from ._directions import PILOTS
-from ._memory import room_for
-from ._reduced import Reduced, controlled
-from ._runs import Runs, SecondOrder, columns
-from ._ties import RUN, STEP, Ties
+from ._noise_weights import RUN, STEP, Ties
+from .path import PILOTS, Draws, Reduced, Runs, SecondOrder, columns, controlled, room_for
 
 READINGS = ("population", "conditional")
 

@@ -10,16 +10,17 @@ import numpy as np
 
 from .._archive import keep_attributes, read, write
 from .._arguments import check_integer
+from .._keys import check_key
+from ..derivatives import CHUNK
 from ..errors import ArgumentError, SpacetimeError
-from ..evaluation import CHUNK, check_key
-from ..landscapes import Kink, Landscape, Origin, enter
-from ..prediction import check_reading
+from ..kinks import Kink
+from ..landscapes import Landscape, Origin, check_reading, enter
 from ..progress import Progress, check_progress
-from ..series import QUANTITIES
+from ..quantities import QUANTITIES
 from ..spacetimes import Spacetime
+from ._noise_weights import RUN, Ties, served
 from ._prediction import AnchoredPrediction
-from ._runs import Runs
-from ._ties import RUN, Ties, served
+from .path import Runs
 
 NOISE = CURVATURE = 64  # examples, as measured in benchmarks/anchoring.py
 CONTROL = 48  # directions

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._archive import Kept
 from ..diagrams import Diagram, diagrams
-from ..evaluation import Estimate
-from ..landscapes import Kink, kinks_note
+from ..estimates import Estimate
+from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
 
 _MOST_EDGES = 3  # of a diagram with one tied pair: two leaves and a branching below the root
@@ -125,7 +125,7 @@ class AnchoredPrediction(Kept):
         Returns:
             The matplotlib axes.
         """
-        from ._plots import plot_curve
+        from ..drawing import plot_curve
 
         return plot_curve(self, ax, label, colour)
 
@@ -135,7 +135,7 @@ class AnchoredPrediction(Kept):
         Returns:
             The matplotlib axes.
         """
-        from ._plots import plot_contributions
+        from ..drawing import plot_contributions
 
         return plot_contributions(self, ax)
 

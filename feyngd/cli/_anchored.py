@@ -8,7 +8,7 @@ from .. import __version__
 from .._arguments import check_integer
 from ..errors import ArgumentError
 from ._ending import CONTRADICTED, leaves, tell
-from ._parser import SAMPLINGS, Parser, bars, check_choice, check_seed
+from ._options import SAMPLINGS, Parser, bars, check_choice, check_seed
 
 _ANCHOR_EXAMPLE = """examples:
   $ feyngd anchor
@@ -62,9 +62,9 @@ def _anchor(options: argparse.Namespace) -> int:
     import jax
 
     from .._files import check_writable
-    from ..anchoring import anchor_study
     from ..landscapes import digits_landscape
     from ..spacetimes import Spacetime
+    from ..studies import anchor_study
 
     check_seed(options)
     _check_sizes(N=options.N, B=options.B, steps=[options.steps])

@@ -15,7 +15,7 @@ from ._anchored import add_anchored_commands
 from ._ending import REFUSED, STATUSES, flushed, leave_interrupted, tell, tell_failure, tell_interruption
 from ._flags import in_flags
 from ._networks import add_network_commands
-from ._parser import Parser
+from ._options import Parser
 from ._symbolic import add_symbolic_commands
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ArgumentError
 from ._ending import CONTRADICTED, leaves
-from ._parser import Parser, add_sizes, bars, check_seed, spacetime_of
+from ._options import Parser, add_sizes, bars, check_seed, spacetime_of
 from ._symbolic import check_order_cost
 
 _LEARNING_RATES = (0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03)
@@ -99,8 +99,8 @@ def _predict(options: argparse.Namespace) -> int:
 
     from .._files import check_writable
     from ..landscapes import digits_landscape
-    from ..prediction import study
     from ..spacetimes import Spacetime
+    from ..studies import study
 
     check_seed(options)
     if all(getattr(options, name) is None for name in (*_SIZES, "sampling")):
@@ -135,7 +135,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from ..prediction import sweep
+    from ..studies import sweep
 
     leaves(options, options.out)
     result = sweep(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ._ending import leaves, tell
-from ._parser import Parser, add_sizes, bars, check_choice, spacetime_of
+from ._options import Parser, add_sizes, bars, check_choice, spacetime_of
 
 _COUNTED = 20  # the highest order whose diagrams are counted at once
 _LISTED = 14  # the highest whose trees, which come before the first diagram, are found in seconds
@@ -70,7 +70,8 @@ def check_order_cost(order: int, quantity: str) -> None:
 
 
 def _series(options: argparse.Namespace) -> int:
-    from ..series import SERIES, expand
+    from ..quantities import SERIES
+    from ..series import expand
 
     check_choice("--format", options.format, ("text", "latex", "sympy", "json"))
     check_choice("quantity", options.quantity, SERIES)
@@ -99,7 +100,8 @@ def _sympy_text(series: Any) -> str:
 
 
 def _diagrams(options: argparse.Namespace) -> int:
-    from ..diagrams import check_order, count_diagrams, each_diagram, tensor_expression
+    from .._arguments import check_order
+    from ..diagrams import count_diagrams, each_diagram, tensor_expression
     from ..drawing import diagrams_svg
 
     check_choice("--basis", options.basis, ("moment", "cumulant"))

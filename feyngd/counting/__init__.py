@@ -4,8 +4,8 @@ from ._count import count_embeddings as count_embeddings
 from ._count import count_ratio as count_ratio
 from ._count import embeddings as embeddings
 from ._count import symbol_sizes as symbol_sizes
-from ._propagation import propagated_count as propagated_count
 from ._propagator_forms import PropagatorForms as PropagatorForms
+from ._propagator_sums import propagated_count as propagated_count
 from ._ratio import Ratio as Ratio
 from ._ratio import constant as constant
 from ._ratio import inverse_size as inverse_size

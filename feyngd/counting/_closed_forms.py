@@ -16,10 +16,10 @@ from sympy.polys.rings import PolyElement
 
 from ..diagrams import Diagram
 from . import _ratio
-from ._chains import chain_sums
 from ._falling_sum import FallingSum
 from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
 from ._slots import spread_over_slots
+from ._weak_orders import chain_sums
 
 
 @dataclass(frozen=True)

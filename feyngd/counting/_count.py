@@ -7,7 +7,8 @@ from math import comb
 
 import sympy
 
-from ..diagrams import STEPS, Diagram, check_basis, check_cost
+from .._arguments import check_basis
+from ..diagrams import STEPS, Diagram, check_cost
 from ..errors import ArgumentError, SpacetimeError
 from ..spacetimes import Spacetime
 from . import _ratio

@@ -27,10 +27,10 @@ from sympy.polys.rings import PolyElement, PolyRing
 from ..diagrams import Diagram
 from ..spacetimes import Spacetime
 from . import _ratio
-from ._chains import chains
-from ._propagation import Edges, Labels, coarser, parts_of_nodes
+from ._propagator_sums import Edges, Labels, coarser, parts_of_nodes
 from ._ratio import Ratio, falling, inverse_falling, over_common_denominator, ring_size
 from ._slots import spread_over_slots
+from ._weak_orders import chains
 
 Points = tuple[tuple[int, ...], ...]  # how often every edge is open, between the blocks
 Factor = tuple[str, Points]  # whose sum it is: over the "steps" of the run, those of an "epoch", or the "epochs"

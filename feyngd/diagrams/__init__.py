@@ -1,8 +1,6 @@
 """Diagrams: rooted trees with a partition of their nodes."""
 
 from ._burnside import count_diagrams as count_diagrams
-from ._checks import check_basis as check_basis
-from ._checks import check_order as check_order
 from ._cost import EXPANDED as EXPANDED
 from ._cost import LISTED as LISTED
 from ._cost import STEPS as STEPS

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import product
 from math import comb
 
-from ._checks import check_order
+from .._arguments import check_order
 from ._cost import STEPS, check_cost
 
 _FREE_ORDER = 16  # up to which counting takes no time

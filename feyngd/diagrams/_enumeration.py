@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
 
+from .._arguments import check_order
 from ._burnside import count_diagrams
 from ._canonical import canonical_form
-from ._checks import check_order
 from ._cost import LISTED, check_cost
 from ._diagram import Diagram
 from ._partitions import count_partitions, growth_strings

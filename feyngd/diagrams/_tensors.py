@@ -9,8 +9,8 @@ matrices alone is written without indices: `GHG`, `tr(HC)`.
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from .._arguments import check_basis
 from ..errors import ArgumentError
-from ._checks import check_basis
 from ._diagram import Diagram
 
 _RANKS = "lGHJK"

@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING
 
 from ..diagrams import Diagram
-from ._curves import Point, samples
+from ..svg import INK, Point, check_size, samples
 from ._diagram_svg import OUTLINE, RADIUS, RING, check_diagram, drawn_parts
 from ._matplotlib import require_matplotlib
-from ._svg import INK, check_size
 
 if TYPE_CHECKING:
     from matplotlib.offsetbox import DrawingArea

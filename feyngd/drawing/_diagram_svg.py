@@ -4,11 +4,21 @@ from collections.abc import Collection, Iterable
 
 from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
-from . import _svg
-from ._curves import Curve, Point, line, samples
-from ._layout import tree_layout
-from ._svg import INK, PALETTE, Picture, check_size, document, element
-from ._ties import outline_curves
+from ..svg import (
+    INK,
+    PALETTE,
+    Curve,
+    Picture,
+    Point,
+    check_size,
+    document,
+    element,
+    elements,
+    line,
+    outline_curves,
+    samples,
+    tree_layout,
+)
 
 _COLUMN, _ROW = 40.0, 32.0
 RADIUS, RING = 3.8, 7.5
@@ -119,15 +129,16 @@ def drawn_parts(diagram: Diagram) -> tuple[list[Point], list[str], dict[int, lis
 
 def _picture(diagram: Diagram, labels: bool) -> Picture:
     places, colours, outlines = drawn_parts(diagram)
-    body = [_svg.outline(curves, colours[part], OUTLINE, part) for part, curves in outlines.items()]
+    body = [elements.outline(curves, colours[part], OUTLINE, part) for part, curves in outlines.items()]
     for node in range(1, diagram.order + 1):
-        edge = _svg.path([line(places[node], places[diagram.parents[node]])])
+        edge = elements.path([line(places[node], places[diagram.parents[node]])])
         body.append(element("path", class_="edge", d=edge, fill="none", stroke=INK, stroke_width=1.3))
     for node, (x, y) in enumerate(places):
-        body.append(_svg.dot(x, y, RADIUS, colours[diagram.labels[node]], node=node, ring=RING))
+        body.append(elements.dot(x, y, RADIUS, colours[diagram.labels[node]], node=node, ring=RING))
     if labels:
         body.extend(
-            _svg.text(str(node), x, y - 9, 9, class_="label", font_weight="bold") for node, (x, y) in enumerate(places)
+            elements.text(str(node), x, y - 9, 9, class_="label", font_weight="bold")
+            for node, (x, y) in enumerate(places)
         )
     reached = list(places) + [point for curves in outlines.values() for curve in curves for point in samples(curve)]
     pad = (OUTLINE / 2 if outlines else RING + 1) + _MARGIN
@@ -141,9 +152,9 @@ def _exhibit(diagram: Diagram, picture: Picture, lines: list[str], middle: float
     """Place one picture on the sheet, centred over its captions."""
     x = middle - picture.left - picture.width / 2
     y = top + _MARGIN - picture.top + (height - picture.height) / 2
-    moved = element("g", picture.body, transform=f"translate({_svg.number(x)} {_svg.number(y)})")
+    moved = element("g", picture.body, transform=f"translate({elements.number(x)} {elements.number(y)})")
     written = [
-        _svg.text(text, middle, top + height + 1.35 * _CAPTION * (row + 1), _CAPTION, font_family="monospace")
+        elements.text(text, middle, top + height + 1.35 * _CAPTION * (row + 1), _CAPTION, font_family="monospace")
         for row, text in enumerate(lines)
     ]
-    return element("g", _svg.title(str(diagram)) + moved + "".join(written), class_="diagram")
+    return element("g", elements.title(str(diagram)) + moved + "".join(written), class_="diagram")

@@ -7,11 +7,8 @@ from itertools import chain
 
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from . import _svg
-from ._curves import Curve, Point, Surroundings, best_curve, swing, ways
+from ..svg import INK, Curve, Point, Surroundings, best_curve, element, elements, outline_curves, swing, ways
 from ._diagram_svg import check_diagram, part_colours
-from ._svg import INK, element
-from ._ties import outline_curves
 
 Cell = tuple[int, int]
 
@@ -69,14 +66,14 @@ def embedding_body(diagram: Diagram, embedding: Mapping[int, Cell], steps: int, 
     colours = part_colours(parts)
     places = _places(diagram, embedding, steps, cell)
     outlines = outline_curves(places, parts, clearance=(_OUTLINE / 2 + _RADIUS + 0.03) * cell, width=_OUTLINE * cell)
-    body = [_svg.outline(curves, colours[part], _OUTLINE * cell, part) for part, curves in outlines.items()]
+    body = [elements.outline(curves, colours[part], _OUTLINE * cell, part) for part, curves in outlines.items()]
     for node in embedding:
-        shape = _svg.path([_edge(places, node, diagram.parents[node], cell)])
+        shape = elements.path([_edge(places, node, diagram.parents[node], cell)])
         body.append(element("path", class_="edge", d=shape, fill="none", stroke=INK, stroke_width=0.06 * cell))
     colour_of = {node: colours[index] for index, part in enumerate(parts) for node in part}
     radius = _RADIUS * cell * min(1.0, 3 / _crowd(embedding))
     for node, (x, y) in places.items():
-        body.append(_svg.dot(x, y, radius, colour_of[node], node=node, ring=0.29 * cell))
+        body.append(elements.dot(x, y, radius, colour_of[node], node=node, ring=0.29 * cell))
     return "".join(body)
 
 

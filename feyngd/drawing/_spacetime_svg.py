@@ -7,9 +7,8 @@ from itertools import count
 from ..diagrams import Diagram
 from ..errors import ArgumentError, SpacetimeError
 from ..spacetimes import Spacetime
-from . import _svg
+from ..svg import INK, Picture, check_size, document, element, elements
 from ._embedding import check_embedding, embedding_body
-from ._svg import INK, Picture, check_size, document, element
 
 _TICKS = 24  # more rows or columns than this are numbered every 5, 10, 50, …
 
@@ -90,14 +89,14 @@ def _cells(visits: Counter[tuple[int, int]], cell: float) -> str:
         shaded.append(square)
         if times > 1:
             x, y = (t + 0.16) * cell, (n + 0.34) * cell
-            numbers.append(_svg.text(str(times), x, y, 0.34 * cell, class_="multiplicity"))
+            numbers.append(elements.text(str(times), x, y, 0.34 * cell, class_="multiplicity"))
     return element("g", "".join(shaded), fill=INK, fill_opacity=0.26) + "".join(numbers)
 
 
 def _grid(rows: int, steps: int, cell: float) -> str:
-    right, bottom = _svg.number(steps * cell), _svg.number(rows * cell)
-    lines = [f"M0 {_svg.number(n * cell)}H{right}" for n in range(rows + 1)]
-    lines += [f"M{_svg.number(t * cell)} 0V{bottom}" for t in range(steps + 1)]
+    right, bottom = elements.number(steps * cell), elements.number(rows * cell)
+    lines = [f"M0 {elements.number(n * cell)}H{right}" for n in range(rows + 1)]
+    lines += [f"M{elements.number(t * cell)} 0V{bottom}" for t in range(steps + 1)]
     return element("path", d="".join(lines), fill="none", stroke=INK, stroke_width=0.5, stroke_opacity=0.55)
 
 
@@ -111,7 +110,7 @@ def _epochs(spacetime: Spacetime, rows: int, steps: int, cell: float) -> str:
         element(
             "path",
             class_="epoch",
-            d=f"M{_svg.number(t * cell)} {_svg.number(-0.35 * cell)}V{_svg.number((rows + 0.35) * cell)}",
+            d=f"M{elements.number(t * cell)} {elements.number(-0.35 * cell)}V{elements.number((rows + 0.35) * cell)}",
             stroke=INK,
             stroke_width=1.2,
         )
@@ -121,13 +120,13 @@ def _epochs(spacetime: Spacetime, rows: int, steps: int, cell: float) -> str:
 
 def _axes(rows: int, steps: int, cell: float) -> str:
     size = 0.5 * cell
-    body = [_svg.text(str(n), -0.5 * cell, (n + 0.65) * cell, 0.42 * cell, class_="tick") for n in _ticks(rows)]
+    body = [elements.text(str(n), -0.5 * cell, (n + 0.65) * cell, 0.42 * cell, class_="tick") for n in _ticks(rows)]
     body += [
-        _svg.text(str(t), (t + 0.5) * cell, (rows + 0.75) * cell, 0.42 * cell, class_="tick") for t in _ticks(steps)
+        elements.text(str(t), (t + 0.5) * cell, (rows + 0.75) * cell, 0.42 * cell, class_="tick") for t in _ticks(steps)
     ]
-    turned = f"rotate(-90 {_svg.number(-1.5 * cell)} {_svg.number(rows * cell / 2)})"
-    body.append(_svg.text("datapoint n", -1.5 * cell, rows * cell / 2, size, class_="axis", transform=turned))
-    body.append(_svg.text("step t", max(steps, 2) * cell / 2, (rows + 1.6) * cell, size, class_="axis"))
+    turned = f"rotate(-90 {elements.number(-1.5 * cell)} {elements.number(rows * cell / 2)})"
+    body.append(elements.text("datapoint n", -1.5 * cell, rows * cell / 2, size, class_="axis", transform=turned))
+    body.append(elements.text("step t", max(steps, 2) * cell / 2, (rows + 1.6) * cell, size, class_="axis"))
     return "".join(body)
 
 

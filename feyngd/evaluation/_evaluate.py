@@ -6,19 +6,17 @@ from typing import Any
 
 import jax
 
-from .._arguments import check_integer
-from ..diagrams import Diagram, check_basis
+from .._arguments import check_basis, check_integer
+from .._keys import check_key
+from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..landscapes import Landscape, Origin, enter, kinks_at
 from ..progress import Progress, check_progress
-from ._checks import check_key, check_mesh
-from ._costs import CONVOLUTIONAL, CostModel
-from ._engine import Engine, NotFiniteError, cost_model
-from ._estimate import Values
-from ._plan import Plan, make_plan
-from ._precision import Rounding, is_double, measure_rounding
-from ._readings import terms_of_value
-from ._sampling import ESTIMATORS, Effort, estimate_numbers, sampled_number
+from ._rounding import Rounding, is_double, measure_rounding
+from ._values import Values
+from .engine import Engine, NotFiniteError, check_mesh, cost_model
+from .estimators import ESTIMATORS, Effort, estimate_numbers, sampled_number
+from .planning import CONVOLUTIONAL, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
 

@@ -6,20 +6,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..drawing import new_figure
 from ..landscapes import Landscape
-from ..prediction import Prediction, Simulation, check_order, compare, simulate
+from ..prediction import Prediction, check_order, compare
+from ..simulation import Simulation, simulate
 from ..spacetimes import Spacetime
-from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
-from ._networks import (
-    COLOURS,
-    ORDER,
-    convnet_at_starts,
-    prediction_from,
-    rates_up_to,
-    values_at,
-    worst_agreement,
-)
-from ._resolved import order_claim
+from ._experiment import Experiment, Finding, Outcome, Setting
+from ._networks import COLOURS, ORDER, convnet_at_starts, prediction_from, rates_up_to, values_at
+from ._order_claims import order_claim
+from ._verdicts import worst_agreement
 
 _STEPS = 10  # as in the paper, from as many training points one at a time
 _NEAR_EDGE = 0.99  # of the valid range

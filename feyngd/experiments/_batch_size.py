@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..drawing import new_figure
 from ..landscapes import Landscape
 from ..prediction import Prediction, check_coefficient
 from ..spacetimes import Spacetime
 from ..training import gdc_gradient
-from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._experiment import Experiment, Finding, Outcome, Setting
 from ._networks import (
     COLOURS,
     START_COLOURS,
@@ -22,9 +23,9 @@ from ._networks import (
     prediction_from,
     rates_up_to,
     values_at,
-    worst_agreement,
 )
-from ._resolved import order_claim
+from ._order_claims import order_claim
+from ._verdicts import worst_agreement
 
 _N = 10  # points, and steps: one epoch of SGD
 _FRACTIONS = (0.25, 0.5, 0.75, 0.99, 2.0, 4.0)  # of the edge of the valid range

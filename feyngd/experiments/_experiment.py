@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -52,25 +51,6 @@ class Finding:
         return f"{verdict:<14} {self.claim}: {numbers}"
 
 
-def agreement(
-    claim: str, prediction: float, simulation: float, *, stderr: float, within: float = 0.0, relative: float = 0.0
-) -> Finding:
-    """Make a finding of whether a prediction and a simulation agree.
-
-    Args:
-        claim: the claim, in words.
-        prediction: the predicted number.
-        simulation: the simulated number.
-        stderr: the combined standard error of the two; three of them are allowed.
-        within: what is allowed beyond them, such as a truncation figure, in the unit of the numbers.
-        relative: what is allowed as a fraction of the simulated number, in place of the others if it is more.
-    """
-    allowed = max(3 * stderr + within, relative * abs(simulation))
-    difference = abs(prediction - simulation)
-    numbers = {"prediction": prediction, "simulation": simulation, "stderr": stderr, "allowed": allowed}
-    return Finding(claim, bool(math.isfinite(difference) and difference <= allowed), numbers)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What came out of an experiment.
@@ -112,23 +92,6 @@ class Experiment:
     title: str
     source: str
     run: Callable[[Setting], Outcome]
-
-
-def new_figure(columns: int = 1, rows: int = 1, *, width: float = 5.2, height: float = 4.0) -> tuple["Figure", Any]:
-    """Return a figure without a window and its axes, an array of shape (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def drawn(figure: "Figure", kind: str) -> bytes:
-    """Return a figure as the content of a file of a kind, such as "png"."""
-    content = BytesIO()
-    figure.savefig(content, format=kind)
-    return content.getvalue()
 
 
 def _finite(value: Any) -> Any:

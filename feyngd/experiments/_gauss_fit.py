@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ..drawing import new_figure
 from ..landscapes import toys
-from ..prediction import FittedOrder, OrderCheck, fit_order, simulate, simulate_sde
+from ..prediction import FittedOrder, OrderCheck, fit_order
 from ..series import expand, ode, sde
+from ..simulation import simulate, simulate_sde
 from ..spacetimes import Spacetime
 from ..testing import ExactValues, PolynomialLandscape
-from ._ensemble import all_agree
-from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._experiment import Experiment, Finding, Outcome, Setting
 from ._gauss_quadrature import descend, diffuse, next_orders, three_points
-from ._resolved import order_claim, resolved
+from ._order_claims import order_claim, resolved
+from ._verdicts import all_agree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

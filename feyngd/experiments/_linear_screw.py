@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ..drawing import new_figure
+from ..estimates import mean_and_error
 from ..landscapes import toys
 from ..minima import DenseMinimum
+from ..simulation import Ensemble
 from ..spacetimes import Spacetime
-from ._ensemble import Ensemble, all_agree, equivalence, mean_and_error
-from ._experiment import Experiment, Finding, Outcome, Setting, agreement, new_figure
-from ._resolved import pooled
+from ._experiment import Experiment, Finding, Outcome, Setting
+from ._order_claims import pooled
+from ._verdicts import agreement, all_agree, equivalence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

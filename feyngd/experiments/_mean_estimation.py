@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ..drawing import new_figure
 from ..landscapes import toys
 from ..minima import DenseMinimum
-from ..prediction import simulate
+from ..simulation import simulate
 from ..spacetimes import Spacetime
-from ._ensemble import all_agree
-from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
-from ._resolved import pooled
+from ._experiment import Experiment, Finding, Outcome, Setting
+from ._order_claims import pooled
+from ._verdicts import all_agree
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,11 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..drawing import new_figure
 from ..evaluation import Values
 from ..landscapes import Landscape
-from ..prediction import Prediction, Simulation, check_coefficient, check_order, simulate
+from ..prediction import Prediction, check_coefficient, check_order
+from ..simulation import Simulation, simulate
 from ..spacetimes import Spacetime
-from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
+from ._experiment import Experiment, Finding, Outcome, Setting
 from ._networks import (
     ORDER,
     START_COLOURS,
@@ -21,9 +23,9 @@ from ._networks import (
     prediction_from,
     rates_up_to,
     values_at,
-    worst_agreement,
 )
-from ._resolved import order_claim
+from ._order_claims import order_claim
+from ._verdicts import worst_agreement
 
 _N = 10
 _EPOCHS = (1, 2, 3)

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..diagrams import diagrams
+from ..estimates import TruncationWarning
 from ..evaluation import Values, evaluate
 from ..landscapes import Landscape, Model, convnet, cross_entropy
-from ..prediction import Prediction, TruncationWarning, predict
+from ..prediction import Prediction, predict
 from ..progress import Progress
 from ..spacetimes import Spacetime
-from ._experiment import Finding, Setting, agreement
+from ._experiment import Setting
 
 ORDER = 3
 COLOURS = {1: "#E69F00", 2: "#56B4E9", 3: "#0072B2"}  # Okabe and Ito's, by order, as in figures of predictions
@@ -86,38 +87,6 @@ def difference(one: Prediction, other: Prediction) -> Prediction:
 def rates_up_to(edge: float, fractions: Sequence[float]) -> list[float]:
     """Return learning rates at fractions of an edge of validity, to three digits."""
     return [float(f"{fraction * edge:.3g}") for fraction in fractions]
-
-
-def worst_agreement(
-    claim: str, prediction: Prediction, mean: np.ndarray, stderr: np.ndarray, edge: float | None = None
-) -> Finding:
-    """Make a finding of whether prediction and simulation agree at all learning rates up to an edge.
-
-    The numbers are those of the rate where they differ most, in units of what is allowed: three combined standard
-    errors and the truncation figure.
-
-    Args:
-        claim: the claim, in words.
-        prediction: the prediction.
-        mean: the simulated means, one for every learning rate of the prediction.
-        stderr: their standard errors.
-        edge: up to where; `valid_up_to` by default.
-    """
-    inside = np.flatnonzero(prediction.learning_rates < (prediction.valid_up_to if edge is None else edge))
-    if not len(inside):
-        return Finding(claim, False, {"rates inside the valid range": 0.0})
-    combined = np.hypot(prediction.stderr, stderr)
-    off = np.abs(prediction.mean - mean) / (3 * combined + prediction.truncation)
-    worst = inside[np.argmax(np.nan_to_num(off[inside], nan=np.inf))]
-    found = agreement(
-        claim,
-        float(prediction.mean[worst]),
-        float(mean[worst]),
-        stderr=float(combined[worst]),
-        within=float(prediction.truncation[worst]),
-    )
-    about = {"rates": float(len(inside)), "worst at η": float(prediction.learning_rates[worst])}
-    return Finding(claim, found.holds, {**about, **found.numbers})
 
 
 def mean_and_stderr(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

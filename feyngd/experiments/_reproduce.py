@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import __version__
 from .._files import check_writable, replace_file, write_json
-from ..drawing import require_matplotlib
+from ..drawing import drawn, require_matplotlib
 from ..errors import ArgumentError
 from ..landscapes import digits
 from ..progress import Progress, check_progress
@@ -24,7 +24,7 @@ from . import (
     _multi_epoch,
     _stic_selection,
 )
-from ._experiment import Experiment, Outcome, Setting, drawn
+from ._experiment import Experiment, Outcome, Setting
 
 _MODULES = (
     _basic_predictions,

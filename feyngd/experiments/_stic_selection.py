@@ -12,10 +12,11 @@ import jax
 import numpy as np
 from scipy.stats import norm
 
-from ..training._responses import response
-from ._ensemble import mean_and_error
-from ._experiment import Experiment, Finding, Outcome, Setting, new_figure
-from ._resolved import resolved
+from ..drawing import new_figure
+from ..estimates import mean_and_error
+from ..training import response
+from ._experiment import Experiment, Finding, Outcome, Setting
+from ._order_claims import resolved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

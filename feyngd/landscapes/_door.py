@@ -4,18 +4,13 @@ from typing import Any
 
 import jax
 
+from ..derivatives import FrozenLoss, noted
 from ..errors import ArgumentError
+from ..kinks import Kink
 from ._checks import param_arrays
-from ._frozen import FrozenLoss, noted
-from ._kinks import Kink, find_kinks
 from ._landscape import Landscape
-from ._smoothness import warn_of_kinks
-from ._traced_checks import (
-    check_depends_on_params,
-    check_forward_mode,
-    check_no_constant_key,
-    check_reverse_mode,
-)
+from ._traced_checks import check_depends_on_params, check_forward_mode, check_no_constant_key, check_reverse_mode
+from .smoothness import find_kinks, warn_of_kinks
 
 
 def check_landscape(landscape: Any) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._arguments import check_integer
+from ..derivatives import FrozenLoss, digest_of_arrays, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
 from ._checks import Loss, check_same_examples, example_arrays, nonfinite_leaf, param_arrays
-from ._fingerprint import digest_of_arrays
-from ._frozen import FrozenLoss, frozen_loss, per_loss
 from ._traced_checks import trace_loss
 
 READINGS = ("population", "unbiased", "conditional")

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..derivatives import FrozenLoss, UnprovableError, digest_of_arrays
 from ..errors import ArgumentError
-from ._fingerprint import UnprovableError, digest_of_arrays
-from ._frozen import FrozenLoss
 from ._landscape import Landscape
 
 

@@ -4,3 +4,4 @@ from ._drift import DenseMinimum as DenseMinimum
 from ._drift import entropic_drift as entropic_drift
 from ._near_minimum import NearMinimum as NearMinimum
 from ._near_minimum import near_minimum as near_minimum
+from ._resummed_prediction import ResummedPrediction as ResummedPrediction

@@ -13,14 +13,20 @@ from numpy.typing import ArrayLike
 
 from .._archive import keep_attributes, read, write
 from .._arguments import check_integer
+from .._keys import check_key
+from .._learning_rates import check_learning_rates
+from ..derivatives import CHUNK, num_params
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
-from ..evaluation import CHUNK, DENSE, Point, check_key, check_num_examples, num_params
-from ..landscapes import Kink, Landscape, check_landscape, enter, kinks_at
-from ..prediction import ResummedPrediction, TruncationWarning, check_learning_rates, check_updates_kept
+from ..estimates import TruncationWarning
+from ..kinks import Kink
+from ..landscapes import Landscape, check_landscape, check_updates_kept, enter, kinks_at
 from ..progress import Progress, check_progress
-from ..series import QUANTITIES, ResummedSeries
+from ..quantities import QUANTITIES
+from ..series import ResummedSeries
 from ..spacetimes import Spacetime
+from ..spectra import DENSE, Point, check_num_examples
+from ._resummed_prediction import ResummedPrediction
 
 METHODS = ("auto", "dense", "lanczos")
 

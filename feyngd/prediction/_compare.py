@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
+from ..minima import ResummedPrediction
+from ..simulation import Simulation
 from ._fitted_order import OrderCheck, check_order
-from ._predict import Prediction
-from ._resummed_prediction import ResummedPrediction
-from ._simulate import Simulation
+from ._prediction import Prediction
 
 _FITTED_UP_TO = 3  # times the edge of validity
 
@@ -110,7 +110,7 @@ class Comparison:
         Returns:
             The matplotlib axes.
         """
-        from ._plots import plot_comparison
+        from ..drawing import plot_comparison
 
         return plot_comparison(self, ax)
 

@@ -12,12 +12,12 @@ from itertools import pairwise
 import numpy as np
 
 from ..diagrams import Diagram
+from ..estimates import CONVERGED
 from ..evaluation import Values
 from ..series import Series
 
 Tree = tuple["Tree", ...]  # a rooted tree: those below its root, in order
 
-CONVERGED = 0.2  # an order counts as small below this fraction of the one before it
 LOST = 2.0  # standard errors within which a coefficient cannot be told from zero
 _CANCEL = 0.5  # of what the trees of the last order are without cancelling: measured in benchmarks/truncation.py
 _ROUNDING = 1e-13  # of the largest coefficient: below, it is zero up to rounding in double precision

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
-from ._predict import Prediction
-from ._simulate import Simulation
+from ..simulation import Simulation
+from ._prediction import Prediction
 
 _FROM_ZERO = 1.1  # a polynomial far from η = 0 says little about powers there, and its bias does not show
 _RUNS = 50  # at least, for every coefficient of a regression: with 30 its errors cover 78 % in place of 95 %

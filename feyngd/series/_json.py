@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sympy
 from sympy.polys.polyerrors import BasePolynomialError
 
-from ..diagrams import Diagram, check_basis
+from .._arguments import check_basis
+from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 

@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 
 import sympy
 
-from ..diagrams import EXPANDED, Diagram, check_number, check_order, diagrams
+from .._arguments import check_order
+from ..diagrams import EXPANDED, Diagram, check_number, diagrams
 from ..errors import ArgumentError
 from ._series import Series
 

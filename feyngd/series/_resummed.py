@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import sympy
 
+from .._arguments import check_order
 from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, symbol_sizes
-from ..diagrams import EXPANDED, Diagram, check_number, check_order, edge_index, tensor_expression
+from ..diagrams import EXPANDED, Diagram, check_number, edge_index, tensor_expression
 from ..errors import ArgumentError
+from ..quantities import SERIES
 from ..spacetimes import Spacetime, by_name
 from . import _json
-from ._quantities import SERIES, measured_diagrams, measurements
+from ._measurements import measured_diagrams, measurements
 from ._series import ETA, Series
 
 FORMS = ("discrete", "integral")

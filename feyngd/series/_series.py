@@ -8,7 +8,8 @@ from typing import Any
 
 import sympy
 
-from ..diagrams import Diagram, check_basis, check_order, tensor_expression
+from .._arguments import check_basis, check_order
+from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime, as_expression, by_name
 from . import _json, _printing

@@ -10,7 +10,7 @@ import numpy as np
 import sympy
 
 from ..errors import SpacetimeError
-from . import _sampling
+from . import _batches
 from ._sizes import by_name, check_size
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement")
@@ -223,7 +223,7 @@ class Spacetime:
             if self._has_choice:
                 raise SpacetimeError(f"{self.sampling} batches are random: give rng=numpy.random.default_rng(seed).")
             rng = np.random.default_rng(0)  # there is only one outcome
-        return _sampling.sample_runs(self.sampling, int(self.N), int(self.B), int(self.T), rng, runs)
+        return _batches.sample_runs(self.sampling, int(self.N), int(self.B), int(self.T), rng, runs)
 
     def outcomes(self) -> Iterator[tuple[Fraction, tuple[tuple[int, ...], ...]]]:
         """Iterate over every possible run with its probability; exponentially many for random sampling.
@@ -234,7 +234,7 @@ class Spacetime:
         self.require_concrete("Runs can be listed")
         if self.explicit is not None:
             return iter([(Fraction(1), self.explicit)])
-        return _sampling.outcomes(self.sampling, int(self.N), int(self.B), int(self.T))
+        return _batches.outcomes(self.sampling, int(self.N), int(self.B), int(self.T))
 
     def require_concrete(self, what: str) -> None:
         """Raise `SpacetimeError` unless all sizes are numbers; `what` begins the message."""

@@ -1,9 +1,9 @@
 """The exact oracle and hypothesis strategies, for the project's tests and for testing your own derivations."""
 
-from ._anchored import exact_anchored_series as exact_anchored_series
-from ._generator import exact_limit_series as exact_limit_series
+from ._anchored_oracle import exact_anchored_series as exact_anchored_series
 from ._identity import Statistics as Statistics
 from ._identity import check_identity as check_identity
+from ._limit_oracle import exact_limit_series as exact_limit_series
 from ._oracle import exact_displacement as exact_displacement
 from ._oracle import exact_series as exact_series
 from ._polynomials import PolynomialLandscape as PolynomialLandscape

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..diagrams import Diagram, check_order
+from .._arguments import check_order
+from ..diagrams import Diagram
 from ..errors import ArgumentError, MismatchError, SpacetimeError
-from ..series import ETA, QUANTITIES, Series, expand
+from ..quantities import QUANTITIES
+from ..series import ETA, Series, expand
 from ..spacetimes import Spacetime
 from ._diagnosis import Weights, describe_diagrams, describe_sizes, fitted_weights, may_be_fitted, weights_of
 from ._formulas import Coefficients, coefficients_of

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..spacetimes import Spacetime
-from ._enumeration import (
+from ._enumerated_runs import (
     Kinds,
     PowerSeries,
     Runner,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..diagrams import Diagram, check_basis, set_partitions, value_representative
+from .._arguments import check_basis
+from ..diagrams import Diagram, set_partitions, value_representative
 from ..errors import ArgumentError
 from ..series import Series
 from ._polynomials import Polynomial, PolynomialLandscape, differentiate

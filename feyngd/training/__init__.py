@@ -10,3 +10,4 @@ from ._criteria import tic_value as tic_value
 from ._gdc import gdc as gdc
 from ._gdc import gdc_gradient as gdc_gradient
 from ._gdc import gdc_loss as gdc_loss
+from ._responses import response as response

@@ -14,18 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
+from ..derivatives import CHUNK, Loss, num_params
 from ..errors import ArgumentError, LandscapeError
-from ..evaluation import (
-    CHUNK,
-    Estimate,
-    Loss,
-    Trace,
-    check_num_examples,
-    covariance_and_hessian,
-    num_params,
-)
-from ..landscapes import Landscape, enter
-from ..prediction import check_updates_kept
+from ..estimates import Estimate
+from ..landscapes import Landscape, check_updates_kept, enter
+from ..spectra import Trace, check_num_examples, covariance_and_hessian
 from ._raw_loss import RawLoss
 from ._responses import TIMES, matrix_response, response
 

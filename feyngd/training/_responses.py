@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..evaluation import Response
+from ..spectra import Response
 
 TIMES = ("discrete", "continuous")
 

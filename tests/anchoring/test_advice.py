@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.anchoring import Advice, anchor_study, anchored_for_advice
+from feyngd.anchoring import Advice, anchored_for_advice
+from feyngd.studies import anchor_study
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import sympy
 
 import feyngd as fd
 from feyngd import Spacetime
-from feyngd.anchoring import InterruptedWarning, _memory, anchor, noise_weights
-from feyngd.anchoring._runs import Runs
+from feyngd.anchoring import InterruptedWarning, anchor, noise_weights
+from feyngd.anchoring.path import _memory
+from feyngd.anchoring.path._noiseless_path import Runs
 from feyngd.progress import Progress
 
 KEY, START = jax.random.key(0), jnp.array(2.0)

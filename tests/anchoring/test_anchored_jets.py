@@ -14,11 +14,11 @@ from noise_by_definition import functionals, tied
 import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import Ties
-from feyngd.anchoring._fields import Field, example_field, sign_field, tie_labels
-from feyngd.anchoring._jets import compiled_jets
-from feyngd.anchoring._runs import Runs
-from feyngd.anchoring._ties import RUN, STEP
-from feyngd.anchoring._urns import Urn
+from feyngd.anchoring._noise_weights import RUN, STEP
+from feyngd.anchoring.path._higher_orders import compiled_jets
+from feyngd.anchoring.path._importance import Urn
+from feyngd.anchoring.path._noise import Field, example_field, sign_field, tie_labels
+from feyngd.anchoring.path._noiseless_path import Runs
 from feyngd.testing import PolynomialLandscape, exact_anchored_series
 
 X, Y = sympy.symbols("x y")

@@ -13,7 +13,7 @@ from noise_by_definition import functionals, second_order, tied
 import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import anchor, noise_weights
-from feyngd.anchoring._fields import drawn_batches
+from feyngd.anchoring.path._noise import drawn_batches
 from feyngd.testing import PolynomialLandscape, exact_anchored_series
 
 X, Y = sympy.symbols("x y")

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import noise_weights
-from feyngd.anchoring._ties import served
+from feyngd.anchoring._noise_weights import served
 
 WITH_REPLACEMENT = [(1, 1, 2), (1, 2, 2), (2, 1, 4), (2, 3, 2), (3, 2, 2), (4, 1, 3), (4, 2, 2)]
 SPACETIMES = [

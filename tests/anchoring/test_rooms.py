@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.anchoring import _memory, anchor
+from feyngd.anchoring import anchor
+from feyngd.anchoring.path import _memory
 
 
 def test_room_is_shared_by_what_each_run_takes(monkeypatch):

@@ -188,7 +188,7 @@ def test_help_of_sweep_shows_a_sound_file(capsys, tmp_path: Path) -> None:
         cli.main(["sweep", "--help"])
     lines = [line.strip() for line in capsys.readouterr().out.split("$ cat sweep.toml\n")[1].splitlines()]
     (tmp_path / "sweep.toml").write_text("\n".join(lines[: lines.index("$ feyngd sweep sweep.toml --out results")]))
-    from feyngd.prediction._sweep_config import read_config
+    from feyngd.studies._sweep_config import read_config
 
     assert len(read_config(tmp_path / "sweep.toml")) == 2**5
 
@@ -220,8 +220,8 @@ def test_interrupted_sweep_keeps_what_was_finished(tmp_path: Path) -> None:
 @pytest.fixture
 def fake_experiments() -> Iterator[list]:
     """Experiments that compute nothing instead of the real ones; the settings that they ran with are returned."""
+    from feyngd.drawing._axes import new_figure
     from feyngd.experiments import EXPERIMENTS, Experiment, Finding, Outcome
-    from feyngd.experiments._experiment import new_figure
 
     seen = []
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
+from feyngd.drawing._axes import new_figure
 from feyngd.experiments import Finding, Outcome, Setting
 from feyngd.experiments import _basic_predictions as basic
 from feyngd.experiments import _batch_size as batch_size
@@ -21,13 +22,12 @@ from feyngd.experiments import _mean_estimation as mean_estimation
 from feyngd.experiments import _multi_epoch as multi_epoch
 from feyngd.experiments import _networks as networks
 from feyngd.experiments import _stic_selection as stic_selection
-from feyngd.experiments._ensemble import Ensemble
-from feyngd.experiments._experiment import new_figure
 from feyngd.experiments._gauss_quadrature import descend, diffuse, next_orders, three_points
-from feyngd.experiments._resolved import order_claim, pooled, resolved
+from feyngd.experiments._order_claims import order_claim, pooled, resolved
 from feyngd.landscapes import digits, logistic_regression, toys
 from feyngd.minima import DenseMinimum
 from feyngd.prediction import FittedOrder, OrderCheck, check_order
+from feyngd.simulation._ensemble import Ensemble
 
 WRONG = {"deleted": 0.0, "doubled": 2.0, "of the other sign": -1.0}
 SIGMA = "one standard error in % of the predicted"

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import feyngd as fd
+from feyngd.drawing._axes import drawn
 from feyngd.experiments import Outcome, Setting
 from feyngd.experiments import _basic_predictions as basic
 from feyngd.experiments import _batch_size as batch_size
 from feyngd.experiments import _multi_epoch as multi_epoch
 from feyngd.experiments import _networks as networks
-from feyngd.experiments._experiment import drawn
-from feyngd.experiments._networks import Runs, difference, rates_up_to, worst_agreement
+from feyngd.experiments._networks import Runs, difference, rates_up_to
+from feyngd.experiments._verdicts import worst_agreement
 from feyngd.landscapes import digits, logistic_regression
 from feyngd.training import gdc_gradient
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
+from feyngd.drawing._axes import drawn
 from feyngd.experiments import (
     _cubic_valley,
     _gauss_fit,
@@ -18,10 +19,11 @@ from feyngd.experiments import (
     _mean_estimation,
     _stic_selection,
 )
-from feyngd.experiments._ensemble import Ensemble, all_agree, equivalence
-from feyngd.experiments._experiment import Setting, drawn
+from feyngd.experiments._experiment import Setting
+from feyngd.experiments._verdicts import all_agree, equivalence
 from feyngd.landscapes import toys
 from feyngd.minima import entropic_drift
+from feyngd.simulation._ensemble import Ensemble
 from feyngd.training import stic_value, tic_value
 
 EXPERIMENTS = {

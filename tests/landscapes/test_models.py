@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from feyngd.errors import ArgumentError, LandscapeError
-from feyngd.landscapes import (
-    Landscape,
-    Model,
-    convnet,
-    cross_entropy,
-    digits_landscape,
-    logistic_regression,
-    tanh_mlp,
-)
+from feyngd.landscapes import Landscape, Model, convnet, cross_entropy, digits_landscape, logistic_regression, tanh_mlp
 
 KEY = jax.random.key(0)
 

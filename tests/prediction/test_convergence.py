@@ -219,7 +219,7 @@ def test_the_figure_covers_the_next_order():
 
 
 def test_zeros_are_learning_rates_of_a_schedule_alone():
-    from feyngd.prediction import check_learning_rates
+    from feyngd._learning_rates import check_learning_rates
 
     assert check_learning_rates([0.1, 0.0], schedule=True).tolist() == [0.1, 0.0]
     for bad in ([0.0, 0.0], [0.1, -0.1], [0.1, np.nan], 0.0):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.evaluation import PrecisionWarning
-from feyngd.prediction._lost_updates import lost_updates
+from feyngd.estimates import PrecisionWarning
+from feyngd.landscapes._lost_updates import lost_updates
 from feyngd.prediction._predict import series_by_root
-from feyngd.prediction._sweep_config import read_config
+from feyngd.studies._sweep_config import read_config
 
 KEY = jax.random.key(0)
 X, Y = np.linspace(-1, 1, 12), np.sin(np.linspace(-3, 3, 12))

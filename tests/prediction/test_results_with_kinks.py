@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 import feyngd as fd
-from feyngd.landscapes import Landscape, SmoothnessWarning
+from feyngd.kinks import SmoothnessWarning
+from feyngd.landscapes import Landscape
 from feyngd.training import aic, stic, tic
 
 KEY = jax.random.key(0)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import feyngd as fd
-from feyngd.evaluation import _lanczos
 from feyngd.landscapes import cross_entropy, digits, tanh_mlp, toys
+from feyngd.spectra import _lanczos
 from feyngd.training import StabilityWarning, aic, stic, stic_value, tic, tic_value
 from feyngd.training._responses import matrix_response, response
 

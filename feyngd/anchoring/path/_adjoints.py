@@ -1,0 +1,120 @@
+"""Adjoints of the path: what moving at a step does to the loss later on, and so what noise does to the gradient part.
+
+Part of the second derivative of the loss by ε is G·c, for the gradient G and the second derivative c of the path, in a
+later step. With λ = G in that step and λ_s = (1 − η H_s) λ_{s+1} before it, that is −Σ_s η λ_{s+1}·(D³_s[δ_s, δ_s] +
+2 ∇²F_s δ_s), a sum over what noise does in every step. In few directions its mean is known, whatever λ and D³ are: so
+adjoints of few steps serve all others, with a factor, and D³ is that of few examples.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...derivatives import Loss, Sums, per_loss
+from ._importance import Urn
+from ._noise_directions import Directions
+
+READ = 4  # steps, at most, whose adjoints are taken: T, T/2, T/4 and T/8
+_EXAMPLES = 64  # examples that make D³ in a step
+
+
+class Adjoints(NamedTuple):
+    """J adjoints: those of the mean loss in a few steps of the path and, with test data, after them of the test loss.
+
+    Attributes:
+        vectors: λ_{t+1} for steps t from 0 to T, shape (T + 1, J, P); zero from the step it belongs to on.
+        bends: E_t D³_t[λ_{t+1}] E_tᵀ, shape (T + 1, J, k, k).
+        factors: how much of λ_t is nearest to the gradient in step t, 1 in the step it belongs to, shape (T + 1, J).
+        train: which of them is read for the mean loss, shape (T + 1,): that of the first step that is not before.
+        test: which one is read for the test loss.
+    """
+
+    vectors: jax.Array
+    bends: jax.Array
+    factors: jax.Array
+    train: jax.Array
+    test: jax.Array
+
+    @classmethod
+    def none(cls, steps: int, num_params: int, dtype: Any) -> "Adjoints":
+        """Return none, to go with no directions."""
+        vectors, bends, factors = (jnp.zeros((steps + 1, 0, *rest), dtype) for rest in ((num_params,), (0, 0), ()))
+        first = jnp.zeros(steps + 1, int)
+        return cls(vectors, bends, factors, first, first)
+
+    def at(self, time: jax.Array) -> "Adjoints":
+        """Return those of one step."""
+        return Adjoints(*(array[time] for array in self))
+
+    def unread(self, rows: int) -> jax.Array:
+        """Return what they have read before the first step, u = 0, shape (rows, J): a sum over all steps to come."""
+        return jnp.zeros((rows, self.vectors.shape[1]), jnp.promote_types(self.vectors.dtype, jnp.float32))
+
+
+def read_steps(steps: int) -> np.ndarray:
+    """Return the steps whose adjoints are taken, in rising order."""
+    return np.unique([max(1, steps >> halvings) for halvings in range(READ)])
+
+
+@per_loss
+def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[..., Adjoints]:
+    """Compile the way back along the path.
+
+    Args:
+        loss: `loss(params, example)`.
+        chunk_size: how many examples are differentiated together.
+        tested: whether the loss is measured on test data too.
+
+    Returns:
+        A function of the parameters, the data, the test data or `None`, the path, shape (T + 1, P), its directions, the
+        learning rates, shape (T,), an urn for curvature, and a key.
+    """
+
+    @jax.jit
+    def adjoints(
+        params: Any,
+        data: Any,
+        test_data: Any,
+        path: jax.Array,
+        directions: Directions,
+        rates: jax.Array,
+        urn: Urn,
+        key: jax.Array,
+    ) -> Adjoints:
+        sums = Sums(loss, params, chunk_size)
+        read = read_steps(len(rates))
+        measured = (data, test_data) if tested else (data,)
+        ends = jnp.tile(read, len(measured))
+
+        def step(later: jax.Array, given: Any) -> Any:
+            """Go from λ_{t+1} to λ_t."""
+            point, vectors, rate, time = given
+            near = urn.examples(jax.random.fold_in(key, time), data, _EXAMPLES)
+
+            def bend(own: tuple[jax.Array, jax.Array]) -> jax.Array:
+                end, adjoint = own
+                found = jax.lax.cond(
+                    time < end,
+                    lambda: sums.third_products(point, *near, adjoint, vectors),
+                    lambda: jnp.zeros_like(vectors),
+                )
+                return found @ vectors.T
+
+            slopes = jnp.repeat(jnp.stack([sums.mean_gradient(point, each)[1] for each in measured]), len(read), axis=0)
+            curved = sums.products(point, data, sums.equal(data), later)
+            now = jnp.where((time == ends)[:, None], slopes, later - rate * curved)
+            squares = jnp.sum(now * now, axis=1)
+            factors = jnp.where(squares > 0, jnp.sum(now * slopes, axis=1) / jnp.where(squares > 0, squares, 1), 0)
+            return now, (later, jax.lax.map(bend, (ends, later)), factors)
+
+        last = jnp.zeros((len(ends), len(sums.start)), sums.start.dtype)
+        times = jnp.arange(len(path))
+        steps = path, directions.vectors, jnp.append(rates, jnp.zeros((), rates.dtype)), times
+        vectors, bends, factors = jax.lax.scan(step, last, steps, reverse=True)[1]
+        train = jnp.searchsorted(read, times)
+        return Adjoints(vectors, bends, factors, train, train + len(read) if tested else train)
+
+    return adjoints

@@ -1,0 +1,150 @@
+"""What floating-point arithmetic does to values: the same rows in the user's precision and in double precision.
+
+It is a diagnostic: whatever goes wrong here, the values stand, and their rounding counts as not measured.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..derivatives import (
+    FrozenLoss,
+    LiftingError,
+    double_dtype,
+    is_double_throughout,
+    is_key_array,
+    lifted,
+    lifted_array,
+    noted,
+)
+from ..diagrams import Diagram
+from ..estimates import PrecisionWarning
+from ..landscapes import Landscape
+from .engine import Engine, NotFiniteError, Rows
+from .planning import TEST, Number, Plan
+
+_SAMPLES, _SIZE = 4, 64
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What was measured of rounding.
+
+    Attributes:
+        differences: the difference that double precision makes to every value, on a few samples; empty if not measured.
+        not_measured: why it was not measured although it was asked for.
+    """
+
+    differences: dict[Diagram, np.ndarray] = field(default_factory=dict)
+    not_measured: str | None = None
+
+
+def is_double(landscape: Landscape, params: Any) -> bool:
+    """Whether all parameters are in double precision, and the loss computes nothing in a lower one."""
+    if any(jnp.result_type(leaf) != jnp.float64 for leaf in jax.tree.leaves(params)):
+        return False
+    loss = landscape.frozen(params).loss
+    assert isinstance(loss, FrozenLoss)
+    return noted(loss, "double throughout", lambda: is_double_throughout(loss.jaxpr.jaxpr))
+
+
+def measure_rounding(engine: Engine, landscape: Landscape, params: Any, plan: Plan) -> Rounding:
+    """Return the difference that double precision makes to every value, on a few samples; never raises.
+
+    The loss is not traced again: the equations of its trace are lifted, see `_lifting`. So random draws are the same in
+    both, and what the model computes in a lower precision shows.
+
+    Args:
+        engine: the engine in the user's precision.
+        landscape: its landscape, whose loss is frozen.
+        params: its point.
+        plan: what is evaluated.
+
+    Returns:
+        The differences, user's precision minus double; or why there are none, which is also shown as a
+        `PrecisionWarning`, once in a call.
+    """
+    try:
+        return Rounding(_differences(engine, landscape, params, plan))
+    except Exception as error:  # of any kind: of JAX, of XLA, of the user's own rules and callbacks
+        reason = _reason(error)
+    warnings.warn(
+        f"What rounding does to the values was not measured, and dtype_error is missing: {reason}. The values are not "
+        "affected. check_dtype=False leaves the measurement out.",
+        PrecisionWarning,
+        stacklevel=3,
+    )
+    return Rounding(not_measured=reason)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NotFiniteError):
+        return "a value is not finite on a sample of the examples, or in double precision"
+    said = (str(error).splitlines() or [""])[0].rstrip(". ")
+    if isinstance(error, LiftingError):
+        return said
+    return f"the repetition in double precision failed ({type(error).__name__}: {said})"
+
+
+def _differences(engine: Engine, landscape: Landscape, params: Any, plan: Plan) -> dict[Diagram, np.ndarray]:
+    frozen = landscape.frozen(params)
+    loss = noted(frozen.loss, "in double precision", lambda: _double_loss(frozen, params))
+    differences = []
+    for sample in _samples(landscape):
+        ours = _numbers(engine.restricted(sample), plan)
+        with jax.enable_x64(True):
+            picked = {p: _double(_pick(landscape, p, examples)) for p, examples in sample.items()}
+            double = Landscape(loss, picked[0], picked.get(TEST), reading=landscape.reading)
+            theirs = _numbers(Engine(double, _double(params), draft=True), plan)
+        differences.append({number: ours[number] - theirs[number] for number in plan.all_numbers})
+    columns = [plan.combine({number: np.array([value]) for number, value in one.items()}) for one in differences]
+    return {diagram: np.concatenate([column[diagram] for column in columns]) for diagram in plan.values}
+
+
+def _double_loss(landscape: Landscape, params: Any) -> FrozenLoss:
+    """Return the lifted loss, traced once so that its programs can be used again."""
+    loss = lifted(landscape.loss, params, landscape.example_shapes)
+    with jax.enable_x64(True):
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, double_dtype(leaf.dtype)), params)
+        example = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, double_dtype(leaf.dtype)), landscape.example_shapes
+        )
+        return FrozenLoss(jax.make_jaxpr(loss)(shapes, example), None, getattr(landscape.loss, "__name__", "loss"))
+
+
+def _samples(landscape: Landscape) -> list[Rows]:
+    """Return disjoint samples of examples, as far as there are enough, spread over the data."""
+    sizes = {0: landscape.num_examples, TEST: landscape.num_test_examples}
+    count = max(1, min(_SAMPLES, sizes[0] // 2, *(size for size in sizes.values() if size)))
+    return [
+        {p: np.arange(first, size, max(count, size // _SIZE))[:_SIZE] for p, size in sizes.items() if size}
+        for first in range(count)
+    ]
+
+
+def _numbers(engine: Engine, plan: Plan) -> dict[Number, float]:
+    engine.average(plan.means)
+    with engine.compiling(plan.paired, plan.positions):
+        found = engine.exact(plan.exact)
+    if plan.paired:
+        # One step apart each: no randomness is needed to compare two runs of the same rows.
+        rows = {p: engine.sample[TEST if p == TEST else 0] for p in plan.positions}
+        size = len(engine.sample[0])
+        found |= engine.rows(plan.paired, {p: np.resize(np.roll(index, p), size) for p, index in rows.items()})
+    return found
+
+
+def _pick(landscape: Landscape, position: int, examples: np.ndarray) -> Any:
+    data = landscape.test_data if position == TEST else landscape.data
+    # By NumPy, as JAX would compile a gather for every shape; typed keys are none of NumPy's arrays.
+    return jax.tree.map(lambda leaf: leaf[examples] if is_key_array(leaf) else np.asarray(leaf)[examples], data)
+
+
+def _double(arrays: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf: leaf if is_key_array(leaf) else jnp.asarray(lifted_array(np.asarray(leaf))), arrays
+    )

@@ -1,0 +1,198 @@
+"""Low-rank deflation: the leading directions of the gradients exactly, the rest by pairing.
+
+Where a number meets two vectors u_x and v_x of one example x with other examples, it depends on them through the second
+moment E[u ⊗ v] alone. With an orthonormal basis Q of leading directions and the projection P on their span,
+
+    E[u ⊗ v] = Σ_a Q_a ⊗ E[(Q_a·u) v] + Σ_a E[(Q_a·v) (u − Pu)] ⊗ Q_a + E[(u − Pu) ⊗ (v − Pv)],
+
+which holds for any Q. The first two sums are exact: the pair has become constant vectors, the cross terms included.
+Only the last is paired. Q comes from a few subspace iterations of E[u ⊗ u].
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..engine import Engine
+from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector, means_below
+
+_RANK, _ITERATIONS = 16, 3
+_MOST_ENTRIES = 2**26  # of the basis, from which making it takes longer than the pairings it saves
+BASIS, LEFT, RIGHT = Given("Q"), Given("q"), Given("s")
+
+
+def deflatable(ways: Sequence[Number]) -> Number | None:
+    """Return the first of several ways to compute a number that can be deflated.
+
+    Some example has to meet the others in exactly two vectors, and without them the number has to be exact.
+    """
+    return next((number for number in ways if _pair(number) is not None), None)
+
+
+def is_worth_trying(engine: Engine) -> bool:
+    """Whether a basis of leading directions is small enough to be made without being asked for."""
+    return _RANK * sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _MOST_ENTRIES
+
+
+class Deflation:
+    """The exact parts of numbers, and the expressions for the rest.
+
+    `is_complete` tells whether the directions span everything, so that nothing is left to pair.
+
+    Args:
+        engine: the engine, with all averaged vectors of the numbers known.
+        ways: numbers, each with the way to compute it that can be deflated.
+        key: a random key for the start of the subspace iteration.
+    """
+
+    def __init__(self, engine: Engine, ways: Mapping[Number, Number], key: jax.Array) -> None:
+        self.ways = dict(ways)
+        pairs = {number: _pair(way) for number, way in ways.items()}
+        left = next(iter(pairs.values()))[0]  # type: ignore[index]
+        basis = _leading_directions(engine, left, key)
+        engine.give({BASIS: basis})
+        self.is_complete = sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _RANK
+        moments: dict[tuple[Vector, Vector], tuple[Any, Any]] = {}
+        self.exact: dict[Number, float] = {}
+        for number, way in ways.items():
+            u, v, position = pairs[number]  # type: ignore[misc]
+            if (u, v) not in moments:
+                moments[u, v] = _second_moments(engine, basis, u, v)
+            self.exact[number] = _exact_part(engine, basis, way, position, *moments[u, v])
+
+    def only(self, numbers: Sequence[Number]) -> "Deflation":
+        """Return the deflation of some of the numbers."""
+        chosen = copy(self)
+        chosen.ways = {number: self.ways[number] for number in numbers}
+        chosen.exact = {number: self.exact[number] for number in numbers}
+        return chosen
+
+    def residual(self, number: Number) -> Number:
+        """Return the number with the leading directions taken out of its pair of vectors."""
+        if number not in self.ways:
+            return number
+        u, v, position = _pair(self.ways[number])  # type: ignore[misc]
+        return _substituted(self.ways[number], position, iter((u.outside(BASIS), v.outside(BASIS))))
+
+
+def _pair(number: Number) -> tuple[Vector, Vector, int] | None:
+    for position in sorted(number.positions - {TEST, getattr(number, "position", TEST)}):
+        found = list(_vectors_at(number, position))
+        if len(found) != 2 or any(vector.positions != {position} for vector in found):
+            continue  # fewer or more, or other examples behind one of them
+        if len(_closed(_substituted(number, position, iter((LEFT, RIGHT)))).positions) < 2:
+            return found[0], found[1], position
+    return None
+
+
+def _vectors_at(item: Input | Number, position: int) -> Iterator[Vector]:
+    """Iterate over the outermost vectors at one position, as often as they occur, in the order of `_substituted`."""
+    if isinstance(item, Vector) and item.position == position:
+        yield item
+    elif not isinstance(item, (Mean, Given)):
+        for inner in item.inputs:
+            yield from _vectors_at(inner, position)
+
+
+def _substituted(item: Any, position: int, supply: Iterator[Input]) -> Any:
+    """Replace the vectors at one position, one after the other."""
+    if isinstance(item, (Mean, Given)):
+        return item
+    if isinstance(item, Vector) and item.position == position:
+        return next(supply)
+    return item.with_inputs([_substituted(inner, position, supply) for inner in item.inputs])
+
+
+def _closed(number: Number) -> Number:
+    """Average beforehand every vector that depends on one example which occurs nowhere else."""
+    totals = Counter(_occurrences(number))
+
+    def close(item: Any) -> Any:
+        if isinstance(item, (Mean, Given)):
+            return item
+        made = item.with_inputs([close(inner) for inner in item.inputs])
+        if isinstance(made, Vector) and len(made.positions) == 1:
+            inside = Counter(_occurrences(made))
+            if all(inside[position] == totals[position] for position in made.positions):
+                return Mean(made)
+        return made
+
+    made = close(number)
+    return made.place({position: 0 for position in made.positions if len(made.positions) == 1 and position != TEST})
+
+
+def _occurrences(item: Input | Number) -> Iterator[int]:
+    if isinstance(item, (Mean, Given)):
+        return
+    if not isinstance(item, Dot):
+        yield item.position
+    for inner in item.inputs:
+        yield from _occurrences(inner)
+
+
+def _leading_directions(engine: Engine, vector: Vector, key: jax.Array) -> Any:
+    """Return an orthonormal basis of about the leading eigenspace of E[u ⊗ u], stacked pytrees."""
+    vector = vector.place({vector.position: 0})
+    leaves, structure = jax.tree.flatten(engine.params)
+    size = sum(leaf.size for leaf in leaves)
+    seed = np.asarray(jax.random.bits(jax.random.fold_in(key, 2**31 - 1), (4,))).tolist()
+    basis = np.random.default_rng(seed).normal(size=(min(_RANK, size), size))
+    for _ in range(_ITERATIONS):
+        moved = engine.outer(vector, vector, _stacked(_orthonormal(basis), leaves, structure))
+        basis = np.concatenate([np.asarray(leaf).reshape(len(basis), -1) for leaf in jax.tree.leaves(moved)], axis=1)
+    return _stacked(_orthonormal(basis), leaves, structure)
+
+
+def _orthonormal(rows: np.ndarray) -> np.ndarray:
+    return np.linalg.qr(rows.T.astype(np.float64))[0].T
+
+
+def _stacked(rows: np.ndarray, leaves: list[jax.Array], structure: Any) -> Any:
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    pieces = np.split(rows, ends, axis=1)
+    return jax.tree.unflatten(
+        structure,
+        [jnp.asarray(piece.reshape(-1, *leaf.shape), leaf.dtype) for piece, leaf in zip(pieces, leaves, strict=True)],
+    )
+
+
+def _second_moments(engine: Engine, basis: Any, u: Vector, v: Vector) -> tuple[Any, Any]:
+    """Return E[(Q_a·u) v] and E[(Q_a·v) (u − Pu)] for every a."""
+    u, v = (vector.place({vector.position: 0}) for vector in (u, v))
+    forward = engine.outer(u, v, basis)
+    backward = forward if u == v else engine.outer(v, u, basis)
+    inside = sum(
+        jnp.einsum("b...,a...->ba", q, t)
+        for q, t in zip(jax.tree.leaves(basis), jax.tree.leaves(backward), strict=True)
+    )
+    outside = jax.tree.map(lambda t, q: t - jnp.tensordot(inside, q, axes=(0, 0)), backward, basis)
+    return forward, outside
+
+
+def _exact_part(engine: Engine, basis: Any, number: Number, position: int, forward: Any, outside: Any) -> float:
+    one_way, other_way = (
+        _closed(_substituted(number, position, iter(pair))) for pair in ((LEFT, RIGHT), (RIGHT, LEFT))
+    )
+    size = jax.tree.leaves(basis)[0].shape[0]
+    if one_way == other_way:
+        return _sum_over(engine, one_way, size, basis, jax.tree.map(jnp.add, forward, outside))
+    return _sum_over(engine, one_way, size, basis, forward) + _sum_over(engine, one_way, size, outside, basis)
+
+
+def _sum_over(engine: Engine, number: Number, size: int, left: Any, right: Any) -> float:
+    total = 0.0
+    for a in range(size):
+        fork = engine.fork()
+        fork.give({LEFT: _entry(left, a), RIGHT: _entry(right, a)})
+        fork.average(means_below(number))
+        total += fork.exact((number,))[number]
+    return total
+
+
+def _entry(stacked: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], stacked)

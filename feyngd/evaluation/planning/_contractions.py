@@ -1,0 +1,122 @@
+"""The ways to compute a term: every choice of where its tree is contracted, and what can be averaged beforehand.
+
+A tree is contracted towards one node (a `Scalar` there) or across one edge (a `Dot`). Whatever lies behind an edge is a
+`Vector` that points along it. If no part has nodes both behind the edge and in front of it, and the vector depends on
+one example only, it is averaged beforehand and exactly: a `Mean`. The parts left over are the positions of a row; with
+one position the term is an exact average, with more its parts are interleaved.
+
+A node is centred at once if its other slots hold means. Otherwise its mean is taken off as a separate term: the tree in
+which the node is alone.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from ._expressions import TEST, Dot, Input, Mean, Number, Scalar, Vector
+from ._terms import Term
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to compute a tree: a number for each row, up to the nodes that still have to be centred."""
+
+    number: Number
+    uncentred: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """An unrooted tree with a part for every node; part `TEST` is the separate test data.
+
+    Attributes:
+        edges: pairs of nodes.
+        parts: the part of every node.
+        centred: the nodes whose mean is taken off.
+    """
+
+    edges: tuple[tuple[int, int], ...]
+    parts: tuple[int, ...]
+    centred: frozenset[int]
+
+    @classmethod
+    def of_term(cls, term: Term) -> "Tree":
+        """Return the tree of a term."""
+        diagram = term.diagram
+        parts = list(diagram.labels)
+        if term.test_root:
+            parts[0] = TEST
+        sizes = Counter(parts)
+        centred = frozenset(node for node, part in enumerate(parts) if sizes[part] > 1) if term.centred else frozenset()
+        edges = tuple((parent, node) for node, parent in enumerate(diagram.parents) if node)
+        return cls(edges, tuple(parts), centred)
+
+    @cached_property
+    def neighbours(self) -> list[list[int]]:
+        """The neighbours of every node."""
+        found: list[list[int]] = [[] for _ in self.parts]
+        for a, b in self.edges:
+            found[a].append(b)
+            found[b].append(a)
+        return found
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether a centred node is alone in its part, so that the average is zero."""
+        sizes = Counter(self.parts)
+        return any(sizes[self.parts[node]] == 1 for node in self.centred)
+
+    def ways(self) -> Iterator[Way]:
+        """Iterate over the ways to compute the tree."""
+        for node in range(len(self.parts)):
+            behind = _Contraction(self)
+            inputs = [behind.message(other, node) for other in self.neighbours[node]]
+            if node in self.centred:
+                behind.uncentred.append(node)
+            yield Way(Scalar(self.parts[node], inputs), tuple(behind.uncentred))
+        for a, b in self.edges:
+            behind = _Contraction(self)
+            ends = behind.message(a, b), behind.message(b, a)
+            yield Way(Dot(*ends), tuple(behind.uncentred))
+            if all(isinstance(end, Mean) for end in ends):
+                yield Way(Dot(*ends, is_late=True), tuple(behind.uncentred))
+
+    def centre_apart(self, node: int) -> "tuple[Tree, Tree | None]":
+        """Return the tree with a node not centred, and the tree to subtract, in which it is alone; `None` if zero."""
+        rest = self.centred - {node}
+        plain = Tree(self.edges, self.parts, rest)
+        fellows = [other for other, part in enumerate(self.parts) if part == self.parts[node] and other != node]
+        if len(fellows) == 1 and fellows[0] in rest:
+            return plain, None
+        alone = tuple(max(self.parts) + 1 if other == node else part for other, part in enumerate(self.parts))
+        return plain, Tree(self.edges, alone, rest)
+
+
+class _Contraction:
+    """Makes the vectors behind edges, and notes the centred nodes that could not be centred at once."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.uncentred: list[int] = []
+
+    def message(self, source: int, target: int) -> Input:
+        """Return what lies behind the edge from `source` to `target`."""
+        tree = self._tree
+        inputs = [self.message(other, source) for other in tree.neighbours[source] if other != target]
+        at_once = not any(item.positions for item in inputs)
+        if source in tree.centred and not at_once:
+            self.uncentred.append(source)
+        vector = Vector(tree.parts[source], inputs, centred=source in tree.centred and at_once)
+        if len(vector.positions) == 1 and self._is_closed(source, target):
+            return Mean(vector)
+        return vector
+
+    def _is_closed(self, source: int, target: int) -> bool:
+        tree, behind, frontier = self._tree, {source}, [source]
+        while frontier:
+            new = [n for node in frontier for n in tree.neighbours[node] if n not in behind and n != target]
+            behind.update(new)
+            frontier = new
+        outside = {part for node, part in enumerate(tree.parts) if node not in behind}
+        return not any(tree.parts[node] in outside for node in behind)

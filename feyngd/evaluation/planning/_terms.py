@@ -1,0 +1,94 @@
+"""What a value is made of: plain averages over the population, with exact weights.
+
+A value in either basis and in any of the three readings of a dataset is a rational combination of *terms*: plain
+averages over one independent example for each part. All cancellations between moments happen here, in fractions.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations, product
+from math import factorial, perm
+
+from ...diagrams import Diagram, set_partitions, value_representative
+from ...errors import LandscapeError
+
+
+@dataclass(frozen=True, order=True)
+class Term:
+    """An average over one independent example for each part.
+
+    Attributes:
+        diagram: the tree and its parts; if the root is not on test data, the representative of all roots.
+        centred: whether every node in a part of several nodes has its mean taken off.
+        test_root: whether the root is measured on the separate test data.
+    """
+
+    diagram: Diagram
+    centred: bool = False
+    test_root: bool = False
+
+
+Weights = dict[Term, Fraction]
+
+
+def terms_of_value(diagram: Diagram, *, basis: str, reading: str, root: str, num_examples: int) -> Weights:
+    """Return the terms of a value with their weights.
+
+    Args:
+        diagram: the diagram.
+        basis: "moment" or "cumulant"; cumulants are made from centred terms.
+        reading: "population", "unbiased" or "conditional".
+        root: in the conditional reading, whether an untied root is measured on "test" or on "train" data.
+        num_examples: M.
+
+    Raises:
+        LandscapeError: the reading gives distinct parts distinct examples, and there are too few.
+
+    References:
+        "Three readings of a dataset" in the documentation.
+    """
+    centred, test_root = basis == "cumulant", reading == "conditional" and root == "test" and not diagram.is_root_tied
+    moments = diagram.refinements() if basis == "cumulant" else iter([(diagram, 1)])
+    found: Weights = {}
+    for moment, weight in moments:
+        # Refining a tied root would bring it back alone: it stays on the training data.
+        plain = [(moment, Fraction(1))] if reading == "population" else _distinct(moment, test_root, num_examples)
+        for coarse, share in plain:
+            for split in _pulled_out(coarse) if centred else (coarse,):
+                shape = split if test_root else value_representative(split)
+                term = Term(shape, centred, test_root)
+                found[term] = found.get(term, Fraction(0)) + weight * share
+    return {term: weight for term, weight in found.items() if weight}
+
+
+def _distinct(diagram: Diagram, test_root: bool, num_examples: int) -> Iterator[tuple[Diagram, Fraction]]:
+    """Write an average over distinct examples as plain averages, by the Möbius function of the partitions' lattice."""
+    parts = range(1 if test_root else 0, len(diagram.parts))
+    tuples = perm(num_examples, len(parts))
+    if not tuples:
+        raise LandscapeError(
+            f"The value of {diagram} needs {len(parts)} distinct examples, and the data has {num_examples}: give more "
+            "data, or use reading='population'."
+        )
+    for blocks in set_partitions(parts):
+        merged = {part: min(block) for block in blocks for part in block}
+        coarse = diagram.relabel(merged.get(label, label) for label in diagram.labels)
+        moebius = 1
+        for block in blocks:
+            moebius *= (-1) ** (len(block) - 1) * factorial(len(block) - 1)
+        yield coarse, Fraction(moebius * num_examples ** len(blocks), tuples)
+
+
+def _pulled_out(diagram: Diagram) -> Iterator[Diagram]:
+    """Write every node as its mean plus the rest, and keep what does not vanish: parts with one centred node do."""
+    choices = [list(_groups(sorted(part))) for part in diagram.parts]
+    for kept in product(*choices):
+        tied = {node: index for index, group in enumerate(kept) for node in group}
+        yield diagram.relabel(tied.get(node, len(kept) + node) for node in range(diagram.order + 1))
+
+
+def _groups(nodes: list[int]) -> Iterable[tuple[int, ...]]:
+    yield ()
+    for size in range(2, len(nodes) + 1):
+        yield from combinations(nodes, size)

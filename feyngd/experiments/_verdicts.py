@@ -1,0 +1,102 @@
+"""Ensembles of vanilla SGD whose parameters are looked at on the way, and what their means are worth."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm
+
+from ..prediction import Prediction
+from ._experiment import Finding
+
+
+def equivalence(claim: str, prediction: float, simulation: float, *, stderr: float, relative: float) -> Finding:
+    """Make a finding of whether a prediction is close to a simulation, beyond doubt.
+
+    It holds if the difference and two standard errors together are within the tolerance, so that a simulation that is
+    too noisy to tell cannot bear a claim out.
+
+    Args:
+        claim: the claim, in words.
+        prediction: the predicted number.
+        simulation: the simulated number.
+        stderr: the standard error of their difference.
+        relative: the tolerance, as a fraction of the simulated number.
+    """
+    allowed = relative * abs(simulation)
+    holds = bool(abs(prediction - simulation) + 2 * stderr <= allowed)
+    numbers = {"prediction": prediction, "simulation": simulation, "stderr": stderr, "allowed": allowed}
+    return Finding(claim, holds, numbers)
+
+
+def all_agree(
+    claim: str, predictions: ArrayLike, simulations: ArrayLike, stderrs: ArrayLike, within: ArrayLike = 0.0
+) -> Finding:
+    """Make a finding of whether many predictions and simulations agree, all together.
+
+    It holds if none is further off than the worst of so many is by chance once in 740 times, which is three standard
+    errors for a single one and more for many.
+
+    Args:
+        claim: the claim, in words.
+        predictions: the predicted numbers, shape (n,).
+        simulations: the simulated numbers, which may be correlated.
+        stderrs: the standard errors of their differences.
+        within: what is allowed beyond them, such as a truncation figure, in the unit of the numbers.
+    """
+    off = np.abs(np.asarray(predictions, dtype=float) - np.asarray(simulations, dtype=float))
+    scores = np.maximum(off - np.asarray(within), 0) / np.asarray(stderrs, dtype=float)
+    allowed = float(norm.isf(norm.sf(3) / scores.size))
+    numbers = {"largest deviation in standard errors": float(scores.max()), "allowed": allowed, "of": scores.size}
+    return Finding(claim, bool(scores.max() <= allowed), numbers)
+
+
+def agreement(
+    claim: str, prediction: float, simulation: float, *, stderr: float, within: float = 0.0, relative: float = 0.0
+) -> Finding:
+    """Make a finding of whether a prediction and a simulation agree.
+
+    Args:
+        claim: the claim, in words.
+        prediction: the predicted number.
+        simulation: the simulated number.
+        stderr: the combined standard error of the two; three of them are allowed.
+        within: what is allowed beyond them, such as a truncation figure, in the unit of the numbers.
+        relative: what is allowed as a fraction of the simulated number, in place of the others if it is more.
+    """
+    allowed = max(3 * stderr + within, relative * abs(simulation))
+    difference = abs(prediction - simulation)
+    numbers = {"prediction": prediction, "simulation": simulation, "stderr": stderr, "allowed": allowed}
+    return Finding(claim, bool(math.isfinite(difference) and difference <= allowed), numbers)
+
+
+def worst_agreement(
+    claim: str, prediction: Prediction, mean: np.ndarray, stderr: np.ndarray, edge: float | None = None
+) -> Finding:
+    """Make a finding of whether prediction and simulation agree at all learning rates up to an edge.
+
+    The numbers are those of the rate where they differ most, in units of what is allowed: three combined standard
+    errors and the truncation figure.
+
+    Args:
+        claim: the claim, in words.
+        prediction: the prediction.
+        mean: the simulated means, one for every learning rate of the prediction.
+        stderr: their standard errors.
+        edge: up to where; `valid_up_to` by default.
+    """
+    inside = np.flatnonzero(prediction.learning_rates < (prediction.valid_up_to if edge is None else edge))
+    if not len(inside):
+        return Finding(claim, False, {"rates inside the valid range": 0.0})
+    combined = np.hypot(prediction.stderr, stderr)
+    off = np.abs(prediction.mean - mean) / (3 * combined + prediction.truncation)
+    worst = inside[np.argmax(np.nan_to_num(off[inside], nan=np.inf))]
+    found = agreement(
+        claim,
+        float(prediction.mean[worst]),
+        float(mean[worst]),
+        stderr=float(combined[worst]),
+        within=float(prediction.truncation[worst]),
+    )
+    about = {"rates": float(len(inside)), "worst at η": float(prediction.learning_rates[worst])}
+    return Finding(claim, found.holds, {**about, **found.numbers})

@@ -1,0 +1,138 @@
+"""Updates that are lost to the precision of the parameters, which no series knows of.
+
+A step θ ← θ − ηg moves every entry of θ by a whole number of units in the last place (ulps). Where η|g| is below half
+an ulp nothing moves, step after step. Otherwise a part of the step is lost or won, the smaller the more ulps it makes.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..derivatives import per_loss
+from ..errors import LandscapeError
+from ._landscape import Landscape
+
+if TYPE_CHECKING:
+    from ..prediction import Prediction
+
+_BATCHES = 8
+_MATTERS = 0.1  # of the other errors of a prediction: a bound below this is not worth a measurement
+_LEAST = 4  # bytes of a number, below which single steps are as coarse as the series is not
+
+
+def check_updates_kept(params: Any, what: str) -> None:
+    """Raise unless the parameters are precise enough to be trained in small steps.
+
+    Args:
+        params: parameters, a pytree of arrays.
+        what: what is asked for, as the beginning of a sentence.
+
+    Raises:
+        LandscapeError: a leaf has fewer than 32 bits.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        dtype = jnp.result_type(leaf)
+        if dtype.itemsize < _LEAST:
+            raise LandscapeError(
+                f"{what} would not hold for params{jax.tree_util.keystr(path)} in {dtype}: steps below half a unit in "
+                f"the last place ({float(jnp.finfo(dtype).eps) / 2:.1g} of the parameter) are lost in training, which "
+                f"the calculus does not know. Keep parameters in float32 and cast inside the loss, "
+                f"params.astype(jnp.{dtype})."
+            )
+
+
+def lost_updates(prediction: "Prediction", landscape: Landscape, params: Any) -> np.ndarray:
+    """Return what lost and won parts of updates do to a prediction, at every learning rate; never raises.
+
+    If the fraction f of every update is lost, SGD at the learning rate η does what it would do at (1 − f)η. The
+    fraction is that of the first step, measured on a few batches: of the movement along the gradient, or along the mean
+    gradient if that is larger. Where a bound says that it cannot matter beside the other errors it is not measured, and
+    counts as zero. What rounding does to θ by chance, mean zero from step to step, is not part of it.
+
+    Args:
+        prediction: a prediction with its other errors.
+        landscape: its landscape, with its loss frozen.
+        params: its starting point, arrays.
+
+    Returns:
+        The size of the change of the prediction, shape (R,), in the unit of the loss; not a number if it could not be
+        measured.
+    """
+    rates = prediction.learning_rates
+    try:
+        most = _bound(prediction, params)
+        others = np.sqrt(prediction.stderr**2 + prediction.truncation**2 + np.nan_to_num(prediction.dtype_error) ** 2)
+        matters = np.maximum(_change(prediction, most), _change(prediction, -most)) > _MATTERS * others
+        if not matters.any():
+            return np.zeros_like(rates)
+        slopes = _batch_gradients(landscape, params, int(prediction.spacetime.B))
+        fractions = [
+            _lost_fraction(params, slopes, rate) if use else 0.0 for rate, use in zip(rates, matters, strict=True)
+        ]
+        return _change(prediction, np.array(fractions))
+    except Exception:  # a diagnostic: the prediction stands
+        return np.full(rates.shape, np.nan)
+
+
+def _change(prediction: "Prediction", lost: np.ndarray) -> np.ndarray:
+    """Return by how much the prediction changes if the fraction `lost` of every update is lost."""
+    rates = prediction.learning_rates
+    return np.abs(prediction.at(rates)[0] - prediction.at(rates * (1 - lost))[0])
+
+
+def _bound(prediction: "Prediction", params: Any) -> np.ndarray:
+    """Return the largest fraction that can be lost, by Cauchy's inequality, at most 1.
+
+    The size of a gradient is told by the term of first order: ηT|G|² of a loss, ηT(⟨|g|²⟩ − |G|²)/N of the gap.
+    """
+    steps, points = int(prediction.spacetime.T), int(prediction.spacetime.N)
+    if prediction.order < 1 or not steps:
+        return np.ones_like(prediction.learning_rates) if steps else np.zeros_like(prediction.learning_rates)
+    squared = abs(prediction.coefficients.mean(axis=0)[1]) / steps * (points if prediction.quantity == "gap" else 1)
+    half_ulps = np.sqrt(sum(float(np.sum((_ulps(leaf) / 2) ** 2)) for leaf in jax.tree.leaves(params)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(np.minimum(half_ulps / (prediction.learning_rates * np.sqrt(squared)), 1.0), nan=1.0)
+
+
+def _ulps(leaf: Any) -> np.ndarray:
+    return np.abs(np.spacing(np.asarray(leaf))).astype(np.float64)
+
+
+def _batch_gradients(landscape: Landscape, params: Any, size: int) -> list[list[np.ndarray]]:
+    """Return the gradients of a few batches, spread over the data: for each its leaves."""
+    gradient = _compiled_batch_gradient(landscape.loss)
+    found = []
+    for batch in range(min(_BATCHES, landscape.num_examples)):
+        index = np.resize(np.arange(batch, landscape.num_examples, _BATCHES), size)
+        examples = jax.tree.map(lambda leaf, i=index: leaf[i], landscape.data)
+        found.append([np.asarray(leaf) for leaf in jax.tree.leaves(gradient(params, examples))])
+    return found
+
+
+@per_loss
+def _compiled_batch_gradient(loss: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], Any]:
+    """Compile the gradient of the mean loss of a batch."""
+
+    @jax.jit
+    def gradient(params: Any, batch: Any) -> Any:
+        return jax.grad(lambda p: jnp.mean(jax.vmap(loss, in_axes=(None, 0))(p, batch)))(params)
+
+    return gradient
+
+
+def _lost_fraction(params: Any, slopes: list[list[np.ndarray]], rate: float) -> float:
+    """Return which fraction of updates is lost, negative if updates are longer than they should be."""
+    along, along_mean = np.zeros(2), np.zeros(2)  # of the movements that are made, and that should be made
+    for place, leaf in enumerate(jax.tree.leaves(params)):
+        theta, steps = np.asarray(leaf), np.stack([slope[place] for slope in slopes])
+        after = theta - (np.asarray(rate, theta.dtype) * steps).astype(theta.dtype)
+        moved = theta.astype(np.float64) - after.astype(np.float64)
+        wanted, steps = rate * steps.astype(np.float64), steps.astype(np.float64)
+        mean = steps.mean(axis=0)
+        along += [np.sum(moved * steps), np.sum(wanted * steps)]
+        along_mean += [np.sum(moved.mean(axis=0) * mean), np.sum(wanted.mean(axis=0) * mean)]
+    fractions = [1 - made / asked for made, asked in (along, along_mean) if asked > 0]
+    return float(np.clip(max(fractions, key=abs, default=0.0), -1, 1))

@@ -1,0 +1,131 @@
+"""Predictions near a minimum, with their errors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._archive import Kept
+from ..estimates import CONVERGED
+from ..kinks import Kink, kinks_note
+from ..spacetimes import Spacetime
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ResummedPrediction(Kept):
+    """The expected loss after SGD from a point near a minimum, re-summed: finite however long SGD runs.
+
+    It is the quantity at the start, plus what the mean gradient changes (`noiseless`, zero at a minimum), plus what the
+    gradients' noise does to second order (`noise`).
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the concrete spacetime.
+        learning_rates: the learning rates, shape (R,).
+        start: the quantity at the start, in the unit of the loss; 0 for the gap.
+        noiseless: what the mean gradient changes at every learning rate, shape (R,).
+        replicates: independent estimates of what the noise adds, shape (m, R); one row if it is exact.
+        truncation: the size of what the next orders of the noise would add, shape (R,): third cumulants of the noise,
+            and how loss and noise over the predicted cloud of parameters differ from those at the start.
+        dtype_error: by how much rounding of the Hessian changes the prediction, shape (R,).
+        kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
+    """
+
+    quantity: str
+    spacetime: Spacetime
+    learning_rates: np.ndarray
+    start: float
+    noiseless: np.ndarray
+    replicates: np.ndarray
+    truncation: np.ndarray
+    dtype_error: np.ndarray
+    kinks: tuple[Kink, ...] = ()
+
+    @property
+    def noise(self) -> np.ndarray:
+        """What the noise of the gradients adds at every learning rate, shape (R,)."""
+        return self.replicates.mean(axis=0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The prediction at every learning rate, in the unit of the loss."""
+        return self.start + self.noiseless + self.noise
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of `mean` from sampling; zeros mean that the spectrum is exact."""
+        count = len(self.replicates)
+        if count == 1:
+            return np.zeros(self.replicates.shape[1])
+        return self.replicates.std(axis=0, ddof=1) / count**0.5
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the truncation figure is below a fifth of what the noise adds, and the loss is smooth."""
+        return (self.truncation <= CONVERGED * np.abs(self.noise)) & (not self.kinks)
+
+    @property
+    def last_term(self) -> np.ndarray:
+        """The size of what the noise adds at every learning rate."""
+        return np.abs(self.noise)
+
+    @property
+    def name_of_last(self) -> str:
+        """What `last_term` is the size of, in words."""
+        return "noise"
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return what a table shows of the prediction, by column."""
+        return {
+            "noiseless": [f"{x:.5f}" for x in self.start + self.noiseless],
+            "re-summed": [f"{x:.5f}" for x in self.mean],
+        }
+
+    @property
+    def meaning_of_converged(self) -> str:
+        """When a learning rate counts as converged, in words."""
+        return f"truncation below {CONVERGED:.0%} of what the noise adds"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction as plain lists and numbers, for JSON."""
+        return {
+            "quantity": self.quantity,
+            "spacetime": str(self.spacetime),
+            "resummed": True,
+            "learning_rates": self.learning_rates.tolist(),
+            "start": self.start,
+            "noiseless": self.noiseless.tolist(),
+            "noise": self.noise.tolist(),
+            "mean": self.mean.tolist(),
+            "stderr": self.stderr.tolist(),
+            "truncation": self.truncation.tolist(),
+            "dtype_error": self.dtype_error.tolist(),
+            "converged": self.converged.tolist(),
+            "kinks": [str(kink) for kink in self.kinks],
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the prediction against the learning rate, with two standard errors and the truncation figure as a band.
+
+        Returns:
+            The matplotlib axes.
+        """
+        from ..drawing import plot_resummed
+
+        return plot_resummed(self, ax)
+
+    def __repr__(self) -> str:
+        rates = len(self.learning_rates)
+        return f"<ResummedPrediction of {self.quantity}, {self.spacetime}, {rates} rates>"
+
+    def __str__(self) -> str:
+        title = f"{self.quantity} predicted near a minimum, re-summed, {self.spacetime}"
+        lines = [f"{title}; {self.start:.6g} at the start"]
+        columns = (self.learning_rates, self.mean, self.noise, self.stderr, self.truncation, self.converged)
+        for rate, mean, noise, stderr, cut, good in zip(*columns, strict=True):
+            note = "" if good else "   not converged"
+            lines.append(
+                f"  η = {rate:<9.4g} {mean:.6g}, of it {noise:.4g} by noise ± {stderr:.2g} (sampling) "
+                f"± {cut:.2g} (truncation){note}"
+            )
+        return "\n".join(lines) + kinks_note(self.kinks)

@@ -1,0 +1,254 @@
+"""Predictions: a polynomial in the learning rate with its three errors."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .._archive import Kept
+from .._learning_rates import check_learning_rates
+from ..errors import ArgumentError
+from ..estimates import CONVERGED
+from ..kinks import Kink, kinks_note
+from ..spacetimes import Spacetime
+from ._acceleration import accelerates, jackknife
+from ._convergence import Orders
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Kept):
+    """The expected loss after SGD at several learning rates, from a series cut after some order.
+
+    The sampling error of the values (`stderr`), the error of cutting the series (`truncation`) and that of
+    floating-point arithmetic (`dtype_error`) are kept apart.
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the concrete spacetime.
+        learning_rates: the learning rates, shape (R,).
+        coefficients: the coefficient of every power of η, one replicate in each row, shape (replicates, order + 1); one
+            row if all values are exact.
+        rounding: what floating-point arithmetic does to the coefficients on a few samples of the data, one in each row,
+            shape (samples, order + 1); no rows if it was not measured.
+        lost_updates: what updates that are lost to the precision of the parameters do at every learning rate, shape
+            (R,); `None` if it was not measured.
+        trees: what the diagrams of every rooted tree, tied in all ways, add to the coefficients, shape (order + 1,
+            number of trees), filled up with zeros; `None` if it is not known. See `truncation`.
+        kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
+    """
+
+    quantity: str
+    spacetime: Spacetime
+    learning_rates: np.ndarray
+    coefficients: np.ndarray
+    rounding: np.ndarray | None = None
+    lost_updates: np.ndarray | None = None
+    trees: np.ndarray | None = None
+    kinks: tuple[Kink, ...] = ()
+
+    @property
+    def order(self) -> int:
+        """The highest power of η."""
+        return self.coefficients.shape[1] - 1
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The prediction at every learning rate, in the unit of the loss."""
+        return self.at(self.learning_rates)[0]
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of `mean` from the values' sampling; zeros mean that all values are exact."""
+        return self.at(self.learning_rates)[1]
+
+    @property
+    def terms(self) -> np.ndarray:
+        """The term of every order at every learning rate, shape (order + 1, R)."""
+        powers = np.arange(self.order + 1)
+        return self.coefficients.mean(axis=0)[:, None] * self.learning_rates[None] ** powers[:, None]
+
+    @property
+    def truncation(self) -> np.ndarray:
+        """The figure for what the cut leaves out, at every learning rate: the size of the last order that is not zero.
+
+        Where trees of that order cancel, which those of the next one need not do, half the root of the sum of their
+        squares counts if it is larger. If the order is lost in sampling errors it is two of these, and no less than
+        what the two orders before extrapolate to. Nor is the figure ever less than what two successive orders
+        extrapolate to for the next.
+        """
+        return self._orders.next_term(self.learning_rates)
+
+    @property
+    def dtype_error(self) -> np.ndarray:
+        """What floating-point arithmetic adds at every learning rate; not a number if it was not measured.
+
+        It is the root mean square, over a few samples of the data, of the difference that double precision makes;
+        with what updates do that are lost where η times the gradient is not far above the spacing of the parameters.
+        """
+        if self.rounding is None or not len(self.rounding):
+            return np.full(self.learning_rates.shape, np.nan)
+        powers = self.learning_rates[:, None] ** np.arange(self.order + 1)
+        lost = 0.0 if self.lost_updates is None else self.lost_updates
+        return np.sqrt(np.mean((powers @ self.rounding.T) ** 2, axis=1) + np.square(lost))
+
+    @property
+    def valid_up_to(self) -> float:
+        """The learning rate up to which every order is below a fifth of the one before it.
+
+        A coefficient within two standard errors of zero, of sampling and rounding together, is not known to be small:
+        its two errors may end the range, and orders around it, k apart, are compared by a fifth to the power k. Order 0
+        is no measure, as a constant added to the loss changes it: with fewer than two known orders from 1 on,
+        convergence cannot be judged and the edge is 0. A loss that starts above zero and would be below it, after any
+        order, falls further than a loss can: the range ends there. Where the loss has kinks the edge is 0 too.
+        """
+        return self._edge[0]
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether each learning rate is below `valid_up_to`."""
+        return self.learning_rates < self.valid_up_to
+
+    @property
+    def last_term(self) -> np.ndarray:
+        """The size of the highest order at every learning rate; zeros if its coefficient is lost in its errors."""
+        return np.abs(self.terms[-1]) if self.order in self._orders.known else np.zeros(self.learning_rates.shape)
+
+    @property
+    def limited_by(self) -> str:
+        """What ends the range of validity, in words."""
+        return self._edge[1]
+
+    @property
+    def _edge(self) -> tuple[float, str]:
+        if self.kinks:
+            return 0.0, "the loss has kinks, and what they do is left out"
+        return self._orders.edge(falls=self.quantity != "gap")
+
+    @property
+    def _orders(self) -> Orders:
+        count, rounding = len(self.coefficients), self.rounding
+        zeros = np.zeros(self.order + 1)
+        return Orders(
+            self.coefficients.mean(axis=0),
+            self.coefficients.std(axis=0, ddof=1) / count**0.5 if count > 1 else zeros,
+            zeros if rounding is None or not len(rounding) else np.sqrt(np.mean(rounding**2, axis=0)),
+            zeros if self.trees is None else np.sqrt(np.sum(self.trees**2, axis=1)),
+        )
+
+    def at(self, learning_rates: Any, *, order: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard error at any learning rates, with the series cut after `order`.
+
+        Raises:
+            ArgumentError: the order is not an integer from 0 to the prediction's order.
+        """
+        cut = self.order if order is None else order
+        if isinstance(cut, bool) or not isinstance(cut, int) or not 0 <= cut <= self.order:
+            raise ArgumentError(
+                f"The prediction goes to order {self.order}, so order is 0 to {self.order}; got {order!r}."
+            )
+        powers = np.asarray(learning_rates, dtype=float)[..., None] ** np.arange(cut + 1)
+        rows = powers @ self.coefficients[:, : cut + 1].T
+        count = self.coefficients.shape[0]
+        spread = rows.std(axis=-1, ddof=1) / count**0.5 if count > 1 else np.zeros(rows.shape[:-1])
+        return rows.mean(axis=-1), spread
+
+    @property
+    def can_accelerate(self) -> bool:
+        """Whether `accelerated` has an answer: the order is 3, and its last two coefficients differ in sign."""
+        return accelerates(self.coefficients.mean(axis=0))
+
+    def accelerated(self, learning_rates: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard error of a form with the same coefficients that reaches further than the series.
+
+        It is A(e^{−bη} − 1) + Cη added to the initial loss, as gradient descent on a quadratic suggests. Measured on
+        twelve problems, its errors are a third of the plain series' at three times the learning rate at which order 3
+        is a fifth of order 2 (docs/benchmarks.md).
+        How far the two are apart is a figure for the error of this form, and covered it there.
+
+        Args:
+            learning_rates: positive and finite; those of the prediction by default.
+
+        Raises:
+            ArgumentError: `can_accelerate` is false, or a learning rate is unfit.
+        """
+        if not self.can_accelerate:
+            raise ArgumentError(
+                "Only a prediction to order 3 whose coefficients of orders 2 and 3 differ in sign can be accelerated: "
+                f"here the order is {self.order} and the coefficients are "
+                f"{', '.join(f'{c:.3g}' for c in self.coefficients.mean(axis=0))}. Use .at(...)."
+            )
+        rates = self.learning_rates if learning_rates is None else check_learning_rates(learning_rates)
+        return jackknife(self.coefficients, rates)
+
+    def truncate(self, order: int) -> "Prediction":
+        """Return the prediction of the series cut after a lower order."""
+        self.at(self.learning_rates, order=order)
+        rounding = None if self.rounding is None else self.rounding[:, : order + 1]
+        coefficients = self.coefficients[:, : order + 1]
+        trees = None if self.trees is None else self.trees[: order + 1]
+        return replace(self, coefficients=coefficients, rounding=rounding, trees=trees)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction as plain lists and numbers, for JSON."""
+        return {
+            "quantity": self.quantity,
+            "spacetime": str(self.spacetime),
+            "order": self.order,
+            "learning_rates": self.learning_rates.tolist(),
+            "mean": self.mean.tolist(),
+            "stderr": self.stderr.tolist(),
+            "truncation": self.truncation.tolist(),
+            "dtype_error": [float(x) if np.isfinite(x) else None for x in self.dtype_error],
+            "valid_up_to": self.valid_up_to,
+            "converged": self.converged.tolist(),
+            "mean_by_order": [self.at(self.learning_rates, order=k)[0].tolist() for k in range(self.order + 1)],
+            "coefficients": self.coefficients.mean(axis=0).tolist(),
+            "kinks": [str(kink) for kink in self.kinks],
+        }
+
+    @property
+    def start(self) -> float:
+        """The quantity at the start, in the unit of the loss."""
+        return float(self.coefficients.mean(axis=0)[0])
+
+    @property
+    def meaning_of_converged(self) -> str:
+        """When a learning rate counts as converged, in words."""
+        return f"every term up to order {self.order} below {CONVERGED:.0%} of the one before"
+
+    @property
+    def name_of_last(self) -> str:
+        """What `last_term` is the size of, in words."""
+        return f"order {self.order}"
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return what a table shows of the prediction, by column."""
+        rates = self.learning_rates
+        return {f"order {k}": [f"{x:.5f}" for x in self.at(rates, order=k)[0]] for k in range(1, self.order + 1)}
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the prediction at every order against the learning rate; dashed where it has not converged.
+
+        Returns:
+            The matplotlib axes.
+        """
+        from ..drawing import plot_prediction
+
+        return plot_prediction(self, ax)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Prediction of {self.quantity} to order {self.order}, {self.spacetime}, {len(self.learning_rates)} rates>"
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}; "
+            f"valid up to η = {self.valid_up_to:.3g}"
+        ]
+        columns = (self.learning_rates, self.mean, self.stderr, self.truncation, self.dtype_error, self.converged)
+        for rate, mean, stderr, cut, rounding, good in zip(*columns, strict=True):
+            note = f" ± {rounding:.1g} (dtype)" if np.isfinite(rounding) else ""
+            note += "" if good else "   not converged"
+            lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g} (sampling) ± {cut:.2g} (truncation){note}")
+        return "\n".join(lines) + kinks_note(self.kinks)

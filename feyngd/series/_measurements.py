@@ -1,0 +1,36 @@
+"""Which diagrams a quantity sums, and with which weights."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from ..counting import Ratio, constant, inverse_size
+from ..diagrams import Diagram, diagrams
+from ..spacetimes import Spacetime
+
+
+def measured_diagrams(order: int) -> Iterator[Diagram]:
+    """Iterate over the diagrams up to an order whose root is alone."""
+    return (diagram for edges in range(order + 1) for diagram in diagrams(edges, limit=None))
+
+
+def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:
+    """Iterate over the diagrams that a quantity makes of one by tying its root, with what multiplies the count."""
+    one_over_n = inverse_size(spacetime.N, "N")
+    step = one_over_n if spacetime.sampling == "full-batch" else inverse_size(spacetime.B, "B")
+    factor = constant(1)
+    for _ in range(diagram.order):
+        factor = (factor * step).scale(-1)
+    if quantity == "displacement":
+        if len(diagram.children[0]) == 1:
+            yield diagram, factor.scale(Fraction(1, diagram.automorphisms))
+        return
+    # In cumulants the terms with the root alone are the test loss's own, whatever the root may join.
+    joined = len(diagram.parts) - 1 if basis == "moment" else 0
+    tied = one_over_n.scale(joined)
+    alone = {"test_loss": constant(1), "train_loss": constant(1) + tied.scale(-1), "gap": tied}[quantity]
+    if alone.numerator:
+        yield diagram, (factor * alone).scale(Fraction(1, diagram.automorphisms))
+    if quantity != "test_loss":
+        sign = 1 if quantity == "train_loss" else -1
+        for joint in diagram.root_ties():
+            yield joint, (factor * one_over_n).scale(Fraction(sign, joint.automorphisms))

@@ -1,0 +1,7 @@
+"""Simulation: ensembles of real runs of SGD, and of its stochastic differential equation."""
+
+from ._ensemble import Ensemble as Ensemble
+from ._sde import SDESimulation as SDESimulation
+from ._sde import simulate_sde as simulate_sde
+from ._sgd import simulate as simulate
+from ._simulation import Simulation as Simulation

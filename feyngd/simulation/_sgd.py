@@ -1,0 +1,244 @@
+"""Simulations: ensembles of real SGD runs, each on a training set of its own."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy
+from numpy.typing import ArrayLike
+
+from .._archive import keep
+from .._arguments import check_integer
+from .._keys import check_key
+from .._learning_rates import check_learning_rates
+from ..derivatives import flat_loss, per_loss
+from ..errors import ArgumentError
+from ..landscapes import Landscape, check_reading, enter
+from ..progress import Progress, check_progress
+from ..quantities import QUANTITIES
+from ..spacetimes import Spacetime
+from ._simulation import Simulation
+
+
+def _kept_spacetime(spacetime: Spacetime) -> tuple[Any, ...]:
+    sizes = (spacetime.N, spacetime.B, spacetime.E, spacetime.T)
+    return *(None if size is None else int(size) for size in sizes), spacetime.sampling, spacetime.explicit
+
+
+def _spacetime_again(kept: tuple[Any, ...]) -> Spacetime:
+    N, B, E, T = (None if size is None else sympy.Integer(size) for size in kept[:4])
+    return Spacetime(N, B, E, T, kept[4], kept[5])
+
+
+keep(Spacetime, _kept_spacetime, _spacetime_again)
+
+_BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
+
+
+def simulate(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: ArrayLike,
+    *,
+    runs: int = 2000,
+    quantity: str = "test_loss",
+    control: bool = False,
+    chunk_size: int = 16,
+    progress: Progress | None = None,
+    key: jax.Array,
+) -> Simulation:
+    """Run SGD many times, every run with a fresh training set and fresh batches, and average.
+
+    What a training set is depends on the landscape's reading. In the population reading it is N independent draws from
+    the data, and the test loss is the mean over all data. In the unbiased reading it is N distinct examples, and the
+    test loss is the mean over the others. In the conditional reading it is the data itself, and the test loss is the
+    mean over the test data.
+
+    Args:
+        landscape: the loss and the population from which training sets are drawn.
+        params: the starting point, a pytree of floating-point arrays.
+        spacetime: the concrete N, B, E, T and sampling.
+        learning_rates: one or more learning rates, positive and finite.
+        runs: the number of runs at every learning rate, at least 2.
+        quantity: "test_loss", "train_loss" or "gap".
+        control: take from every run's loss what its batches do to first order by being better or worse than others,
+            η Σ_t G·(g_t − G) with the gradients at the start: zero on average, so that the mean stays, and most of the
+            spread for small learning rates. Samples are then no losses of single runs.
+        chunk_size: the number of runs that are vectorised together; memory grows with it.
+        progress: shows progress; silent by default.
+        key: a JAX random key; the same key gives the same runs.
+
+    Returns:
+        A `Simulation`: mean and standard error at every learning rate.
+
+    Raises:
+        ArgumentError: a learning rate is not positive and finite, runs, chunk size or quantity are unfit, or a control
+            is asked for in the gap.
+        SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
+        LandscapeError: the loss, data or parameters are unfit.
+    """
+    rates = check_learning_rates(learning_rates)
+    if quantity not in QUANTITIES:
+        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+    runs = check_integer("runs", runs, least=2)
+    chunk_size = check_integer("chunk_size", chunk_size, least=1)
+    check_key(key, "Training sets and batches are drawn at random")
+    shown = check_progress(progress)
+    if not isinstance(spacetime, Spacetime):
+        raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    spacetime.require_concrete("SGD is simulated")
+    landscape, params = enter(landscape, params, forward=control)
+    check_reading(landscape, spacetime)
+    if control and quantity == "gap":
+        raise ArgumentError("A control takes off what batches do to first order, and that is nothing in the gap.")
+    landscape.validate(params)
+    training_sets, batches = _draw(landscape, spacetime, runs, key)
+    shares = _shares(spacetime)
+    measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, runs))
+    luck = _luck(landscape, params)
+    samples = np.empty((len(rates), runs))
+    size = min(runs, _BLOCK)
+    with shown.task(len(rates) * runs, "runs of SGD") as task:
+        for row, rate in enumerate(rates):
+            for first in range(0, runs, size):
+                block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
+                data = landscape.data, landscape.test_data
+                done = measure(params, rate, data, training_sets[block], batches[block], shares, luck)
+                real = min(size, runs - first)
+                samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
+                task.advance(real)
+    if control:
+        gains = _gains(landscape, params, quantity)
+        samples += rates[:, None] * np.einsum("rtb,tb->r", (gains - gains.mean())[np.asarray(batches)], shares)
+    return Simulation(quantity, spacetime, rates, samples)
+
+
+def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return training sets, examples of shape (runs, N), and batches, examples of shape (runs, T, B)."""
+    for_sets, for_batches = jax.random.split(key)
+    N, M = int(spacetime.N), landscape.num_examples
+    if landscape.reading == "population":
+        training_sets = np.asarray(jax.random.randint(for_sets, (runs, N), 0, M))
+    elif landscape.reading == "unbiased":
+        keys = jax.random.split(for_sets, runs)
+        training_sets = np.stack([np.asarray(jax.random.permutation(one, M)[:N]) for one in keys])
+    else:
+        training_sets = np.broadcast_to(np.arange(M), (runs, M))
+    rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
+    slots = _padded(spacetime, runs) if spacetime.explicit is not None else spacetime.sample(rng, runs)
+    batches = training_sets[np.arange(runs)[:, None, None], slots]
+    return jnp.asarray(training_sets), jnp.asarray(batches)
+
+
+def _luck(landscape: Landscape, params: Any) -> np.ndarray:
+    """Return every example's loss at the start less the population's mean, shape (M,)."""
+    losses = np.asarray(landscape.losses(params), dtype=float)
+    return losses - losses.mean()
+
+
+def _gains(landscape: Landscape, params: Any, quantity: str) -> np.ndarray:
+    """Return how much a step along every example's gradient lowers the loss to first order, G·g, shape (M,)."""
+    is_tested = quantity == "test_loss" and landscape.test_data is not None
+    gains = _compiled_gains(landscape.loss, min(_BLOCK, landscape.num_examples))
+    measured = landscape.test_data if is_tested else landscape.data
+    return np.asarray(gains(params, landscape.data, measured), dtype=float)
+
+
+@per_loss
+def _compiled_gains(loss: Callable[..., Any], chunk_size: int) -> Callable[..., jax.Array]:
+    """Compile G·g of every example, G being the gradient of the mean loss over data of their own."""
+
+    @jax.jit
+    def gains(params: Any, data: Any, measured: Any) -> jax.Array:
+        def mean(params: Any) -> jax.Array:
+            return jnp.mean(jax.lax.map(partial(loss, params), measured, batch_size=chunk_size))
+
+        slope = jax.grad(mean)(params)
+        return jax.lax.map(
+            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (slope,))[1], data, batch_size=chunk_size
+        )
+
+    return gains
+
+
+def _padded(spacetime: Spacetime, runs: int) -> np.ndarray:
+    """Return explicit batches as an array of shape (runs, T, B), smaller ones filled up with their first point."""
+    batches = [[*batch, *batch[:1] * (int(spacetime.B) - len(batch))] for batch in spacetime.explicit or ()]
+    array = np.array(batches, dtype=int).reshape(len(batches), int(spacetime.B))
+    return np.broadcast_to(array, (runs, *array.shape))
+
+
+def _shares(spacetime: Spacetime) -> np.ndarray:
+    """Return the share of every slot in its step's mean, shape (T, B): 1/B, and 0 for slots that only fill up."""
+    sizes = [len(batch) for batch in spacetime.explicit or ()] or [int(spacetime.B)] * int(spacetime.T)
+    slots = np.arange(int(spacetime.B))
+    return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
+
+
+@per_loss
+def _compiled_measure(
+    example_loss: Callable[..., Any], quantity: str, reading: str, chunk_size: int
+) -> Callable[..., jax.Array]:
+    """Compile runs of SGD and their measurement, once for every loss, shape and question."""
+
+    @jax.jit
+    def measure(
+        params: Any, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any, luck: Any
+    ) -> jax.Array:
+        theta, loss = flat_loss(example_loss, params)
+        run = _make_run(loss, quantity, reading)
+        rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
+        return jax.lax.map(
+            partial(run, theta, rate, data, shares, luck), (training_sets, batches), batch_size=chunk_size
+        )
+
+    return measure
+
+
+def _make_run(loss: Callable[..., jax.Array], quantity: str, reading: str) -> Callable[..., jax.Array]:
+    def losses(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+        examples = jax.tree.map(lambda leaf: leaf[indices], data)
+        return jax.vmap(partial(loss, theta))(examples)
+
+    def mean_loss(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+        return jnp.mean(losses(theta, data, indices))
+
+    def test_loss(theta: jax.Array, data: Any, test_data: Any, training_set: jax.Array, luck: jax.Array) -> jax.Array:
+        if reading == "conditional":
+            return mean_loss(theta, test_data, jnp.arange(jax.tree.leaves(test_data)[0].shape[0]))
+        population = jnp.arange(len(luck))
+        if reading == "population":
+            return mean_loss(theta, data, population)
+        everything = losses(theta, data, population) - luck
+        return (jnp.sum(everything) - jnp.sum(everything[training_set])) / (len(luck) - len(training_set))
+
+    def run(
+        theta: jax.Array,
+        rate: jax.Array,
+        both_data: tuple[Any, Any],
+        shares: jax.Array,
+        luck: jax.Array,
+        drawn: tuple[jax.Array, jax.Array],
+    ) -> jax.Array:
+        training_set, batches = drawn
+        data, test_data = both_data
+
+        def step(theta: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            batch, share = slot
+            gradient = jax.grad(lambda theta: jnp.dot(share, losses(theta, data, batch)))(theta)
+            return theta - rate * gradient, None
+
+        end, _ = jax.lax.scan(step, theta, (batches, shares))
+        result = jnp.zeros(())
+        if quantity != "train_loss":
+            result += test_loss(end, data, test_data, training_set, luck)
+        if quantity != "test_loss":
+            train_loss = mean_loss(end, data, training_set) - jnp.mean(luck[training_set])
+            result += train_loss if quantity == "train_loss" else -train_loss
+        return result
+
+    return run

@@ -1,0 +1,171 @@
+"""A study: predictions and simulations of one network on several spacetimes, kept on disk as they are finished."""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from numpy.typing import ArrayLike
+
+from .._arguments import check_integer
+from .._files import check_writable, replace_file, write_json
+from .._keys import check_key
+from .._learning_rates import check_learning_rates
+from ..drawing import require_matplotlib
+from ..estimates import TruncationWarning
+from ..evaluation import Values, evaluate
+from ..landscapes import Landscape, check_landscape, check_reading, check_updates_kept, enter
+from ..prediction import Comparison, Prediction, compare, predict, series_by_root
+from ..progress import Progress
+from ..simulation import simulate
+from ..spacetimes import Spacetime
+
+
+def study(
+    landscape: Landscape,
+    params: Any,
+    spacetimes: Sequence[Spacetime] | Spacetime,
+    learning_rates: ArrayLike,
+    out: str | os.PathLike[str],
+    *,
+    order: int = 3,
+    quantity: str = "test_loss",
+    runs: int = 2000,
+    replicates: int = 16,
+    check_dtype: bool | None = None,
+    report: Callable[[str], None] = lambda text: None,
+    progress: Progress | None = None,
+    about: dict[str, Any] | None = None,
+    key: jax.Array,
+) -> list[Comparison]:
+    """Predict and simulate SGD on several spacetimes and write `prediction.json` and `prediction.png` to a folder.
+
+    Diagram values are computed once and serve all spacetimes. The files are replaced in one move whenever something is
+    finished, so that an interrupted study leaves all finished work, in files that are complete.
+
+    Args:
+        landscape: the loss and its population.
+        params: the starting point, a pytree of floating-point arrays.
+        spacetimes: concrete spacetimes, or one; one panel each.
+        learning_rates: positive and finite.
+        out: the folder to write to; made if it is not there.
+        order: the highest power of η.
+        quantity: "test_loss", "train_loss" or "gap".
+        runs: the number of simulated runs at every learning rate.
+        replicates: the number of random pairings behind every sampled value.
+        check_dtype: whether to measure what rounding does; see `predict`.
+        report: called with the table of each finished comparison.
+        progress: shows progress; silent by default.
+        about: anything to note in the JSON file, such as the name of the model.
+        key: a JAX random key.
+
+    Returns:
+        One comparison for each spacetime.
+
+    Raises:
+        ArgumentError: `out` cannot be written to; this comes before anything is computed.
+        FeynGDError: matplotlib is missing, likewise; or what `predict` and `simulate` raise.
+    """
+    folder = check_writable(out)
+    require_matplotlib()
+    rates = check_learning_rates(learning_rates)
+    check_integer("runs", runs, least=2)
+    check_key(key, "Training sets, batches and pairings are drawn at random")
+    spacetimes = [spacetimes] if isinstance(spacetimes, Spacetime) else list(spacetimes)
+    for spacetime in spacetimes:
+        spacetime.require_concrete("SGD is predicted and simulated")
+    check_landscape(landscape)
+    for spacetime in spacetimes:
+        check_reading(landscape, spacetime)
+    landscape, params = enter(landscape, params)
+    check_updates_kept(params, "A prediction")
+    series = [series_by_root(quantity, landscape, spacetime, order) for spacetime in spacetimes]
+    for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
+    panels: list[dict[str, Any]] = []
+    record = {"about": about or {}, "quantity": quantity, "order": order, "complete": False, "panels": panels}
+    values = {}
+    for root in series[0]:
+        wanted = sorted({diagram for one in series for diagram in one[root][1]})
+        values[root] = evaluate(
+            wanted,
+            landscape,
+            params,
+            root=root,
+            replicates=replicates,
+            check_dtype=check_dtype,
+            progress=progress,
+            key=for_values,
+        )
+        check_dtype = False if values[root].not_measured else check_dtype  # said once
+    record["values"] = {root: _values_record(found) for root, found in values.items()}
+    predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values, check_dtype)
+    panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
+    write_json(folder / "prediction.json", record)
+    done: list[Comparison] = []
+    for panel, (prediction, spacetime) in enumerate(zip(predictions, spacetimes, strict=True)):
+        simulation = simulate(
+            landscape,
+            params,
+            spacetime,
+            rates,
+            runs=runs,
+            quantity=quantity,
+            progress=progress,
+            key=for_panels[panel],
+        )
+        done.append(compare(prediction, simulation))
+        panels[panel] = done[-1].to_dict()
+        record["complete"] = len(done) == len(spacetimes)
+        write_json(folder / "prediction.json", record)
+        _write_figure(folder / "prediction.png", done)
+        report(str(done[-1]))
+    return done
+
+
+def predictions_of(
+    landscape: Landscape,
+    params: Any,
+    spacetimes: Sequence[Spacetime],
+    rates: ArrayLike,
+    order: int,
+    quantity: str,
+    values: Mapping[str, Values],
+    check_dtype: bool | None = None,
+) -> list[Prediction]:
+    """Predict on several spacetimes from the same values, without warnings of truncation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
+        return [
+            predict(
+                landscape,
+                params,
+                spacetime,
+                rates,
+                order=order,
+                quantity=quantity,
+                values=values,
+                check_dtype=check_dtype,
+            )
+            for spacetime in spacetimes
+        ]
+
+
+def _values_record(values: Values) -> dict[str, Any]:
+    return {str(D): {"value": values[D].value, "stderr": values[D].stderr, "kind": values[D].kind} for D in values}
+
+
+def _write_figure(path: Path, comparisons: Sequence[Comparison]) -> None:
+    from io import BytesIO
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6 * len(comparisons), 4.3), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)  # not pyplot: no window, no global state
+    for ax, comparison in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons, strict=True):
+        comparison.plot(ax)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    replace_file(path, drawn.getvalue())

@@ -1,0 +1,238 @@
+"""What a sweep runs over: the configuration file, checked as a whole, and the single configurations it stands for."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import jax.numpy as jnp
+
+from .._arguments import check_integer, check_order
+from .._learning_rates import check_learning_rates
+from ..errors import ArgumentError, SpacetimeError
+from ..landscapes import DIGITS_MODELS, digits
+from ..quantities import QUANTITIES
+from ..spacetimes import Spacetime
+from ._store import digest
+
+SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
+_SEEDS = 2**32  # JAX cuts longer seeds off in single precision, and two of them would be the same
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One network, spacetime and seed of a sweep, with all that its numbers depend on.
+
+    Attributes:
+        model: "convnet", "logistic" or "mlp".
+        limit: how many of the digits are used; all if `None`.
+        N: the number of training points.
+        B: the batch size.
+        E: the number of epochs; of steps for full batches.
+        sampling: how batches are drawn.
+        seed: of the starting point and of everything random.
+        learning_rates: the learning rates, which share their values and training sets.
+        quantity: "test_loss", "train_loss" or "gap".
+        order: the highest power of η.
+        runs: the number of simulated runs; 0 for a prediction alone.
+        replicates: the number of random pairings behind every sampled value.
+        dtype: the precision of the network; the same sweep in double precision is another one.
+        check_dtype: whether to measure what rounding does; `None` leaves it to `predict`.
+    """
+
+    model: str
+    limit: int | None
+    N: int
+    B: int
+    E: int
+    sampling: str
+    seed: int
+    learning_rates: tuple[float, ...]
+    quantity: str
+    order: int
+    runs: int
+    replicates: int
+    dtype: str
+    check_dtype: bool | None = None
+
+    @property
+    def spacetime(self) -> Spacetime:
+        """The spacetime.
+
+        Raises:
+            ArgumentError: N, B, E and the sampling do not make one.
+        """
+        if self.sampling != "full-batch":
+            return Spacetime.sgd(self.N, self.B, self.E, sampling=self.sampling)
+        if self.B != self.N:
+            raise SpacetimeError("Full batches have B = N: use this B, or sweep full batches in a file of their own.")
+        return Spacetime.gd(self.N, self.E)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the content, in hexadecimal digits."""
+        return digest(self.to_dict())
+
+    @property
+    def name(self) -> str:
+        """What the files are called: readable, then a hash of the whole content and the version of feyngd."""
+        from .. import __version__
+
+        content = digest({"version": __version__, **self.to_dict()})[:12]
+        return f"{self.model}_N{self.N}_B{self.B}_E{self.E}_{self.sampling}_seed{self.seed}-{content}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain lists, numbers and strings, for JSON."""
+        found = {**asdict(self), "learning_rates": list(self.learning_rates)}
+        if self.check_dtype is None:
+            del found["check_dtype"]  # names and draws stay those of sweeps that do not say
+        return found
+
+
+def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> list[Configuration]:
+    """Read a sweep from a TOML file, or a mapping with the same entries, and return all its configurations.
+
+    Configurations of one model and seed follow one another, as they share their values.
+
+    Args:
+        config: the path of the file, or a mapping.
+
+    Raises:
+        ArgumentError: the file cannot be read, an entry is missing, unknown or unfit, or a combination of sizes is no
+            spacetime.
+    """
+    entries = dict(config) if isinstance(config, Mapping) else _read_toml(config)
+    if unknown := [key for key in entries if key not in _CHECKS]:
+        raise ArgumentError(f"Unknown entry {unknown[0]!r}: a sweep has the entries {', '.join(_CHECKS)}. Remove it.")
+    if missing := [key for key in _CHECKS if key not in entries and key not in _OPTIONAL]:
+        raise ArgumentError(
+            f"The sweep lacks {', '.join(missing)}: all entries but {' and '.join(_OPTIONAL)} are needed, such as "
+            f"{_EXAMPLES[missing[0]]}."
+        )
+    checked = {key: check(key, entries.get(key)) for key, check in _CHECKS.items()}
+    lists = [checked.pop(key) for key in ("models", "seeds", "N", "B", "E", "sampling")]
+    dtype = str(jnp.zeros(()).dtype)
+    found = [
+        Configuration(model=model, seed=seed, N=N, B=B, E=E, sampling=sampling, dtype=dtype, **checked)
+        for model, seed, N, B, E, sampling in product(*lists)
+    ]
+    for one in found:
+        try:
+            _ = one.spacetime
+        except SpacetimeError as error:
+            raise ArgumentError(
+                f"A sweep runs every combination, and N={one.N}, B={one.B}, E={one.E}, sampling={one.sampling!r} is no "
+                f"spacetime: {error} Or split the sweep into files in which all combinations are."
+            ) from error
+    return found
+
+
+def _read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(f"A sweep is given as the path of a TOML file or as a mapping; got {path!r}.")
+    shown = repr(os.fspath(path))
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ArgumentError(f"Cannot read {shown} ({error.strerror}): name the TOML file of the sweep.") from error
+    except ValueError as error:  # that of TOML, and that of text which is no UTF-8
+        raise ArgumentError(f"{shown} is not TOML ({error}): correct it there.") from error
+
+
+# --- checks of single entries -----------------------------------------------------------------------------------------
+
+
+def _integer(least: int) -> Callable[[str, Any], int]:
+    return lambda name, value: check_integer(name, value, least=least)
+
+
+def _name(known: tuple[str, ...]) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise ArgumentError(f"{name} is one of {', '.join(map(repr, known))}; got {value!r}.")
+        return value
+
+    return check
+
+
+def _several(check_one: Callable[[str, Any], Any]) -> Callable[[str, Any], list[Any]]:
+    def check(name: str, value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ArgumentError(f"{name} is a list with at least one entry, such as {_EXAMPLES[name]}; got {value!r}.")
+        found = [check_one(f"every entry of {name}", one) for one in value]
+        if twice := [one for place, one in enumerate(found) if one in found[:place]]:
+            raise ArgumentError(f"{name} lists {twice[0]!r} twice: list every entry once.")
+        return found
+
+    return check
+
+
+def _rate(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentError(f"{name} is a positive finite number; got {value!r}.")
+    return float(check_learning_rates(value)[0])
+
+
+def _rates(name: str, value: Any) -> tuple[float, ...]:
+    return tuple(_several(_rate)(name, value))
+
+
+def _seed(name: str, value: Any) -> int:
+    if (seed := check_integer(name, value, least=0)) >= _SEEDS:
+        raise ArgumentError(f"{name} is an integer from 0 to {_SEEDS - 1}; got {value!r}.")
+    return seed
+
+
+def _runs(name: str, value: Any) -> int:
+    if (runs := check_integer(name, value, least=0)) == 1:
+        raise ArgumentError("runs is 0 for no simulation or an integer ≥ 2, as one run has no standard error; got 1.")
+    return runs
+
+
+def _limit(name: str, value: Any) -> int | None:
+    digits(value)  # says itself what is allowed
+    return value
+
+
+def _flag(name: str, value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ArgumentError(f"{name} is true or false, or left out; got {value!r}.")
+    return value
+
+
+def _order(name: str, value: Any) -> int:
+    return check_order(value)
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "models": _several(_name(tuple(DIGITS_MODELS))),
+    "limit": _limit,
+    "N": _several(_integer(1)),
+    "B": _several(_integer(1)),
+    "E": _several(_integer(1)),
+    "sampling": _several(_name(SAMPLINGS)),
+    "learning_rates": _rates,
+    "seeds": _several(_seed),
+    "quantity": _name(QUANTITIES),
+    "order": _order,
+    "runs": _runs,
+    "replicates": _integer(2),
+    "check_dtype": _flag,
+}
+_OPTIONAL = ("limit", "check_dtype")
+_EXAMPLES = {
+    "models": 'models = ["convnet"]',
+    "N": "N = [10]",
+    "B": "B = [1, 2]",
+    "E": "E = [1]",
+    "sampling": 'sampling = ["reshuffled"]',
+    "learning_rates": "learning_rates = [0.005, 0.01]",
+    "seeds": "seeds = [0, 1]",
+    "quantity": 'quantity = "test_loss"',
+    "order": "order = 3",
+    "runs": "runs = 2000",
+    "replicates": "replicates = 16",
+}
