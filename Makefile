@@ -26,7 +26,7 @@ pictures: $(STAMP)
 	$(BIN)/python docs/pictures.py
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
 
 benchmarks: $(STAMP)
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,mean,rounds
@@ -39,4 +39,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) $(OUT) site
+	rm -rf $(VENV) $(OUT) build site

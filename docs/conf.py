@@ -1,0 +1,70 @@
+"""Sphinx configuration. `make docs` builds the site into site/; every warning is an error."""
+
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
+
+project = "feyngd"
+author = "the feyngd authors"
+release = version = installed_version("feyngd")
+
+extensions = [
+    "myst_nb",  # Markdown pages and notebooks
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["images", "**/.ipynb_checkpoints"]
+
+# Markdown. The examples are run by the test suite, the notebooks are stored with their outputs: nothing runs here.
+myst_enable_extensions = ["dollarmath", "amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"
+
+# Mathematics: MathJax in one file, which needs no fonts and nothing from the network.
+mathjax_file = Path(find_spec("sphinx-mathjax-offline").submodule_search_locations[0], "static", "mathjax", "tex-svg.js")
+mathjax_path = mathjax_file.name
+mathjax3_config = {"options": {"enableMenu": False}}
+
+# Reference: public names only, sources through local pages.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_use_rtype = False
+viewcode_line_numbers = True
+maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+add_module_names = False
+
+# The look.
+html_theme = "sphinx_book_theme"
+html_title = "feyngd"
+html_static_path = ["_static", str(mathjax_file)]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_search_summary = False  # it reads the pages over HTTP; search itself also works from the file system
+html_theme_options = {
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "home_page_in_toc": True,
+}
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+
+def keep_bars(app, what, name, obj, options, lines):
+    """Docstrings write |x| for a norm or a size, which reStructuredText would take for a substitution."""
+    lines[:] = [
+        "`".join(text if code % 2 else text.replace("|", r"\|") for code, text in enumerate(line.split("`")))
+        for line in lines
+    ]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", keep_bars)
