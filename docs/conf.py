@@ -52,7 +52,8 @@ html_show_search_summary = False  # it reads the pages over HTTP; search itself 
 html_theme_options = {
     "show_navbar_depth": 1,
     "show_toc_level": 2,
-    "home_page_in_toc": True,
+    "home_page_in_toc": False,
+    "navbar_persistent": [],  # the search button is in the side column already
 }
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
@@ -66,5 +67,12 @@ def keep_bars(app, what, name, obj, options, lines):
     ]
 
 
+def keep_outputs_out_of_the_way(app):
+    """myst_nb copies notebooks' pictures into a folder beside the site; put it beside the doctrees."""
+    folder = str(Path(app.doctreedir).parent / "notebook_outputs")
+    app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=folder)
+
+
 def setup(app):
+    app.connect("builder-inited", keep_outputs_out_of_the_way, priority=900)
     app.connect("autodoc-process-docstring", keep_bars)
