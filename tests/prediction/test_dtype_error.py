@@ -14,7 +14,7 @@ from feyngd.studies._sweep_config import read_config
 KEY = jax.random.key(0)
 X, Y = np.linspace(-1, 1, 12), np.sin(np.linspace(-3, 3, 12))
 SPACETIME = fd.Spacetime.sgd(6, 2)
-TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.prediction.TruncationWarning")
+TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.TruncationWarning")
 
 
 def linear(p, e):

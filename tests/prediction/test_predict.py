@@ -23,7 +23,7 @@ SPACETIMES = {
     "explicit": fd.Spacetime.from_batches([[0, 1], [2, 2], [0, 2]], N=3),
     "uneven": fd.Spacetime.from_batches([[0], [2, 1, 2], [0, 2]], N=3),
 }
-TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.prediction.TruncationWarning")
+TOO_LARGE = pytest.mark.filterwarnings("ignore::feyngd.TruncationWarning")
 
 
 # --- closed forms -------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def test_a_budget_pays_for_all_draws_and_what_is_exact(passes, given):
     assert fd.evaluate(PAIR, *given, budget=budget, **OPTIONS)[PAIR].num_samples == max(passes, 4)
 
 
-@pytest.mark.filterwarnings("ignore::feyngd.evaluation.PrecisionWarning")
+@pytest.mark.filterwarnings("ignore::feyngd.PrecisionWarning")
 def test_draws_that_told_how_many_are_needed_are_not_used(given):
     pilot = fd.evaluate(PAIR, *given, **OPTIONS)
     first, wanted = pilot.replicates(PAIR), 0.5 * pilot[PAIR].stderr / abs(pilot[PAIR].value)
