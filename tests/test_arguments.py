@@ -11,6 +11,8 @@ import sympy
 import feyngd as fd
 from feyngd._arguments import check_integer
 from feyngd.errors import ArgumentError, SpacetimeError
+from feyngd.quantities import QUANTITIES, SERIES, check_quantity
+from feyngd.spacetimes import check_spacetime
 
 INTEGERS = [
     12,
@@ -77,3 +79,25 @@ def test_a_traced_integer_cannot_be_a_size():
 def test_sizes_are_no_other_arrays(value):
     with pytest.raises(SpacetimeError, match="N is an integer ≥ 1, or a SymPy symbol"):
         fd.Spacetime.sgd(value)
+
+
+def test_a_quantity_is_one_of_those_allowed():
+    for quantity in QUANTITIES:
+        check_quantity(quantity)
+    check_quantity("displacement", SERIES)
+    with pytest.raises(
+        ArgumentError, match=r"^Unknown quantity 'displacement'\. Known: 'test_loss', 'train_loss', 'gap'\.$"
+    ):
+        check_quantity("displacement")
+    with pytest.raises(ArgumentError, match="Unknown quantity None"):
+        check_quantity(None)
+
+
+def test_a_spacetime_is_one_and_concrete_where_that_is_asked_for():
+    symbolic = fd.Spacetime.sgd(sympy.Symbol("N", integer=True, positive=True))
+    check_spacetime(symbolic)
+    check_spacetime(fd.Spacetime.sgd(3), concrete="SGD is simulated")
+    with pytest.raises(SpacetimeError, match=r"^SGD is simulated only on a concrete spacetime; replace N with numbers"):
+        check_spacetime(symbolic, concrete="SGD is simulated")
+    with pytest.raises(ArgumentError, match=r"^spacetime is made by Spacetime.sgd, .gd or .from_batches; got 12"):
+        check_spacetime(12)

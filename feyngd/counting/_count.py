@@ -10,7 +10,7 @@ import sympy
 from .._arguments import check_basis
 from ..diagrams import STEPS, Diagram, check_cost
 from ..errors import ArgumentError, SpacetimeError
-from ..spacetimes import Spacetime
+from ..spacetimes import Spacetime, check_spacetime
 from . import _ratio
 from ._closed_forms import Grid, closed_form
 from ._listing import count_on_batches, list_embeddings
@@ -67,8 +67,7 @@ def count_embeddings(
 def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"A Diagram is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
-    if not isinstance(spacetime, Spacetime):
-        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    check_spacetime(spacetime)
 
 
 def _steps(diagram: Diagram, spacetime: Spacetime, basis: str) -> int:

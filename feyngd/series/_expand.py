@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Literal, overload
 from .._arguments import check_basis, check_order
 from ..counting import Ratio, count_ratio, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_number
-from ..errors import ArgumentError
-from ..quantities import SERIES
-from ..spacetimes import Spacetime
+from ..quantities import SERIES, check_quantity
+from ..spacetimes import Spacetime, check_spacetime
 from ._measurements import measured_diagrams, measurements
 from ._series import Series
 
@@ -82,13 +81,10 @@ def expand(
         gap to order η^1, cumulant basis, reshuffled, N, B, E
           η^1   E/B   a[a]   tr(C)
     """
-    if quantity not in SERIES:
-        known = ", ".join(repr(name) for name in SERIES)
-        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {known}.")
+    check_quantity(quantity, SERIES)
     order = check_order(order)
     check_basis(basis)
-    if not isinstance(spacetime, Spacetime):
-        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    check_spacetime(spacetime)
     if resummed:
         from ._resummed import ResummedSeries
 

@@ -13,8 +13,8 @@ from .._arguments import check_order
 from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_number, edge_index, tensor_expression
 from ..errors import ArgumentError
-from ..quantities import SERIES
-from ..spacetimes import Spacetime, by_name
+from ..quantities import SERIES, check_quantity
+from ..spacetimes import Spacetime, by_name, check_spacetime
 from . import _json
 from ._measurements import measured_diagrams, measurements
 from ._series import ETA, Series
@@ -68,12 +68,10 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         at_minimum: bool = False,
         limit: int | None = EXPANDED,
     ) -> None:
-        if quantity not in SERIES:
-            raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, SERIES))}.")
+        check_quantity(quantity, SERIES)
         if form not in FORMS:
             raise ArgumentError(f"Unknown form {form!r}; known are {', '.join(map(repr, FORMS))}.")
-        if not isinstance(spacetime, Spacetime):
-            raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+        check_spacetime(spacetime)
         if spacetime.explicit is not None and form == "integral":
             raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
         self.quantity, self.order, self.spacetime, self.form = quantity, check_order(order), spacetime, form

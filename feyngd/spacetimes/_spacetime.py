@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import sympy
 
-from ..errors import SpacetimeError
+from ..errors import ArgumentError, SpacetimeError
 from . import _batches
 from ._sizes import by_name, check_size
 
@@ -266,6 +266,24 @@ class Spacetime:
 
         small = self.is_concrete and not self.is_random and self.N <= 40 and self.T <= 60
         return spacetime_svg(self) if small else None
+
+
+def check_spacetime(spacetime: Any, *, concrete: str | None = None) -> None:
+    """Raise an error unless the argument is a `Spacetime`, and a concrete one where that is asked for.
+
+    Args:
+        spacetime: the argument.
+        concrete: what needs sizes that are numbers, the beginning of the message, such as "SGD is simulated"; `None`
+            where symbols are allowed.
+
+    Raises:
+        ArgumentError: the argument is not a `Spacetime`.
+        SpacetimeError: the sizes are symbols, and `concrete` is given.
+    """
+    if not isinstance(spacetime, Spacetime):
+        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+    if concrete is not None:
+        spacetime.require_concrete(concrete)
 
 
 def _datapoint(n: Any) -> int:

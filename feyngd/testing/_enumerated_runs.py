@@ -13,22 +13,21 @@ from math import factorial
 from typing import Any
 
 from ..errors import ArgumentError
-from ..spacetimes import Spacetime
+from ..quantities import check_quantity
+from ..spacetimes import Spacetime, check_spacetime
 from ._polynomials import Polynomial, PolynomialLandscape, combine, differentiate
 
 Kinds = tuple[int, ...]  # the kinds of datapoints in a batch or a training set, sorted
 PowerSeries = list[Fraction]
 
-QUANTITIES = ("test_loss", "train_loss", "gap")
 _MAX_WORK = 5_000_000
 
 
 def check_options(quantity: str, order: Any, spacetime: Spacetime) -> None:
     """Raise an error unless the quantity is known, the order an integer and the spacetime made of numbers."""
-    if quantity not in QUANTITIES:
-        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+    check_quantity(quantity)
     check_power(order)
-    spacetime.require_concrete("SGD can be enumerated")
+    check_spacetime(spacetime, concrete="SGD can be enumerated")
 
 
 def check_power(order: Any) -> None:
