@@ -1,12 +1,14 @@
 """Anchored learning curves against simulated SGD, from random initialisation to a trained model, on digits.
 
-`python benchmarks/anchoring.py [SECTION ...] [MODEL ...]` prints tables in Markdown. The sections are configurations,
-large, cost, conditional, small and estimators, the models logistic, mlp, convnet and small_convnet. Every table of
-configurations comes from one computation.
+`python benchmarks/anchoring.py [SECTION ...] [MODEL ...]` prints a block of Markdown for each section and model, and
+writes it into docs/benchmarks.md if that page has markers for it. The sections are configurations, large, cost,
+conditional, small and estimators, the models logistic, mlp, convnet and small_convnet.
 """
 
+import inspect
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,42 +16,55 @@ from typing import Any
 
 import jax
 import numpy as np
+from measuring import machine
 from problems import problem
+from tqdm import tqdm
+from writing import table, write
 
 import feyngd as fd
 from feyngd.anchoring import Anchored, AnchoredPrediction
-from feyngd.anchoring._anchored import CONTROL
 from feyngd.landscapes import Landscape, digits
 from feyngd.simulation import Simulation
 from feyngd.spacetimes import Spacetime
 
 LENGTHS = (10, 40)
 TRAINING = 1280  # images, which batches of 8, 32 and 128 divide
-DRAWS = 512
-SIMULATED, EXAMPLES = 1000, 64_000  # runs of a configuration, and on a CPU examples in all their batches of one step
-FINE = 1500 if jax.default_backend() == "cpu" else 4000  # runs, where effects are small
-PROBED = 64  # runs that tell the time and the spread of more of them
-TOGETHER = 16 if jax.default_backend() == "cpu" else 256  # simulated runs
+COSTED = 512  # draws of the computation whose cost is measured
+SIMULATED = 1000  # runs of a configuration, at most
+ON_GPU = jax.default_backend() != "cpu"
+FINE = 4000 if ON_GPU else 1500  # runs, where effects are small
+PROBED = 64  # runs that measure the time and the spread of more of them
+TOGETHER = 256 if ON_GPU else 16  # simulated runs
+CONTROL = inspect.signature(fd.anchor).parameters["control_directions"].default
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How long a model is trained: until its loss has fallen by more than 80 %."""
+    """How long a model is trained, until its loss has fallen by more than 80 %, and how much is computed.
 
-    steps: int
-    rate: float
+    Attributes:
+        steps: T.
+        rate: η.
+        draws: draws of the noise along the path.
+        examples: on a CPU, the examples in one step of all simulated runs of a configuration together.
+    """
+
+    steps: int = 160
+    rate: float = 0.2
+    draws: int = 128
+    examples: int = 64_000
 
 
 SETTINGS = {
-    "logistic": Setting(160, 0.5),
-    "mlp": Setting(160, 0.2),
-    "convnet": Setting(160, 0.2),
-    "small_convnet": Setting(160, 0.2),
+    "logistic": Setting(rate=0.5),
+    "mlp": Setting(),
+    "convnet": Setting(draws=64, examples=8_000),
+    "small_convnet": Setting(examples=32_000),
 }
 
 
 def spacetimes(steps: int) -> list[Spacetime]:
-    """Return sixteen runs of so many steps: reshuffled, with replacement, and full batches."""
+    """Return sixteen runs of that length: reshuffled, with replacement, and full batches."""
     found = [Spacetime.sgd(10 * B, B, steps // 10) for B in (20, 40, 80)]
     found += [Spacetime.sgd(40 * B, B, steps // 40) for B in (5, 10, 20, 40, 80)]
     found += [Spacetime.sgd(steps * B, B) for B in (5, 10)]
@@ -58,7 +73,7 @@ def spacetimes(steps: int) -> list[Spacetime]:
 
 
 def large(steps: int) -> list[Spacetime]:
-    """Return fourteen runs of so many steps with batches of 64 and more of at least 1,000 points."""
+    """Return fourteen runs of that length with batches of 64 and more of at least 1,000 points."""
     found = [Spacetime.sgd(10 * B, B, steps // 10) for B in (100, 160, 320)]
     found += [Spacetime.sgd(40 * B, B, steps // 40) for B in (64, 80, 160)]
     found += [Spacetime.sgd(steps * B, B) for B in (64, 160)]
@@ -84,11 +99,11 @@ def simulated(
     return fd.simulate(made.landscape, made.params, spacetime, float(made.rates[0]), **options)
 
 
-def affordable(spacetime: Spacetime, quantity: str) -> int:
+def affordable(name: str, spacetime: Spacetime, quantity: str) -> int:
     """Return how many runs of a spacetime to simulate: half as many for gaps, in which runs are more alike."""
-    if jax.default_backend() != "cpu":
+    if ON_GPU:
         return SIMULATED
-    return min(SIMULATED, EXAMPLES // int(spacetime.B)) // (2 if quantity == "gap" else 1)
+    return max(2, min(SIMULATED, SETTINGS[name].examples // int(spacetime.B)) // (2 if quantity == "gap" else 1))
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -98,58 +113,95 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def compared(ours: AnchoredPrediction, run: Simulation, allowed: float) -> tuple[str, bool]:
-    """Return a row of predicted and simulated effects, and whether they agree to that fraction or to 2.5 errors."""
-    noiseless = ours.noiseless[-1]
-    added, truth = ours.mean[-1] - noiseless, run.mean[0] - noiseless
-    off = abs(added - truth) / np.hypot(ours.stderr[-1], run.stderr[0])
-    agrees = bool(abs(added - truth) <= max(allowed * abs(truth), 2.5 * np.hypot(ours.stderr[-1], run.stderr[0])))
-    row = (
-        f"{added:.5f} ± {ours.stderr[-1]:.5f} | {ours.truncation[-1]:.5f} | {truth:.5f} ± {run.stderr[0]:.5f} | "
-        f"{added / truth - 1:+.1%} | {off:.1f} | {'yes' if agrees else 'no'} |"
+@dataclass(frozen=True)
+class Effect:
+    """What noise adds at the end, predicted and simulated, and whether the two agree to a fraction or 2.5 errors."""
+
+    ours: AnchoredPrediction
+    run: Simulation
+    allowed: float
+
+    @property
+    def predicted(self) -> float:
+        """The predicted effect."""
+        return float(self.ours.mean[-1] - self.ours.noiseless[-1])
+
+    @property
+    def simulated(self) -> float:
+        """The simulated effect."""
+        return float(self.run.mean[0] - self.ours.noiseless[-1])
+
+    @property
+    def stderr(self) -> float:
+        """The combined standard error."""
+        return float(np.hypot(self.ours.stderr[-1], self.run.stderr[0]))
+
+    @property
+    def apart(self) -> float:
+        """The distance of the two."""
+        return abs(self.predicted - self.simulated)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they agree."""
+        return self.apart <= max(self.allowed * abs(self.simulated), 2.5 * self.stderr)
+
+    def cells(self) -> dict[str, str]:
+        """Return the cells of a row."""
+        return {
+            "predicted": f"{self.predicted:.5f} ± {self.ours.stderr[-1]:.5f}",
+            "truncation": f"{self.ours.truncation[-1]:.5f}",
+            "simulated": f"{self.simulated:.5f} ± {self.run.stderr[0]:.5f}",
+            "off by": f"{self.predicted / self.simulated - 1:+.1%}",
+            "in errors": f"{self.apart / self.stderr:.1f}",
+            "agrees": "yes" if self.agrees else "no",
+        }
+
+
+def configurations(name: str, runs: Callable[[int], list[Spacetime]] = spacetimes) -> str:
+    """Return predicted and simulated effects of all configurations on test loss and gap at the end."""
+    made = anchored(name, SETTINGS[name].draws)
+    rows, good, listed = [], {"test_loss": 0, "gap": 0}, runs(made.steps)
+    for spacetime in tqdm(listed, desc=name):
+        effects = {}
+        for quantity, allowed in (("test_loss", 0.1), ("gap", 0.15)):
+            run = simulated(made, spacetime, affordable(name, spacetime, quantity), quantity)
+            effects[quantity] = Effect(made.predict(spacetime, quantity=quantity), run, allowed)
+            good[quantity] += effects[quantity].agrees
+        loss, gap = (effect.cells() for effect in effects.values())
+        cells = [loss[column] for column in ("predicted", "truncation", "simulated", "off by", "agrees")]
+        rows.append([spacetime, *cells, *(gap[column] for column in ("predicted", "simulated", "off by", "agrees"))])
+    header = ["run", "test loss: predicted", "truncation", "simulated", "off by", "agrees"]
+    header += ["gap: predicted", "simulated", "off by", "agrees"]
+    start, end = made.test_loss[[0, -1]]
+    return (
+        f"{SETTINGS[name].draws} draws. The loss falls from {start:.3g} to {end:.3g}. Effects that agree: "
+        f"{good['test_loss']} of {len(listed)} on the test loss, {good['gap']} of {len(listed)} on the gap.\n\n"
+        f"{table(header, rows)}"
     )
-    return row, agrees
 
 
-def configurations(name: str, runs: Callable[[int], list[Spacetime]] = spacetimes) -> None:
-    """Print predicted and simulated effects of all configurations on test loss and gap at the end."""
-    made = anchored(name, DRAWS)
-    print(f"\n### {name}: {made}\n")
-    print("| quantity | run | predicted effect | truncation | simulated | off by | in errors | agrees |")
-    print("|---|---|---|---|---|---|---|---|")
-    for quantity, allowed in (("test_loss", 0.1), ("gap", 0.15)):
-        good = 0
-        listed = runs(made.steps)
-        for spacetime in listed:
-            run = simulated(made, spacetime, affordable(spacetime, quantity), quantity)
-            row, agrees = compared(made.predict(spacetime, quantity=quantity), run, allowed)
-            good += agrees
-            print(f"| {quantity} | {spacetime} | {row}", flush=True)
-        print(f"\n{quantity}: {good} of {len(listed)} agree\n")
-
-
-def cost(name: str) -> None:
-    """Print the time of one anchored computation, and that of simulating every run to the same standard error."""
+def cost(name: str) -> str:
+    """Return the time of one anchored computation, in that of simulating runs to the same standard error."""
     options = {"epoch_lengths": LENGTHS, "truncation_samples": 0}
     anchored(name, 64, **options)
     began = time.perf_counter()
-    made = anchored(name, DRAWS, **options)
+    made = anchored(name, COSTED, **options)
     ours = time.perf_counter() - began
-    print(f"\n### {name}: anchored in {ours:.1f} s\n")
-    print("| runs | simulated to the same error, s | anchored / simulated |\n|---|---|---|")
-    for runs in (spacetimes, large):
-        listed = runs(made.steps)
-        arithmetic = seconds(lambda: list(map(made.predict, listed))) / len(listed)  # noqa: B023
+    rows: list[list[Any]] = []
+    for what, listed in (("the sixteen of the tables", spacetimes(made.steps)), ("fourteen large", large(made.steps))):
         times = {}
-        for spacetime in listed:
+        for spacetime in tqdm(listed, desc=name):
             run = simulated(made, spacetime, PROBED)
             spent = seconds(partial(simulated, made, spacetime, PROBED, seed=3))
             times[spacetime] = (run.stderr[0] / made.predict(spacetime).stderr[-1]) ** 2 * spent
-            print(f"| {spacetime} | {times[spacetime]:.1f} | 1/{times[spacetime] / ours:.2g} |", flush=True)
-        batches = {one: spent for one, spent in times.items() if one.sampling != "full-batch"}
-        for what, group in ((f"all {len(listed)}", times), (f"the {len(batches)} that are not full batches", batches)):
-            print(f"| **{what}** | {sum(group.values()):.0f} | **1/{sum(group.values()) / ours:.2g}** |")
-        print(f"\nA prediction takes {arithmetic * 1e6:.0f} µs.\n")
+        batches = [spent for spacetime, spent in times.items() if spacetime.sampling != "full-batch"]
+        rows.append([what, f"1/{sum(times.values()) / ours:.2g}"])
+        rows.append([f"{what}, without full batches", f"1/{sum(batches) / ours:.2g}"])
+        for which, choose in (("cheapest", min), ("dearest", max)):
+            spacetime = choose(times, key=lambda one: times[one])
+            rows.append([f"the {which} of them alone: {spacetime}", f"1/{times[spacetime] / ours:.2g}"])
+    return f"Anchored in {ours:.0f} s.\n\n{table(['runs', 'anchored / simulated'], rows)}"
 
 
 def split(name: str) -> tuple[Landscape, Any]:
@@ -161,61 +213,58 @@ def split(name: str) -> tuple[Landscape, Any]:
     return Landscape(landscape.loss, *parts, reading="conditional"), params
 
 
-def conditional(name: str) -> None:
-    """Print what the order of the training data does to the test loss along training."""
+def conditional(name: str) -> str:
+    """Return what the order of the training data does to the test loss along training."""
     landscape, params = split(name)
-    steps, rate = 320, SETTINGS[name].rate
-    options = {"epoch_lengths": (*LENGTHS, 160), "num_samples": DRAWS, "key": jax.random.key(1)}
-    made = fd.anchor(landscape, params, steps=steps, learning_rate=rate, **options)
-    print(f"\n### {name}, {TRAINING} images to train on: {made}\n")
-    print("| run | predicted effect | truncation | simulated | off by | in errors | agrees |")
-    print("|---|---|---|---|---|---|---|")
-    for B, epochs in ((128, (4, 8, 16, 32)), (32, (1, 2, 4, 8)), (8, (1, 2))):
-        for E in epochs:
-            spacetime = Spacetime.sgd(TRAINING, B, E)
-            row, _ = compared(made.predict(spacetime), simulated(made, spacetime, FINE), 0.15)
-            print(f"| {spacetime} | {row}", flush=True)
+    steps, setting = 320, SETTINGS[name]
+    options = {"epoch_lengths": (*LENGTHS, 160), "num_samples": setting.draws, "key": jax.random.key(1)}
+    made = fd.anchor(landscape, params, steps=steps, learning_rate=setting.rate, **options)
+    sizes = [(128, 4), (128, 8), (128, 16), (128, 32), (32, 1), (32, 2), (32, 4), (32, 8), (8, 1), (8, 2)]
+    rows = []
+    for B, epochs in tqdm(sizes, desc=name):
+        spacetime = Spacetime.sgd(TRAINING, B, epochs)
+        effect = Effect(made.predict(spacetime), simulated(made, spacetime, FINE), 0.15)
+        rows.append([spacetime, *effect.cells().values()])
+    header = ["run", "predicted effect", "truncation", "simulated", "off by", "in errors", "agrees"]
+    return f"{setting.draws} draws, {FINE:,} runs.\n\n{table(header, rows)}"
 
 
-def small(name: str) -> None:
-    """Print the orders in the noise at batches of 8, one epoch, beside simulation."""
+def small(name: str) -> str:
+    """Return the orders in the noise at batches of 8, one epoch, beside simulation."""
     landscape, params = split(name)
-    options = {"num_samples": DRAWS, "key": jax.random.key(1)}
-    made = fd.anchor(landscape, params, steps=160, learning_rate=SETTINGS[name].rate, **options)
-    spacetime, count = Spacetime.sgd(TRAINING, 8), 128
-    run = simulated(made, spacetime, FINE)
-    truth = run.mean[0] - made.test_loss[-1]
-    print(f"\n{name}, {spacetime}: simulated effect {truth:.5f} ± {run.stderr[0]:.5f}; anchored to order 2:")
-    print(compared(made.predict(spacetime), run, 0.15)[0])
+    setting, count = SETTINGS[name], 128
+    options = {"num_samples": setting.draws, "key": jax.random.key(1)}
+    made = fd.anchor(landscape, params, steps=setting.steps, learning_rate=setting.rate, **options)
+    spacetime = Spacetime.sgd(TRAINING, 8)
+    effect = Effect(made.predict(spacetime), simulated(made, spacetime, FINE), 0.15)
+    cells = effect.cells()
+    rows = [["simulated", cells["simulated"], ""], ["anchored, order ε²", cells["predicted"], cells["off by"]]]
     found = made.orders(spacetime, order=4, num_samples=count, key=jax.random.key(3))
-    sums = np.cumsum([rows[:, -1] for rows in found.parts.values()], axis=0)
-    for label, rows in zip(found.parts, sums, strict=True):
-        print(f"  to {label}: {rows.mean():.5f} ± {rows.std(ddof=1) / count**0.5:.5f}, {rows.mean() / truth - 1:+.1%}")
+    sums = np.cumsum([parts[:, -1] for parts in found.parts.values()], axis=0)
+    for label, ends in zip(found.parts, sums, strict=True):
+        error = ends.std(ddof=1) / count**0.5
+        off = f"{ends.mean() / effect.simulated - 1:+.1%}"
+        rows.append([f"noise of real batches, to {label}", f"{ends.mean():.5f} ± {error:.5f}", off])
+    return table(["", f"effect, {spacetime}", "off by"], rows)
 
 
-def estimators(name: str) -> None:
-    """Print what a draw takes and how far draws are spread, for fields, sizes of samples and control variates."""
+def estimators(name: str) -> str:
+    """Return what a draw takes and how far draws are spread, for noises, sizes of samples and control variates."""
     everything = problem(name)[0].num_examples
-    print(f"\n### {name}\n")
-    print("| noise | curvature | control | ms a draw | spread: step | run | epoch of 40 steps | influence |")
-    print("|---|---|---|---|---|---|---|---|")
     sizes = [(q, m, k, 64) for q, m in ((8, 8), (32, 32), (64, 64)) for k in (0, CONTROL)]
-    for q, m, k, count in [*sizes, (64, 64, CONTROL // 2, 64), (everything, 64, 0, 16)]:
+    rows = []
+    for q, m, k, count in tqdm([*sizes, (64, 64, CONTROL // 2, 64), (everything, 64, 0, 16)], desc=name):
         options = {"epoch_lengths": [40], "truncation_samples": 0, "noise_examples": q, "curvature_examples": m}
         made = anchored(name, count, control_directions=k, **options)
         each = seconds(partial(anchored, name, count, control_directions=k, **options)) / count
-        ends = [rows[:, -1] for rows in (*made.second.values(), made.influence)]
-        spreads = " | ".join(f"{end.std(ddof=1) / abs(end.mean()):.2f}" for end in ends)
-        print(f"| {q} | {m} | {k} | {1000 * each:.1f} | {spreads} |", flush=True)
-    spacetime, count = Spacetime.sgd(400, 10, 4), 32
-    real = partial(made.orders, spacetime, order=2, num_samples=count)
-    end = real(key=jax.random.key(1)).replicates[:, -1]
-    each = seconds(partial(real, key=jax.random.key(2))) / count
-    print(f"\nFields of real runs, {spacetime}, Hessians of all: {1000 * each:.1f} ms a draw, ", end="")
-    print(f"spread {end.std(ddof=1) / abs(end.mean()):.2f}")
+        ends = [draws[:, -1] for draws in (*made.second.values(), made.influence)]
+        spreads = [f"{end.std(ddof=1) / abs(end.mean()):.2f}" for end in ends]
+        rows.append([q, m, k, f"{1000 * each:.1f}", *spreads])
+    header = ["noise of", "Hessians of", "control", "ms a draw", "steps alone", "whole run", "epochs of 40 steps"]
+    return table([*header, "influence"], rows)
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[str], str]] = {
     "configurations": configurations,
     "large": partial(configurations, runs=large),
     "cost": cost,
@@ -225,10 +274,16 @@ SECTIONS = {
 }
 
 
+def main(words: list[str]) -> None:
+    """Run sections on models, all by default."""
+    if unknown := set(words) - set(SECTIONS) - set(SETTINGS):
+        known = ", ".join([*SECTIONS, *SETTINGS])
+        raise SystemExit(f"Unknown sections or models: {', '.join(sorted(unknown))}. There are: {known}.")
+    warnings.simplefilter("ignore", fd.TruncationWarning)
+    for section in [word for word in words if word in SECTIONS] or SECTIONS:
+        for model in [word for word in words if word in SETTINGS] or SETTINGS:
+            write(f"anchoring.py {section} {model}", f"{SECTIONS[section](model)}\n\n*{machine()}*")
+
+
 if __name__ == "__main__":
-    print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}")
-    for section in [word for word in sys.argv[1:] if word in SECTIONS] or SECTIONS:
-        for model in [word for word in sys.argv[1:] if word in SETTINGS] or SETTINGS:
-            begun = time.perf_counter()
-            SECTIONS[section](model)
-            print(f"({section}, {model}: {time.perf_counter() - begun:.0f} s)", flush=True)
+    main(sys.argv[1:])

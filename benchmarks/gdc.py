@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from measuring import fastest_gradient, forget_memory, held_memory, in_turns, machine
-from pages import table
 from problems import Problem, images, num_params, problem
+from writing import table
 
 from feyngd.training import gdc_gradient
 

@@ -1,36 +1,12 @@
-"""Turns results into docs/benchmarks.md."""
+"""The tables of docs/benchmarks.md that show results of benchmarks/evaluation.py."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import acceleration
 import numpy as np
-
-HEAD = """# Benchmarks
-
-This page is written by `python benchmarks/evaluation.py`, which takes about an hour; `make benchmarks` runs it and
-the benchmarks of the symbolic half. The unit of cost is **g**: one gradient of the mean loss over all 1,797 digits,
-written by hand in JAX with the fastest of five chunk sizes. Costs are ratios of times within one process, the least of
-several turns; seconds mean little, as machines differ and this one was shared.
-
-Networks: `convnet` (6,750 parameters) and `wide convnet` (42,800), two convolutions and two dense layers; `mlp`,
-64-32-10 (2,410); `logistic` (650). Single precision, sampling errors by the replicates.
-"""
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a Markdown table; numbers are shown with three digits."""
-    lines = ["| " + " | ".join(map(shown, row)) + " |" for row in (header, *rows)]
-    lines.insert(1, "|" + "---|" * len(header))
-    return "\n".join(lines)
-
-
-def shown(cell: Any) -> str:
-    """Return a cell as text."""
-    if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
-    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+from writing import replaced, table
 
 
 def targets(results: Mapping[str, Any]) -> str:
@@ -56,14 +32,7 @@ def targets(results: Mapping[str, Any]) -> str:
         row("compilation of the check of rounding, in s", "", lambda n: compilation[n]["dtype check"]),
         row("g in ms", "", lambda n: 1000 * plans[n]["g in s"]),
     ]
-    return f"""## What values cost
-
-Gradients, unless said otherwise. Targets are those for convnets, of 6,000 and 42,000 parameters where they differ, and
-for the small MLP. "By hand" is `benchmarks/by_hand.py`: nested derivatives of the same vectors in two jitted programs.
-Compilation is what the first call takes beyond the second; JAX's compilation cache on disk, off by default, takes most
-of it away from a second process. Its target of 3 s is of a machine where a program written by hand took 2.6 to 3.5 s.
-
-{table(["", "target", *names], rows)}"""
+    return table(["", "target", *names], rows)
 
 
 def total(plan: Mapping[str, float], order: int) -> float:
@@ -79,7 +48,7 @@ def orders(results: Mapping[str, Any]) -> str:
         for name, plan in plans.items()
         for order in range(1, 5)
     ]
-    return f"## Cost by order\n\n{table(['network', 'orders up to', 'exact values', 'every pairing'], rows)}"
+    return table(["network", "orders up to", "exact values", "every pairing"], rows)
 
 
 def memory(results: Mapping[str, Any]) -> str:
@@ -99,35 +68,24 @@ def memory(results: Mapping[str, Any]) -> str:
     ]
     header = ["examples", "parameters", "data, GiB", "held before, GiB", "held at most, GiB"]
     header += ["exact values, g", "one pairing, g", "whole call, s"]
-    return f"""## Many examples, many parameters
-
-An MLP 784-256-10 on images of smooth noise, all values of order ≤ 3 with two pairings; the whole call compiles,
-deflates where pairings are noisy, and checks rounding. "Held" is the memory of the
-process, with data and runtime: before the call, and at most during it.
-
-{table(header, rows)}"""
+    return table(header, rows)
 
 
 def growth(results: Mapping[str, Any]) -> str:
-    """The cost by the number of examples, parameters and devices."""
+    """The cost by the number of examples and parameters."""
     header = ["examples", "parameters", "exact values, g", "one pairing, g", "g in ms"]
     rows = [
         [f["examples"], f["parameters"], f["exact"], f["pairing"], 1000 * f["g in s"]]
         for name in ("examples", "parameters")
         for f in results[name]["found"]
     ]
-    devices = [[f["devices"], f["exact"], f["pairing"]] for f in results["devices"]["found"]]
-    return f"""## Cost by examples, parameters and devices
+    return table(header, rows)
 
-All values of order ≤ 3 of an MLP with one hidden layer, on digits repeated or left out. A small g is mostly overhead of
-single calls, on both sides.
 
-{table(header, rows)}
-
-The convnet on a mesh of virtual devices, which share the same cores: what sharing out costs, not what more hardware
-gains.
-
-{table(["devices", "exact values, g", "one pairing, g"], devices)}"""
+def devices(results: Mapping[str, Any]) -> str:
+    """The cost by the number of devices."""
+    rows = [[f["devices"], f["exact"], f["pairing"]] for f in results["devices"]["found"]]
+    return table(["devices", "exact values, g", "one pairing, g"], rows)
 
 
 def deflation(results: Mapping[str, Any]) -> str:
@@ -141,13 +99,7 @@ def deflation(results: Mapping[str, Any]) -> str:
         parts.append(
             f"`{name}` at a mean loss of {found['loss']:.3g}:\n\n{table(['', 'pairing', 'deflation, strata'], rows)}"
         )
-    return """## Deflation and strata at trained points
-
-Relative standard errors of sampled values after 16 pairings, at a point reached by gradient descent. Deflation is
-forced here; by default it is used where it was measured to be better. Values whose examples are tied
-three times are stratified instead.
-
-""" + "\n\n".join(parts)
+    return "\n\n".join(parts)
 
 
 def disjoint(results: Mapping[str, Any]) -> str:
@@ -156,13 +108,10 @@ def disjoint(results: Mapping[str, Any]) -> str:
     diagrams = next(iter(found.values()))
     rows = [[f"`{d}`", *(found[n][d]["ratio"] for n in found)] for d in diagrams]
     worst = max(abs(one["standard errors apart"]) for by_n in found.values() for one in by_n.values())
-    return f"""## Against disjoint batches
-
-Four disjoint batches of n examples, products of their means' derivatives, inclusion and exclusion for tied nodes: what
-it costs more than pairing at the same standard error (time times variance), for the convnet at its start. Both estimate
-the same numbers: they lie at most {worst:.1f} combined standard errors apart.
-
-{table(["diagram", *(f"n = {n}" for n in found)], rows)}"""
+    return (
+        f"The two estimates of a value lie at most {worst:.1f} combined standard errors apart.\n\n"
+        f"{table(['diagram', *(f'n = {n}' for n in found)], rows)}"
+    )
 
 
 def simulations(results: Mapping[str, Any]) -> str:
@@ -189,13 +138,7 @@ def simulations(results: Mapping[str, Any]) -> str:
             f"rate and spacetime; one simulated run {found['one run'][0]:.2g} g (SGD) and {found['one run'][1]:.2g} g "
             f"(gradient descent).\n\n{table(header, rows)}"
         )
-    return """## Against simulation
-
-One epoch of 100 fresh points, one at a time, and gradient descent on the same training sets for as many steps; runs are
-counted from the measured spread, without a control. Our errors are sampling errors; truncation is the last order kept,
-in units of the change.
-
-""" + "\n\n".join(parts)
+    return "\n\n".join(parts)
 
 
 def fourth_order(results: Mapping[str, Any]) -> str:
@@ -207,12 +150,7 @@ def fourth_order(results: Mapping[str, Any]) -> str:
         for i, rate in enumerate(found["rates"])
     ]
     header = ["network", "η", "simulation", "± s.e.", "order 3 less simulation", "order 4 less simulation"]
-    return f"""## Order 4 against order 3
-
-Test loss after ten steps on fresh digits, at 0.6 and 0.9 of the learning rate up to which both orders are valid.
-Simulations use a control.
-
-{table(header, rows)}"""
+    return table(header, rows)
 
 
 def batches(results: Mapping[str, Any]) -> str:
@@ -229,13 +167,7 @@ def batches(results: Mapping[str, Any]) -> str:
                 ]
             )
     header = ["network", "η", "B", "predicted", "± truncation", "simulated", "± s.e.", "apart / allowed"]
-    return f"""## The effect of the batch size
-
-1,437 digits to train on, 360 to test on (the conditional reading): the test loss after ten steps with batches drawn
-with replacement, above that after ten steps of gradient descent, at 0.8 of the valid range. Allowed are three combined
-standard errors and the truncation figure. Simulations use a control.
-
-{table(header, rows)}"""
+    return table(header, rows)
 
 
 def accelerated(results: Mapping[str, Any]) -> str:
@@ -258,28 +190,21 @@ def accelerated(results: Mapping[str, Any]) -> str:
         [name, *(float(one[form][at[3.0]] / abs(found[name]["change"][at[3.0]])) for form in ("plain", "exponential"))]
         for name, one in by_problem.items()
     ]
-    return f"""## Acceleration
-
-Predictions to order 3 of the change of the test loss, cast into other forms with the same coefficients, against 2,000
-simulated runs each on {len(found)} problems with {acceleration.EXAMPLES} digits; geometric means over problems. "Power"
-is A((1 − bη)^(2T) − 1) + Cη. `Prediction.accelerated` is the exponential form, which grows no faster than η. At one
-and a half times the range nothing is gained reliably: the plain series happens to cross the truth near there.
-
-{table(header, rows)}
-
-How far the exponential form and the plain series are apart, with three standard errors of the simulation, covers the
-error of the former in {int(np.sum(covered))} of {np.size(covered)} cases, five learning rates for each problem.
-
-Errors at three times the range, in units of the change:
-
-{table(["problem", "plain", "exponential"], single)}"""
+    return (
+        f"{table(header, rows)}\n\n"
+        "The distance between the exponential form and the plain series, with three standard errors of the simulation, "
+        f"covers the error of the exponential form in {int(np.sum(covered))} of {np.size(covered)} cases.\n\n"
+        f"Errors at three times the range, in units of the change:\n\n"
+        f"{table(['problem', 'plain', 'exponential'], single)}"
+    )
 
 
 PARTS: dict[Callable[[Mapping[str, Any]], str], tuple[str, ...]] = {
     targets: ("vectors", "plans", "compilation"),
     orders: ("plans",),
     memory: ("memory",),
-    growth: ("examples", "parameters", "devices"),
+    growth: ("examples", "parameters"),
+    devices: ("devices",),
     deflation: ("deflation",),
     disjoint: ("disjoint",),
     simulations: ("simulations",),
@@ -290,14 +215,9 @@ PARTS: dict[Callable[[Mapping[str, Any]], str], tuple[str, ...]] = {
 
 
 def page(results: Mapping[str, Any], old: str) -> str:
-    """Return the page: an older one with the parts renewed whose results are there."""
-    kept = {_heading(part): part.strip() for part in re.split(r"(?m)^(?=## )", old)[1:]}
-    made = [part(results) for part, needs in PARTS.items() if all(name in results for name in needs)]
-    measured = [f"- {name}" for name in dict.fromkeys(result["machine"] for result in results.values())]
-    before = kept.get("## Machine", "").splitlines()[2:]
-    made.append("## Machine\n\n" + "\n".join(dict.fromkeys([*before, *measured])))
-    return "\n\n".join([HEAD.strip(), *(kept | {_heading(part): part for part in made}).values()]) + "\n"
-
-
-def _heading(part: str) -> str:
-    return part.partition("\n")[0].strip()
+    """Return docs/benchmarks.md with the tables renewed whose results are there."""
+    for part, needs in PARTS.items():
+        if all(name in results for name in needs):
+            machines = "; ".join(dict.fromkeys(results[name]["machine"] for name in needs))
+            old = replaced(old, f"evaluation.py {shlex.join(needs)}", f"{part(results)}\n\n*{machines}*")
+    return old
