@@ -26,7 +26,9 @@ myst_heading_anchors = 4
 nb_execution_mode = "off"
 
 # Mathematics: MathJax in one file, which needs no fonts and nothing from the network.
-mathjax_file = Path(find_spec("sphinx-mathjax-offline").submodule_search_locations[0], "static", "mathjax", "tex-svg.js")
+mathjax_file = Path(
+    find_spec("sphinx-mathjax-offline").submodule_search_locations[0], "static", "mathjax", "tex-svg.js"
+)
 mathjax_path = mathjax_file.name
 mathjax3_config = {"options": {"enableMenu": False}}
 
@@ -59,6 +61,11 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
 
+def drop_last_blank_lines(app, docname, source):
+    """Doctest needs a blank line before the end of a block; a reader does not."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+
 def keep_bars(app, what, name, obj, options, lines):
     """Docstrings write |x| for a norm or a size, which reStructuredText would take for a substitution."""
     lines[:] = [
@@ -75,4 +82,5 @@ def keep_outputs_out_of_the_way(app):
 
 def setup(app):
     app.connect("builder-inited", keep_outputs_out_of_the_way, priority=900)
+    app.connect("source-read", drop_last_blank_lines)
     app.connect("autodoc-process-docstring", keep_bars)

@@ -1,9 +1,26 @@
-"""Draw the SVG pictures of the documentation into docs/images. Run with `make pictures`; a test keeps them current."""
+"""Draw the pictures of the documentation into docs/images: `make pictures`, or with names as arguments those alone.
 
+A test keeps the SVG pictures current. The PNG figures come from computations of up to a minute.
+"""
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+
+from sympy import symbols
 
 import feyngd as fd
-from feyngd.drawing import diagrams_svg, spacetime_svg
+from feyngd.drawing import diagram_svg, diagrams_svg, spacetime_svg
+from feyngd.svg import INK, Picture, document, element
+from feyngd.svg.elements import text
+
+IMAGES = Path(__file__).parent / "images"
+PALETTE = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
 
 
 def pictures() -> dict[str, str]:
@@ -19,9 +36,284 @@ def pictures() -> dict[str, str]:
         "diagrams-order-3.svg": diagrams_svg(fd.diagrams(3), columns=6),
         "embedding.svg": spacetime_svg(spacetime, diagram, embedding),
         "embedding-root-tied.svg": spacetime_svg(batches, tied, placed),
+        "series-terms.svg": _series_terms(),
+        "propagator.svg": _propagator(),
+        "at-a-minimum.svg": _at_a_minimum(),
+        "limits.svg": _limits(),
     }
 
 
+def _series_terms() -> str:
+    vanilla = fd.Spacetime.sgd(symbols("N", integer=True, positive=True))
+    series = fd.expand("test_loss", order=2, spacetime=vanilla, basis="cumulant")
+    powers = ("", " η", " η²")
+    terms = [
+        (D, [str(D), _plain(coefficient) + powers[D.order], str(fd.tensor_expression(D))])
+        for D, coefficient in series.items()
+        if coefficient
+    ]
+    return _sheet([("", terms)], "The terms of a series", width=140)
+
+
+def _plain(coefficient: Any) -> str:
+    """Write a coefficient as it stands in a formula."""
+    return str(coefficient.factor()).replace("**2", "²").replace("*", " ").replace("-", "−")
+
+
+def _at_a_minimum() -> str:
+    terms = [
+        ("[a a]", ["[a a]", "C_ij H_ij", "loss that noise sustains"]),
+        ("[a a a]", ["[a a a]", "S_ijk J_ijk", "skewness of the noise"]),
+        ("[a[b b]]", ["[a[b b]]", "C_jk J_ijk", "entropic drift"]),
+    ]
+    return _sheet([("", [(fd.Diagram.parse(D), lines) for D, lines in terms])], "Noise at a minimum", width=190)
+
+
+def _limits() -> str:
+    T = symbols("T", integer=True, positive=True)
+    sgd = fd.expand("test_loss", order=3, spacetime=fd.Spacetime.sgd(T), basis="cumulant")
+    kept = {name: {D for D, c in series.items() if c} for name, series in (("ODE", fd.ode(3)), ("SDE", fd.sde(3)))}
+    groups: dict[str, list[fd.Diagram]] = {"in gradient flow": [], "added by the SDE": [], "in SGD alone": []}
+    ode, sde, alone = groups.values()
+    for D in (D for D, c in sgd.items() if c and D.order == 3):
+        (ode if D in kept["ODE"] else sde if D in kept["SDE"] else alone).append(D)
+    rows = [(name, [(D, [str(D)]) for D in diagrams]) for name, diagrams in groups.items()]
+    return _sheet(rows, "Diagrams of order 3 in continuous time", width=150)
+
+
+def _sheet(rows: list[tuple[str, list[tuple[fd.Diagram, list[str]]]]], name: str, width: float) -> str:
+    """Draw rows of diagrams, each row with a heading, each diagram with lines of text below it."""
+    body, top = "", 0.0
+    columns = max(len(row) for _, row in rows)
+    for heading, row in rows:
+        if heading:
+            body += text(heading, 6, top + 16, 12, text_anchor="start", font_weight="bold")
+            top += 22
+        drawings = [diagram_svg(D) for D, _ in row]
+        height = max(_size(drawing)[1] for drawing in drawings)
+        for column, (drawing, (_, lines)) in enumerate(zip(drawings, row, strict=True)):
+            middle = (column + 0.5) * width
+            body += _inset(drawing, middle - _size(drawing)[0] / 2, top + (height - _size(drawing)[1]) / 2)
+            for number, line in enumerate(lines):
+                body += text(line, middle, top + height + 15 * (number + 1), 11, font_family="monospace")
+        top += height + 15 * max(len(lines) for _, lines in row) + 12
+    return document(Picture(body, 0.0, 0.0, columns * width, top), name)
+
+
+def _propagator() -> str:
+    """Draw the sum over chains of Hessians as one edge."""
+    body, x, middle = "", 4.0, 34.0
+    chains = [fd.Diagram.parse(notation) for notation in ("[a]", "[a[b]]", "[a[b[c]]]")]
+    for number, chain in enumerate(chains):
+        if number:
+            body += text("+", x + 12, middle + 6, 18)
+            x += 24
+        drawing = diagram_svg(chain)
+        body += _inset(drawing, x, middle - _size(drawing)[1] / 2)
+        body += text(f"{'H' * number}", x + _size(drawing)[0] / 2, middle + 26, 11, font_family="monospace")
+        x += _size(drawing)[0]
+    body += text("+ … =", x + 30, middle + 6, 18)
+    x += 60
+    ends = ((x + 14, 3.8), (x + 104, 4.4))
+    body += element("path", d=f"M{ends[0][0]} {middle}H{ends[1][0]}", stroke=INK, stroke_width=4)
+    for place, radius in ends:
+        body += element("circle", cx=place, cy=middle, r=radius, fill=INK)
+    body += element("circle", cx=ends[1][0], cy=middle, r=7.5, fill="none", stroke=INK, stroke_width=1.5)
+    body += text("η (1 − ηh)^(Δt − 1)", (ends[0][0] + ends[1][0]) / 2, middle + 26, 11, font_family="monospace")
+    return document(Picture(body, 0.0, 0.0, ends[1][0] + 40, 70.0), "A propagator")
+
+
+def _size(drawing: str) -> tuple[float, float]:
+    """Return the width and height of an SVG document."""
+    head = drawing[: drawing.index(">")]
+    width, height = (float(re.search(rf' {side}="([\d.]+)"', head)[1]) for side in ("width", "height"))
+    return width, height
+
+
+def _inset(drawing: str, x: float, y: float) -> str:
+    """Place an SVG document inside another."""
+    return drawing.replace("<svg ", f'<svg x="{x:.2f}" y="{y:.2f}" ', 1)
+
+
+def figures() -> dict[str, Callable[[], bytes]]:
+    """Return, by file name, what draws each PNG figure."""
+    return {
+        "kink.png": _kink,
+        "sweep.png": _sweep,
+        "gdc.png": _gdc,
+        "stic.png": _stic,
+        "oracle.png": _oracle,
+    }
+
+
+def _kink() -> bytes:
+    """Draw a rectified loss and its quadratic model, which does not see the kink."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss(w, x):
+        return 0.5 * (jax.nn.relu(x * w) - 1) ** 2
+
+    point, line = jnp.array(0.6), jnp.linspace(-1, 1.6, 400)
+    slope, curvature = jax.grad(loss)(point, 1.0), jax.grad(jax.grad(loss))(point, 1.0)
+    model = loss(point, 1.0) + slope * (line - point) + curvature / 2 * (line - point) ** 2
+    figure, axes = _axes()
+    axes.plot(line, jax.vmap(loss, (0, None))(line, 1.0), color=PALETTE[3], lw=2, label="loss ½(relu(w) − 1)²")
+    axes.plot(line, model, "--", color=PALETTE[1], lw=2, label="from derivatives at the dot")
+    axes.plot(point, loss(point, 1.0), "o", color=PALETTE[1])
+    axes.axvline(0, color=PALETTE[0], lw=1, ls=":")
+    axes.annotate("kink of the ReLU", (0.04, 1.6), color="#555555")
+    axes.set(xlabel="parameter w", ylabel="loss")
+    axes.legend()
+    return _png(figure)
+
+
+def _sweep() -> bytes:
+    """Draw predicted against simulated changes of the test loss, for every configuration of a sweep."""
+    import numpy as np
+
+    config = {
+        "models": ["logistic"],
+        "limit": 200,
+        "N": [10, 20, 40],
+        "B": [1, 2, 5],
+        "E": [1, 2],
+        "sampling": ["reshuffled"],
+        "seeds": [0],
+        "learning_rates": [0.001, 0.002, 0.004],
+        "quantity": "test_loss",
+        "order": 3,
+        "runs": 1000,
+        "replicates": 16,
+        "check_dtype": False,
+    }
+    figure, axes = _axes()
+    with tempfile.TemporaryDirectory() as folder:
+        for outcome in fd.sweep(config, folder).outcomes:
+            size = int(re.search(r"_B(\d+)_", outcome.file.name)[1])
+            with np.load(outcome.file.with_suffix(".npz")) as arrays:
+                rates, coefficients, samples = (arrays[k] for k in ("learning_rates", "coefficients", "samples"))
+            mean = coefficients.mean(axis=0)
+            predicted = (rates[:, None] ** np.arange(1, len(mean))) @ mean[1:]
+            simulated, error = samples.mean(axis=1) - mean[0], samples.std(axis=1, ddof=1) / samples.shape[1] ** 0.5
+            colour = {1: PALETTE[3], 2: PALETTE[5], 5: PALETTE[1]}[size]
+            axes.errorbar(-predicted, -simulated, 2 * error, fmt="o", ms=4, color=colour, label=f"B = {size}")
+    axes.set(xscale="log", yscale="log", xlabel="predicted decrease of the test loss", ylabel="simulated decrease")
+    ends = axes.get_xlim()
+    axes.plot(ends, ends, color=PALETTE[0], lw=1, zorder=0)
+    named = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    axes.legend(named.values(), named.keys())
+    axes.set(xlim=ends)
+    return _png(figure)
+
+
+def _gdc() -> bytes:
+    """Draw how far SGD ends from gradient descent and from GDC, for the two losses of the page on training."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from feyngd.training import gdc_gradient
+
+    def loss(theta, sign):
+        return theta**2 / 2 + sign * theta**3 / 3
+
+    def after(rate, *steps):
+        theta = jnp.array(1.0)
+        for slope in steps:
+            theta = theta - rate * slope(theta)
+        return theta
+
+    with jax.enable_x64(True):
+        pair, rates = jnp.array([-1.0, 1.0]), np.logspace(-3, -0.7, 12)
+        up, down, both = (jax.grad(lambda theta, s=s: loss(theta, s)) for s in (1.0, -1.0, 0.0))
+        from_gd, from_gdc = [], []
+        for rate in rates:
+            by_sgd = (after(rate, up, down) + after(rate, down, up)) / 2
+            penalized = [lambda theta, rate=rate: gdc_gradient(loss, theta, pair, learning_rate=rate)] * 2
+            from_gd.append(abs(by_sgd - after(rate, both, both)))
+            from_gdc.append(abs(by_sgd - after(rate, *penalized)))
+    figure, axes = _axes()
+    axes.loglog(rates, from_gd, "o-", color=PALETTE[1], ms=4, label="SGD − gradient descent, slope 2")
+    axes.loglog(rates, from_gdc, "o-", color=PALETTE[3], ms=4, label="SGD − GDC, slope 3")
+    axes.set(xlabel="learning rate η", ylabel="distance of the expected ends")
+    axes.legend()
+    return _png(figure)
+
+
+def _stic() -> bytes:
+    """Draw STIC against the number of steps, for the regression of the page on criteria."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from feyngd.training import aic, stic, tic
+
+    x = jnp.linspace(-1, 1, 12)
+    y = jnp.sin(3 * x) + 0.3 * jax.random.normal(jax.random.key(0), x.shape)
+
+    def loss(theta, example):
+        x, y = example
+        return 0.5 * (theta @ x ** jnp.arange(6) - y) ** 2 / 0.3**2
+
+    landscape, theta = fd.Landscape(loss, (x, y)), jnp.zeros(6)
+    slope = jax.jit(jax.grad(landscape.mean_loss))
+    for _ in range(300):
+        theta = theta - 0.02 * slope(theta)
+    steps = np.unique(np.logspace(0, 4.7, 40).astype(int))
+    values = [float(stic(landscape, theta, learning_rate=0.02, steps=int(T)).value) for T in steps]
+    figure, axes = _axes()
+    axes.semilogx(steps, values, color=PALETTE[3], lw=2, label="STIC after T steps")
+    axes.axhline(float(tic(landscape, theta).value), color=PALETTE[1], ls="--", label="TIC")
+    axes.axhline(float(aic(landscape, theta).value), color=PALETTE[5], ls=":", lw=2, label="AIC")
+    axes.set(xlabel="steps T", ylabel="estimated gap", ylim=(0, None))
+    axes.legend(loc="lower right")
+    return _png(figure)
+
+
+def _oracle() -> bytes:
+    """Draw the exact test loss of SGD on a polynomial landscape, and the error of the series by order."""
+    import numpy as np
+
+    landscape = fd.testing.PolynomialLandscape([{(2,): 1, (3,): Fraction(1, 3)}, {(2,): Fraction(1, 2), (1,): -1}])
+    spacetime = fd.Spacetime.sgd(N=2, B=1)
+    exact = [float(c) for c in fd.testing.exact_series("test_loss", landscape, [1], spacetime, order=12)]
+    values = fd.testing.ExactValues(landscape, [1])
+    rates = np.logspace(-2.5, -0.6, 30)
+    truth = np.polynomial.polynomial.polyval(rates, exact)
+    figure, axes = _axes()
+    for order in (1, 2, 3):
+        series = fd.expand("test_loss", order=order, spacetime=spacetime)
+        coefficients = [float(c) for c in values.sum(series)]
+        error = np.abs(np.polynomial.polynomial.polyval(rates, coefficients) - truth)
+        axes.loglog(rates, error, color=PALETTE[order], lw=2, label=f"order {order}: slope {order + 1}")
+    axes.set(xlabel="learning rate η", ylabel="|series − exact|")
+    axes.legend()
+    return _png(figure)
+
+
+def _axes():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.4, 3.4), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _png(figure) -> bytes:
+    for legend in (axes.get_legend() for axes in figure.axes):
+        legend.set_frame_on(False)
+    content = BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
 if __name__ == "__main__":
-    for name, text in pictures().items():
-        (Path(__file__).parent / "images" / name).write_text(text, encoding="utf-8")
+    wanted = sys.argv[1:]
+    for name, svg in pictures().items():
+        if not wanted or name in wanted:
+            (IMAGES / name).write_text(svg, encoding="utf-8")
+    for name, draw in figures().items():
+        if not wanted or name in wanted:
+            (IMAGES / name).write_bytes(draw())
