@@ -317,9 +317,9 @@ class Diagram:
         return f"Diagram({str(self)!r})"
 
     def _repr_svg_(self) -> str:
-        from ..drawing import diagram_svg
+        from ..svg import document, tree_picture  # here, so that importing feyngd takes no time
 
-        return diagram_svg(self)
+        return document(tree_picture(self._parents, self.parts), str(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Diagram):

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from ..diagrams import Diagram
-from ..svg import INK, Point, check_size, samples
-from ._diagram_svg import OUTLINE, RADIUS, RING, check_diagram, drawn_parts
+from ..svg import INK, OUTLINE, RADIUS, RING, Point, check_size, drawn_tree, samples
+from ._diagram_svg import check_diagram
 from ._matplotlib import require_matplotlib
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def diagram_box(diagram: Diagram, *, scale: float = 0.5) -> "DrawingArea":
 
     check_size("scale", scale)
     check_diagram(diagram)
-    places, colours, outlines = drawn_parts(diagram)
-    reached = [*places, *(point for curves in outlines.values() for curve in curves for point in samples(curve))]
-    pad = (OUTLINE / 2 if outlines else RING) + _MARGIN
+    tree = drawn_tree(diagram.parents, diagram.parts)
+    places, reached = tree.places, tree.reached
+    pad = (OUTLINE / 2 if tree.outlines else RING) + _MARGIN
     left, bottom = min(x for x, _ in reached) - pad, max(y for _, y in reached) + pad
     width, height = max(x for x, _ in reached) + pad - left, bottom + pad - min(y for _, y in reached)
 
@@ -44,17 +44,23 @@ def diagram_box(diagram: Diagram, *, scale: float = 0.5) -> "DrawingArea":
         return scale * (point[0] - left), scale * (bottom - point[1])  # matplotlib's y points upwards
 
     box = DrawingArea(scale * width, scale * height)
-    for part, curves in outlines.items():
+    for part, curves in tree.outlines.items():
         # Round ends meet in one transparent outline only if all curves of a part are one line.
         run = [at(point) for curve in curves for point in (*samples(curve), (float("nan"),) * 2)]
         box.add_artist(
-            Line2D(*zip(*run, strict=True), color=colours[part], lw=scale * OUTLINE, alpha=0.25, solid_capstyle="round")
+            Line2D(
+                *zip(*run, strict=True),
+                color=tree.colours[part],
+                lw=scale * OUTLINE,
+                alpha=0.25,
+                solid_capstyle="round",
+            )
         )
     for node in range(1, diagram.order + 1):
         ends = at(places[node]), at(places[diagram.parents[node]])
         box.add_artist(Line2D(*zip(*ends, strict=True), color=INK, lw=1.3 * scale**0.5))
     for node, place in enumerate(places):
-        colour = colours[diagram.labels[node]]
+        colour = tree.node_colours[node]
         if node == 0:
             box.add_artist(Circle(at(place), scale * RING, fill=False, ec=colour, lw=1.2 * scale**0.5))
         box.add_artist(Circle(at(place), scale * RADIUS, fc=colour, lw=0))

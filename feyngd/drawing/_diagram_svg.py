@@ -1,29 +1,11 @@
 """Diagrams as SVG, one or many."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
-from ..svg import (
-    INK,
-    PALETTE,
-    Curve,
-    Picture,
-    Point,
-    check_size,
-    document,
-    element,
-    elements,
-    line,
-    outline_curves,
-    samples,
-    tree_layout,
-)
+from ..svg import Picture, check_size, document, element, elements, tree_picture
 
-_COLUMN, _ROW = 40.0, 32.0
-RADIUS, RING = 3.8, 7.5
-OUTLINE = 21.0
-_CLEARANCE = OUTLINE / 2 + RING + 1.5
 _MARGIN = 3.0
 _CAPTION = 11.0
 _LETTER_WIDTH = 0.62  # of a monospace letter, in units of the font size
@@ -58,7 +40,7 @@ def diagram_svg(diagram: Diagram, *, scale: float = 1.0, labels: bool = False) -
     """
     check_size("scale", scale)
     check_diagram(diagram)
-    return document(_picture(diagram, labels), str(diagram), scale=scale)
+    return document(tree_picture(diagram.parents, diagram.parts, numbered=labels), str(diagram), scale=scale)
 
 
 def diagrams_svg(diagrams: Iterable[Diagram], *, columns: int = 6, captions: bool = True, tensors: bool = False) -> str:
@@ -87,7 +69,7 @@ def diagrams_svg(diagrams: Iterable[Diagram], *, columns: int = 6, captions: boo
         raise ArgumentError("There are no diagrams to draw: give at least one, such as those of feyngd.diagrams(3).")
     for diagram in drawn:
         check_diagram(diagram)
-    pictures = [_picture(diagram, False) for diagram in drawn]
+    pictures = [tree_picture(diagram.parents, diagram.parts) for diagram in drawn]
     texts = [([str(d)] if captions else []) + ([tensor_expression(d)] if tensors else []) for d in drawn]
     longest = max((len(text) for lines in texts for text in lines), default=0)
     width = max(*(picture.width for picture in pictures), longest * _LETTER_WIDTH * _CAPTION) + 4 * _MARGIN
@@ -109,43 +91,6 @@ def check_diagram(diagram: object) -> None:
         raise ArgumentError(
             f"Only diagrams can be drawn, got {type(diagram).__name__}: make one with Diagram.parse('[a a[b]]')."
         )
-
-
-def part_colours(parts: Iterable[Collection[int]]) -> list[str]:
-    """Return the colour of every part: grey for a node alone, the palette's colours in turn for tied nodes."""
-    colours, used = [], 0
-    for part in parts:
-        colours.append(PALETTE[used % len(PALETTE)] if len(part) > 1 else INK)
-        used += len(part) > 1
-    return colours
-
-
-def drawn_parts(diagram: Diagram) -> tuple[list[Point], list[str], dict[int, list[Curve]]]:
-    """Return the places of the nodes, the colour of every part, and the curves of outlines by part."""
-    places = tree_layout(diagram, _COLUMN, _ROW)
-    outlines = outline_curves(dict(enumerate(places)), diagram.parts, clearance=_CLEARANCE, width=OUTLINE)
-    return places, part_colours(diagram.parts), outlines
-
-
-def _picture(diagram: Diagram, labels: bool) -> Picture:
-    places, colours, outlines = drawn_parts(diagram)
-    body = [elements.outline(curves, colours[part], OUTLINE, part) for part, curves in outlines.items()]
-    for node in range(1, diagram.order + 1):
-        edge = elements.path([line(places[node], places[diagram.parents[node]])])
-        body.append(element("path", class_="edge", d=edge, fill="none", stroke=INK, stroke_width=1.3))
-    for node, (x, y) in enumerate(places):
-        body.append(elements.dot(x, y, RADIUS, colours[diagram.labels[node]], node=node, ring=RING))
-    if labels:
-        body.extend(
-            elements.text(str(node), x, y - 9, 9, class_="label", font_weight="bold")
-            for node, (x, y) in enumerate(places)
-        )
-    reached = list(places) + [point for curves in outlines.values() for curve in curves for point in samples(curve)]
-    pad = (OUTLINE / 2 if outlines else RING + 1) + _MARGIN
-    above = max(pad, 18.0) if labels else pad
-    left, right = min(x for x, _ in reached) - pad, max(x for x, _ in reached) + pad
-    top, bottom = min(y for _, y in reached) - above, max(y for _, y in reached) + pad
-    return Picture("".join(body), left, top, right - left, bottom - top)
 
 
 def _exhibit(diagram: Diagram, picture: Picture, lines: list[str], middle: float, top: float, height: float) -> str:

@@ -7,8 +7,20 @@ from itertools import chain
 
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..svg import INK, Curve, Point, Surroundings, best_curve, element, elements, outline_curves, swing, ways
-from ._diagram_svg import check_diagram, part_colours
+from ..svg import (
+    INK,
+    Curve,
+    Point,
+    Surroundings,
+    best_curve,
+    element,
+    elements,
+    outline_curves,
+    part_colours,
+    swing,
+    ways,
+)
+from ._diagram_svg import check_diagram
 
 Cell = tuple[int, int]
 

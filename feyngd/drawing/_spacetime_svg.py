@@ -1,16 +1,12 @@
 """Spacetimes and embeddings as SVG."""
 
-from collections import Counter
 from collections.abc import Mapping
-from itertools import count
 
 from ..diagrams import Diagram
-from ..errors import ArgumentError, SpacetimeError
-from ..spacetimes import Spacetime
-from ..svg import INK, Picture, check_size, document, element, elements
+from ..errors import ArgumentError
+from ..spacetimes import Spacetime, check_spacetime, visited_grid
+from ..svg import CELL, check_size, document, grid_picture
 from ._embedding import check_embedding, embedding_body
-
-_TICKS = 24  # more rows or columns than this are numbered every 5, 10, 50, …
 
 
 def spacetime_svg(
@@ -18,7 +14,7 @@ def spacetime_svg(
     diagram: Diagram | None = None,
     embedding: Mapping[int, tuple[int, int]] | None = None,
     *,
-    cell: float = 22,
+    cell: float = CELL,
 ) -> str:
     """Draw the cells that SGD visits, and an embedding of a diagram in them.
 
@@ -51,85 +47,12 @@ def spacetime_svg(
         (3, 2)
     """
     check_size("cell", cell)
-    batches = _batches(spacetime)
-    visits = Counter((n, t) for t, batch in enumerate(batches) for n in batch)
-    rows, steps = int(spacetime.N), len(batches)
-    body = _cells(visits, cell) + _grid(rows, steps, cell) + _epochs(spacetime, rows, steps, cell)
-    body += _axes(rows, steps, cell)
-    name, right = str(spacetime), steps * cell
+    check_spacetime(spacetime)
+    grid = visited_grid(spacetime)
     if (diagram is None) != (embedding is None):
         raise ArgumentError("Give both the diagram and its embedding, or neither.")
-    if diagram is not None and embedding is not None:
-        placed = check_embedding(diagram, embedding, visits)
-        body += embedding_body(diagram, placed, steps, cell)
-        name = f"{diagram} in {name}"
-        right += 1.5 * cell
-    left, margin = 2.3 * cell, 0.4 * cell
-    # One row of margin above and below, where edges and outlines may swing out.
-    width, height = left + max(right, 2 * cell) + margin, (rows + 3.0) * cell
-    return document(Picture(body, -left, -cell, width, height), name)
-
-
-def _batches(spacetime: Spacetime) -> list[list[int]]:
-    spacetime.require_concrete("A grid is drawn")
-    if spacetime.is_random:
-        raise SpacetimeError(
-            f"The batches are random ({spacetime}), so there is no one grid. Draw one run with "
-            "Spacetime.from_batches(spacetime.batches(rng), N), where rng=numpy.random.default_rng(seed)."
-        )
-    if spacetime.sampling == "reshuffled":  # one epoch: all orders are alike, the fixed one stands for them
-        spacetime = Spacetime.sgd(spacetime.N, spacetime.B, spacetime.E, sampling="fixed")
-    return spacetime.batches()
-
-
-def _cells(visits: Counter[tuple[int, int]], cell: float) -> str:
-    shaded, numbers = [], []
-    for (n, t), times in sorted(visits.items()):
-        square = element("rect", class_="cell", x=t * cell, y=n * cell, width=cell, height=cell)
-        shaded.append(square)
-        if times > 1:
-            x, y = (t + 0.16) * cell, (n + 0.34) * cell
-            numbers.append(elements.text(str(times), x, y, 0.34 * cell, class_="multiplicity"))
-    return element("g", "".join(shaded), fill=INK, fill_opacity=0.26) + "".join(numbers)
-
-
-def _grid(rows: int, steps: int, cell: float) -> str:
-    right, bottom = elements.number(steps * cell), elements.number(rows * cell)
-    lines = [f"M0 {elements.number(n * cell)}H{right}" for n in range(rows + 1)]
-    lines += [f"M{elements.number(t * cell)} 0V{bottom}" for t in range(steps + 1)]
-    return element("path", d="".join(lines), fill="none", stroke=INK, stroke_width=0.5, stroke_opacity=0.55)
-
-
-def _epochs(spacetime: Spacetime, rows: int, steps: int, cell: float) -> str:
-    """Draw lines between epochs; where every step is an epoch the grid has them already."""
-    epochs = 0 if spacetime.E is None else int(spacetime.E)
-    if epochs < 2 or epochs == steps:
-        return ""
-    length = steps // epochs
-    return "".join(
-        element(
-            "path",
-            class_="epoch",
-            d=f"M{elements.number(t * cell)} {elements.number(-0.35 * cell)}V{elements.number((rows + 0.35) * cell)}",
-            stroke=INK,
-            stroke_width=1.2,
-        )
-        for t in range(length, steps, length)
-    )
-
-
-def _axes(rows: int, steps: int, cell: float) -> str:
-    size = 0.5 * cell
-    body = [elements.text(str(n), -0.5 * cell, (n + 0.65) * cell, 0.42 * cell, class_="tick") for n in _ticks(rows)]
-    body += [
-        elements.text(str(t), (t + 0.5) * cell, (rows + 0.75) * cell, 0.42 * cell, class_="tick") for t in _ticks(steps)
-    ]
-    turned = f"rotate(-90 {elements.number(-1.5 * cell)} {elements.number(rows * cell / 2)})"
-    body.append(elements.text("datapoint n", -1.5 * cell, rows * cell / 2, size, class_="axis", transform=turned))
-    body.append(elements.text("step t", max(steps, 2) * cell / 2, (rows + 1.6) * cell, size, class_="axis"))
-    return "".join(body)
-
-
-def _ticks(size: int) -> range:
-    every = next(step * 10**power for power in count() for step in (1, 5) if size <= _TICKS * step * 10**power)
-    return range(0, size, every)
+    if diagram is None or embedding is None:
+        return document(grid_picture(grid, cell=cell), str(spacetime))
+    placed = check_embedding(diagram, embedding, grid.shaded)
+    overlay = embedding_body(diagram, placed, grid.columns, cell)
+    return document(grid_picture(grid, cell=cell, overlay=overlay, beyond=1.5), f"{diagram} in {spacetime}")

@@ -1,6 +1,7 @@
 """The spacetime: which datapoints SGD sees at which step."""
 
 import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,7 @@ import numpy as np
 import sympy
 
 from ..errors import ArgumentError, SpacetimeError
+from ..svg import Grid, document, grid_picture
 from . import _batches
 from ._sizes import by_name, check_size
 
@@ -262,10 +264,8 @@ class Spacetime:
         return f"{self.sampling}, {show(N=self.N, B=self.B, **length)}"
 
     def _repr_svg_(self) -> str | None:
-        from ..drawing import spacetime_svg
-
         small = self.is_concrete and not self.is_random and self.N <= 40 and self.T <= 60
-        return spacetime_svg(self) if small else None
+        return document(grid_picture(visited_grid(self)), str(self)) if small else None
 
 
 def check_spacetime(spacetime: Any, *, concrete: str | None = None) -> None:
@@ -284,6 +284,30 @@ def check_spacetime(spacetime: Any, *, concrete: str | None = None) -> None:
         raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
     if concrete is not None:
         spacetime.require_concrete(concrete)
+
+
+def visited_grid(spacetime: Spacetime) -> Grid:
+    """Return the grid of the cells that SGD visits, datapoints as rows and steps as columns, with lines between epochs.
+
+    One reshuffled epoch is shown in the order 0, 1, 2, …, which stands for all orders.
+
+    Raises:
+        SpacetimeError: the spacetime has symbols or random batches.
+    """
+    spacetime.require_concrete("A grid is drawn")
+    if spacetime.is_random:
+        raise SpacetimeError(
+            f"The batches are random ({spacetime}), so there is no single grid. Draw one run with "
+            "Spacetime.from_batches(spacetime.batches(rng), N), where rng=numpy.random.default_rng(seed)."
+        )
+    if spacetime.sampling == "reshuffled":
+        spacetime = Spacetime.sgd(spacetime.N, spacetime.B, spacetime.E, sampling="fixed")
+    visits = Counter((n, t) for t, batch in enumerate(spacetime.batches()) for n in batch)
+    steps, epochs = int(spacetime.T), 0 if spacetime.E is None else int(spacetime.E)
+    separators: Sequence[int] = ()
+    if 1 < epochs < steps:  # where every step is an epoch, the grid has the lines already
+        separators = range(steps // epochs, steps, steps // epochs)
+    return Grid(int(spacetime.N), steps, visits, "datapoint n", "step t", separators, "epoch")
 
 
 def _datapoint(n: Any) -> int:

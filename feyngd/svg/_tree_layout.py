@@ -1,42 +1,52 @@
-"""Where the nodes of a diagram go: a tidy tree, the root rightmost, tied siblings next to each other if possible."""
+"""Where the nodes of a tree go: a tidy tree, the root rightmost, siblings of one part side by side if possible."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations, islice, permutations
 
-from ..diagrams import Diagram
 from ._curves import Point
 
-# Every order of the children is tried up to order 5; beyond, this many.
+# Up to 6 nodes every order of the children is tried (at most 120); larger trees try at most this many.
 _MOST_ORDERS = 240
-# In larger diagrams children come in their own order and outlines are straight.
+# In larger trees children come in their own order and outlines are straight.
 MOST_NODES = 24
 
+Children = Sequence[tuple[int, ...]]
 
-def tree_layout(diagram: Diagram, column: float, row: float) -> list[Point]:
+
+def tree_layout(parents: Sequence[int], parts: Sequence[Collection[int]], *, column: float, row: float) -> list[Point]:
     """Place the nodes: a column for each depth, the root's at x = 0 and the leaves' rows spread evenly from y = 0.
 
-    Of all orders of the children the one is chosen whose outlines are short, do not cross, and pass few other nodes;
-    large trees keep the order that they have.
+    Among the orders of the children, the layout chosen has outlines of the parts that are short, do not cross, and pass
+    few other nodes. Large trees keep the order that they have.
 
     Args:
-        diagram: the diagram.
+        parents: the parent of every node. Node 0 is the root, and every parent precedes its children.
+        parts: a partition of the nodes.
         column: the distance between columns.
         row: the distance between leaves.
     """
-    tied = [sorted(part) for part in diagram.parts if len(part) > 1]
-    layouts = (_place(diagram, order, column, row) for order in _child_orders(diagram))
-    if not tied or diagram.order >= MOST_NODES:
+    children = _children(parents)
+    outlined = [sorted(part) for part in parts if len(part) > 1]
+    layouts = (_place(parents, order, column, row) for order in _child_orders(children))
+    if not outlined or len(parents) > MOST_NODES:
         return next(layouts)
-    return min(islice(layouts, _MOST_ORDERS), key=lambda places: round(_entanglement(places, tied, row), 6))
+    return min(islice(layouts, _MOST_ORDERS), key=lambda places: round(_entanglement(places, outlined, row), 6))
 
 
-def _child_orders(diagram: Diagram) -> Iterator[tuple[tuple[int, ...], ...]]:
+def _children(parents: Sequence[int]) -> Children:
+    """Return the children of every node."""
+    children: list[list[int]] = [[] for _ in parents]
+    for node in range(1, len(parents)):
+        children[parents[node]].append(node)
+    return [tuple(nodes) for nodes in children]
+
+
+def _child_orders(children: Children) -> Iterator[Children]:
     """Iterate over all orders of all children, lazily: `itertools.product` would first list every permutation."""
-
-    current = list(diagram.children)
-    branching = [node for node, below in enumerate(diagram.children) if len(below) > 1]
-    waiting = [islice(permutations(diagram.children[node]), 1, None) for node in branching]
+    current = list(children)
+    branching = [node for node, below in enumerate(children) if len(below) > 1]
+    waiting = [islice(permutations(children[node]), 1, None) for node in branching]
     while True:
         yield tuple(current)
         for index in reversed(range(len(branching))):
@@ -44,17 +54,18 @@ def _child_orders(diagram: Diagram) -> Iterator[tuple[tuple[int, ...], ...]]:
             if following := next(waiting[index], None):
                 current[node] = following
                 break
-            current[node] = diagram.children[node]
-            waiting[index] = islice(permutations(diagram.children[node]), 1, None)
+            current[node] = children[node]
+            waiting[index] = islice(permutations(children[node]), 1, None)
         else:
             return
 
 
-def _place(diagram: Diagram, children: Sequence[Sequence[int]], column: float, row: float) -> list[Point]:
-    depth = [0] * (diagram.order + 1)
-    for node in range(1, diagram.order + 1):
-        depth[node] = depth[diagram.parents[node]] + 1
-    height = [0.0] * (diagram.order + 1)
+def _place(parents: Sequence[int], children: Children, column: float, row: float) -> list[Point]:
+    """Place the nodes with the children in a given order: leaves one below the other, parents in their middle."""
+    depth = [0] * len(parents)
+    for node in range(1, len(parents)):
+        depth[node] = depth[parents[node]] + 1
+    height = [0.0] * len(parents)
     visited, stack, leaves = [], [0], 0
     while stack:
         node = stack.pop()
@@ -69,11 +80,11 @@ def _place(diagram: Diagram, children: Sequence[Sequence[int]], column: float, r
     return [(-column * d, y) for d, y in zip(depth, height, strict=True)]
 
 
-def _entanglement(places: Sequence[Point], tied: Sequence[Sequence[int]], row: float) -> float:
+def _entanglement(places: Sequence[Point], outlined: Sequence[Sequence[int]], row: float) -> float:
     """Return the length of straight outlines with penalties for what they cross."""
     total = 0.0
     links: list[tuple[int, Point, Point]] = []
-    for index, part in enumerate(tied):
+    for index, part in enumerate(outlined):
         joined, waiting = [part[0]], list(part[1:])
         while waiting:
             length, u, v = min((math.dist(places[a], places[b]), a, b) for a in joined for b in waiting)
@@ -90,6 +101,7 @@ def _entanglement(places: Sequence[Point], tied: Sequence[Sequence[int]], row: f
 
 
 def _distance(point: Point, a: Point, b: Point) -> float:
+    """Return the distance from a point to the segment from a to b."""
     dx, dy = b[0] - a[0], b[1] - a[1]
     share = ((point[0] - a[0]) * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy)
     share = min(1.0, max(0.0, share))
@@ -97,6 +109,8 @@ def _distance(point: Point, a: Point, b: Point) -> float:
 
 
 def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Whether the segments a–b and c–d cross."""
+
     def side(p: Point, q: Point, r: Point) -> float:
         return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 import feyngd as fd
 from feyngd.drawing import diagram_svg, diagrams_svg
-from feyngd.svg._curves import samples
+from feyngd.svg import samples
 
 SVG = "{http://www.w3.org/2000/svg}"
 ALL = [diagram for order in range(5) for diagram in fd.diagrams(order, root_tied=True)]

@@ -93,6 +93,14 @@ def test_one_reshuffled_epoch_is_drawn_in_order() -> None:
     assert shaded(ElementTree.fromstring(spacetime_svg(fd.Spacetime.sgd(3)))) == [(0, 0), (1, 1), (2, 2)]
 
 
+def test_notebooks_show_the_grid_of_small_spacetimes() -> None:
+    for spacetime in (fd.Spacetime.sgd(4, 2, 3, sampling="fixed"), fd.Spacetime.sgd(5), fd.Spacetime.gd(3, 2)):
+        assert spacetime._repr_svg_() == spacetime_svg(spacetime)
+    random, large = fd.Spacetime.sgd(4, 2, 3), fd.Spacetime.gd(41, 3)
+    symbolic = fd.Spacetime.gd(sympy.Symbol("N", integer=True, positive=True), 3)
+    assert random._repr_svg_() is large._repr_svg_() is symbolic._repr_svg_() is None
+
+
 def test_no_steps_and_order_zero() -> None:
     for spacetime in (fd.Spacetime.gd(3, 0), fd.Spacetime.gd(3, 1)):
         root = ElementTree.fromstring(spacetime_svg(spacetime, fd.Diagram.parse("[]"), {}))
@@ -148,5 +156,7 @@ def test_other_bad_arguments() -> None:
         spacetime_svg(spacetime, embedding={1: (0, 0)})
     with pytest.raises(fd.ArgumentError, match="Only diagrams"):
         spacetime_svg(spacetime, "[a]", {1: (0, 0)})  # type: ignore[arg-type]
+    with pytest.raises(fd.ArgumentError, match=r"made by Spacetime\.sgd"):
+        spacetime_svg("3 points")  # type: ignore[arg-type]
     with pytest.raises(fd.ArgumentError, match="cell"):
         spacetime_svg(spacetime, cell=0)
