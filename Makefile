@@ -6,7 +6,14 @@ STAMP := $(VENV)/.installed
 OUT ?= demo
 WORKERS ?= 2
 
-.PHONY: demo test slow check docs pictures benchmarks clean
+# A second Python: its own virtual environment, and by default a part of the tests that meets every package.
+PYTHON_OTHER ?= python3.13
+VENV_OTHER := .venv-$(patsubst python%,%,$(notdir $(PYTHON_OTHER)))
+STAMP_OTHER := $(VENV_OTHER)/.installed
+TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/counting tests/series tests/svg tests/drawing \
+  tests/derivatives tests/spectra tests/simulation tests/training tests/test_*.py
+
+.PHONY: demo test slow check docs other-python pictures benchmarks clean
 
 demo: $(STAMP)
 	$(BIN)/feyngd predict --out $(OUT)
@@ -16,6 +23,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+
+other-python: $(STAMP_OTHER)
+	$(VENV_OTHER)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS_OTHER)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -38,5 +48,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[plotting,fast,tests,docs]'
 	touch $(STAMP)
 
+$(STAMP_OTHER): pyproject.toml constraints.txt
+	$(PYTHON_OTHER) -m venv $(VENV_OTHER)
+	$(VENV_OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[plotting,fast,tests]'
+	touch $(STAMP_OTHER)
+
 clean:
-	rm -rf $(VENV) $(OUT) build site
+	rm -rf $(VENV) .venv-* $(OUT) build site
