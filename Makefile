@@ -13,7 +13,7 @@ STAMP_OTHER := $(VENV_OTHER)/.installed
 TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/counting tests/series tests/svg tests/drawing \
   tests/derivatives tests/spectra tests/simulation tests/training tests/test_*.py
 
-.PHONY: demo test slow check docs other-python pictures benchmarks clean
+.PHONY: demo test slow check docs other-python pictures notebooks benchmarks clean
 
 demo: $(STAMP)
 	$(BIN)/feyngd predict --out $(OUT)
@@ -34,6 +34,9 @@ check: $(STAMP)
 
 pictures: $(STAMP)
 	$(BIN)/python docs/pictures.py
+
+notebooks: $(STAMP)
+	$(BIN)/python notebooks/run.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -q -d build/doctrees docs site
