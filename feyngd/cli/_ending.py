@@ -19,7 +19,7 @@ CLOSED = 141  # 128 + SIGPIPE
 STATUSES = """exit status:
   0    all is well
   1    simulation contradicts prediction, a claim does not hold, or what is predicted has not converged
-  2    something given is unfit: nothing was computed, or the computation diverged; the message says what to change
+  2    something given is invalid: nothing was computed, or the computation diverged; the message says what to change
   3    output or files could not be written, as on a full disk, or memory ran out
   130  interrupted
   141  whatever read the output has closed it, as `head` does
@@ -36,6 +36,16 @@ def tell(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # full or closed
             print(f"feyngd: {text}", file=sys.stderr, flush=True)
+
+
+def tell_verdicts(verdicts: set[str]) -> None:
+    """Say what is wrong with comparisons that have such verdicts."""
+    if "DIFFERS" in verdicts:
+        print("prediction and simulation DIFFER at a converged learning rate", file=sys.stderr)
+    if "not converged" in verdicts:
+        print(
+            "a prediction has not converged at any learning rate, and is not tested: take smaller ones", file=sys.stderr
+        )
 
 
 def tell_failure(error: OSError | MemoryError, options: argparse.Namespace) -> int:
@@ -81,13 +91,13 @@ def flushed(status: int, options: argparse.Namespace) -> int:
                 stream.flush()
         except OSError as error:
             _discard(stream)
-            if status not in (UNWRITTEN, CLOSED):  # of which was told
+            if status not in (UNWRITTEN, CLOSED):  # which the user knows already
                 status = tell_failure(error, options)
     return status
 
 
 def _discard(stream: IO[str]) -> None:
-    """Send what a stream holds back to nowhere, lest Python complains of it when it ends."""
+    """Send what a stream holds back to nowhere; otherwise Python complains about it when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -8,15 +8,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .. import __version__
 from .._terminal import spelling
+from .._version import __version__
 from ..errors import FeynGDError
-from ._anchored import add_anchored_commands
+from ._advise import add_advise
+from ._anchor import add_anchor
+from ._diagrams import add_diagrams
 from ._ending import REFUSED, STATUSES, flushed, leave_interrupted, tell, tell_failure, tell_interruption
 from ._flags import in_flags
-from ._networks import add_network_commands
 from ._options import Parser
-from ._symbolic import add_symbolic_commands
+from ._predict import add_predict
+from ._reproduce import add_reproduce
+from ._series import add_series
+from ._sweep import add_sweep
+
+# What adds each command, in the order of the help.
+_COMMANDS = {
+    "series": add_series,
+    "diagrams": add_diagrams,
+    "predict": add_predict,
+    "sweep": add_sweep,
+    "reproduce": add_reproduce,
+    "anchor": add_anchor,
+    "advise": add_advise,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 for success; 1 if simulation contradicts prediction, a claim does not hold or what is predicted has not
-        converged; 2 for input that is unfit; 3 if output or files could not be written, or memory ran out; 130 if
+        converged; 2 for invalid input; 3 if output or files could not be written, or memory ran out; 130 if
         interrupted; 141 if the output was closed.
 
     Raises:
@@ -51,7 +66,7 @@ def console() -> None:
 
 
 def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
-    with _warnings_told(options):
+    with _short_warnings(options):
         try:
             return int(_parsed(arguments, options).run(options))
         except FeynGDError as error:
@@ -64,7 +79,7 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _warnings_told(options: argparse.Namespace) -> Iterator[None]:
+def _short_warnings(options: argparse.Namespace) -> Iterator[None]:
     """Say warnings as the command line says things: in one line, in flags, without a place in the code."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -85,17 +100,8 @@ def _parsed(arguments: Sequence[str] | None, options: argparse.Namespace) -> arg
 def _parser() -> Parser:
     parser = Parser(prog="feyngd", description="What SGD does to a loss, by diagrams.", epilog=STATUSES)
     parser.add_argument("--version", action="version", version=f"feyngd {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, run: Any, text: str, example: str) -> Parser:
-        made = commands.add_parser(name, help=text, description=text, epilog=example)
-        parser.commands[name] = made
-        made.set_defaults(run=run)
-        return made
-
-    add_symbolic_commands(command)
-    add_network_commands(command)
-    add_anchored_commands(command)
+    for name, add in _COMMANDS.items():
+        add(parser, name)
     for made in parser.commands.values():
         made.set_defaults(flags=made.flags())
     return parser

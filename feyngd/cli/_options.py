@@ -3,13 +3,18 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import Any, NoReturn
 
+from .._arguments import check_integer
 from ..errors import ArgumentError
 from ..progress import Progress, Tqdm
+from ._ending import tell
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
+COUNTED = 20  # the highest order whose diagrams are counted at once
+_SOME = 1_000  # diagrams in a series that are worth a word before it is computed
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +23,23 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.commands: dict[str, Parser] = {}
+        self._command_parsers: Any = None
+
+    def add_command(self, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> "Parser":
+        """Add a command and return its parser.
+
+        Args:
+            name: the word that calls it.
+            run: what it does with the parsed arguments; returns the exit status.
+            text: what it does, in a line of help.
+            example: shown below its help.
+        """
+        if self._command_parsers is None:
+            self._command_parsers = self.add_subparsers(required=True, metavar="COMMAND")
+        made: Parser = self._command_parsers.add_parser(name, help=text, description=text, epilog=example)
+        made.set_defaults(run=run)
+        self.commands[name] = made
+        return made
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # its types are private
         """Parse arguments; those that are unknown are refused by the command that does not know them."""
@@ -74,9 +96,56 @@ def check_seed(options: argparse.Namespace) -> None:
         raise ArgumentError(f"The seed is an integer from 0 to {2**32 - 1}; --seed {options.seed} is not.")
 
 
+def check_whole(**sizes: Iterable[int]) -> None:
+    """Raise `ArgumentError` unless all sizes are at least 1."""
+    for name, values in sizes.items():
+        for value in values:
+            check_integer(name, value, least=1)
+
+
+def check_order_cost(order: int, quantity: str) -> None:
+    """Raise `ArgumentError` where a series has too many diagrams; say how many there are where that takes long."""
+    from ..diagrams import EXPANDED, count_diagrams
+
+    if order > COUNTED:
+        raise ArgumentError(f"A series to --order {order} has more diagrams than can be summed: give a lower --order.")
+    up_to = list(accumulate(count_diagrams(k, root_tied=quantity != "test_loss") for k in range(order + 1)))
+    number = up_to[-1] if up_to else 0  # a negative order is refused by the library
+    if number > EXPANDED:
+        highest = sum(count <= EXPANDED for count in up_to) - 1
+        raise ArgumentError(
+            f"The series to order {order} has {number:,} diagrams, each with a closed form to find, which takes hours: "
+            f"give --order {highest} or lower."
+        )
+    if number > _SOME:
+        tell(f"{number:,} diagrams up to order {order}, each with a closed form to find: this takes minutes")
+
+
 def bars(options: argparse.Namespace, **given: Any) -> Progress:
     """Return bars, unless the user wants quiet or they would go into a file or a pipe."""
     return Progress() if options.quiet else Tqdm(disable=None, **given)
+
+
+def add_digits(parser: argparse.ArgumentParser) -> None:
+    """Add how many of scikit-learn's digits are used."""
+    parser.add_argument("--limit", type=int, help="use only the first images of the digits (default: all 1797)")
+
+
+def add_seed_and_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add the seed, and whether to show progress."""
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_path(parser: argparse.ArgumentParser) -> None:
+    """Add what the path of a whole training run on digits takes."""
+    parser.add_argument("--model", default="mlp", help="mlp (default), convnet or logistic")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.2, metavar="η", help="of every step: θ becomes θ − η ∇l (default 0.2)"
+    )
+    parser.add_argument("--num-samples", type=int, default=64, help="draws of noise along the path (default 64)")
+    add_digits(parser)
+    add_seed_and_quiet(parser)
 
 
 def add_sizes(parser: argparse.ArgumentParser, text: str, defaults: dict[str, str]) -> None:

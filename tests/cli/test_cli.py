@@ -188,9 +188,17 @@ def test_help_of_sweep_shows_a_sound_file(capsys, tmp_path: Path) -> None:
         cli.main(["sweep", "--help"])
     lines = [line.strip() for line in capsys.readouterr().out.split("$ cat sweep.toml\n")[1].splitlines()]
     (tmp_path / "sweep.toml").write_text("\n".join(lines[: lines.index("$ feyngd sweep sweep.toml --out results")]))
-    from feyngd.studies._sweep_config import read_config
 
-    assert len(read_config(tmp_path / "sweep.toml")) == 2**5
+    class Started(Exception):
+        pass
+
+    class Counting(fd.Progress):
+        def task(self, total: int, label: str):
+            raise Started(total, label)
+
+    with pytest.raises(Started) as started:
+        fd.sweep(tmp_path / "sweep.toml", tmp_path / "out", progress=Counting())
+    assert started.value.args == (2**5, "configurations")
 
 
 def test_interrupted_sweep_keeps_what_was_finished(tmp_path: Path) -> None:
@@ -220,7 +228,7 @@ def test_interrupted_sweep_keeps_what_was_finished(tmp_path: Path) -> None:
 @pytest.fixture
 def fake_experiments() -> Iterator[list]:
     """Experiments that compute nothing instead of the real ones; the settings that they ran with are returned."""
-    from feyngd.drawing._axes import new_figure
+    from feyngd.drawing import new_figure
     from feyngd.experiments import EXPERIMENTS, Experiment, Finding, Outcome
 
     seen = []

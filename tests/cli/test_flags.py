@@ -7,7 +7,7 @@ import pytest
 from feyngd import cli
 from feyngd.cli._flags import in_flags
 from feyngd.cli._main import _parser
-from feyngd.cli._symbolic import check_order_cost
+from feyngd.cli._options import check_order_cost
 from feyngd.errors import ArgumentError
 
 FLAGS = {
