@@ -1,10 +1,10 @@
 """Series: expected losses as sums over diagrams."""
 
 from ._expand import expand as expand
+from ._expand import resum as resum
 from ._limits import ode as ode
 from ._limits import sde as sde
 from ._measurements import measurements as measurements
 from ._resummed import ResummedSeries as ResummedSeries
-from ._resummed import resum as resum
 from ._series import ETA as ETA
 from ._series import Series as Series

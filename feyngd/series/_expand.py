@@ -1,18 +1,17 @@
-"""The quantities that have a series: which diagrams they sum and with which weight."""
+"""Making a series of a quantity: in powers of the learning rate, and re-summed."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 from .._arguments import check_basis, check_order
 from ..counting import Ratio, count_ratio, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_number
+from ..errors import ArgumentError
 from ..quantities import SERIES, check_quantity
 from ..spacetimes import Spacetime, check_spacetime
 from ._measurements import measured_diagrams, measurements
+from ._resummed import ResummedSeries
 from ._series import Series
-
-if TYPE_CHECKING:
-    from ._resummed import ResummedSeries
 
 
 @overload
@@ -34,7 +33,7 @@ def expand(
     basis: str = "moment",
     resummed: Literal[True],
     limit: int | None = EXPANDED,
-) -> "ResummedSeries": ...
+) -> ResummedSeries: ...
 def expand(
     quantity: str,
     *,
@@ -43,7 +42,7 @@ def expand(
     basis: str = "moment",
     resummed: bool = False,
     limit: int | None = EXPANDED,
-) -> "Series | ResummedSeries":
+) -> Series | ResummedSeries:
     """Expand an expected loss after SGD in powers of the learning rate η, exactly.
 
     The expectation is over training sets of N i.i.d. points and over the order in which SGD visits them. "test_loss" is
@@ -86,8 +85,6 @@ def expand(
     check_basis(basis)
     check_spacetime(spacetime)
     if resummed:
-        from ._resummed import ResummedSeries
-
         return ResummedSeries(quantity, order, spacetime, limit=limit)
     check_number(order, False, limit, up_to=True)
     terms, sizes = {}, symbol_sizes(spacetime)
@@ -95,6 +92,38 @@ def expand(
         if coefficient.numerator:
             terms[diagram] = coefficient.as_expr(sizes)
     return Series(terms, quantity=quantity, order=order, basis=basis, spacetime=spacetime)
+
+
+def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
+    """Re-sum a series: sum up all chains of untied Hessians that could stand in for the edges of its diagrams.
+
+    Args:
+        series: a series made by `expand`, in either basis.
+        form: "discrete", which is exact, or "integral", which takes sums over steps for integrals.
+
+    Returns:
+        A `ResummedSeries` with as many edges as the series has orders.
+
+    Raises:
+        ArgumentError: the series does not come from `expand`, so that its spacetime is unknown; or the form is unknown.
+
+    References:
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected).
+
+    Examples:
+        >>> import feyngd as fd
+        >>> from sympy import symbols
+        >>> N, T = symbols("N T", integer=True, positive=True)
+        >>> gap = fd.resum(fd.expand("gap", order=1, spacetime=fd.Spacetime.gd(N, T)))
+        >>> print(gap.at_minimum())
+        gap at a minimum, re-summed to 1 edges, discrete time, full batch, N, T; h: eigenvalues of H
+          a[a]   C_ii   (1 - (1 - eta*h_i)**T)/(N*h_i)
+    """
+    if not isinstance(series, Series) or series.quantity not in SERIES or series.spacetime is None:
+        raise ArgumentError(
+            f"A series made by expand(...) is re-summed, with its quantity and spacetime; got {series!r}."
+        )
+    return ResummedSeries(series.quantity, series.order, series.spacetime, form=form, limit=None)
 
 
 def _coefficients(quantity: str, order: int, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:

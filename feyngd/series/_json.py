@@ -1,10 +1,14 @@
-"""Series as JSON: rational functions as lists of terms, symbols with their assumptions, nothing to be executed."""
+"""Series as JSON: rational functions as lists of terms, symbols with their assumptions, nothing to be executed.
+
+What makes a series goes in as arguments and comes back as a dict of them.
+"""
 
 import json
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 from sympy.polys.polyerrors import BasePolynomialError
@@ -14,30 +18,27 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 
-if TYPE_CHECKING:
-    from ._resummed import ResummedSeries
-    from ._series import Series
-
 _FORMAT = "feyngd series 1"
 _RESUMMED_FORMAT = "feyngd resummed series 1"
 
 
-def dump(series: "Series") -> str:
+def dump(
+    coefficients: Mapping[Diagram, sympy.Expr], *, quantity: str, order: int, basis: str, spacetime: Spacetime | None
+) -> str:
     """Return the JSON text of a series."""
-    spacetime = series.spacetime
-    symbols = series.symbols | (spacetime.symbols if spacetime else set())
-    ordered = sorted(symbols, key=str)
+    symbols = spacetime.symbols if spacetime else set()
+    ordered = sorted(symbols.union(*(value.free_symbols for value in coefficients.values())), key=str)
     if len({str(symbol) for symbol in ordered}) < len(ordered):
         raise ArgumentError(f"Two different symbols share a name among {ordered}: rename one before writing JSON.")
     return json.dumps(
         {
             "format": _FORMAT,
-            "quantity": series.quantity,
-            "order": series.order,
-            "basis": series.basis,
+            "quantity": quantity,
+            "order": order,
+            "basis": basis,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in ordered},
             "spacetime": None if spacetime is None else _dump_spacetime(spacetime, ordered),
-            "terms": {str(diagram): _dump_ratio(value, ordered) for diagram, value in series.items()},
+            "terms": {str(diagram): _dump_ratio(value, ordered) for diagram, value in coefficients.items()},
         },
         indent=1,
         sort_keys=False,
@@ -45,7 +46,7 @@ def dump(series: "Series") -> str:
 
 
 def load(text: str, source: str = "This") -> dict[str, Any]:
-    """Return the arguments that make the series again; `source` begins the message about a text that is none."""
+    """Return the arguments of `dump`; `source` begins the message about a text that holds no series."""
     try:
         read = _parsed(text, _FORMAT)
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
@@ -61,25 +62,25 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
         raise ArgumentError(f"{source} is not a series written by Series.to_json ({_FORMAT!r}): {error}.") from error
 
 
-def dump_resummed(series: "ResummedSeries") -> str:
-    """Return the JSON text of a re-summed series, which is what makes it: coefficients are computed on demand."""
-    symbols = sorted(series.spacetime.symbols, key=str)
+def dump_resummed(*, quantity: str, order: int, form: str, at_minimum: bool, spacetime: Spacetime) -> str:
+    """Return the JSON text of a re-summed series: what it is made from, as coefficients are computed on demand."""
+    symbols = sorted(spacetime.symbols, key=str)
     return json.dumps(
         {
             "format": _RESUMMED_FORMAT,
-            "quantity": series.quantity,
-            "order": series.order,
-            "form": series.form,
-            "at_minimum": series.is_at_minimum,
+            "quantity": quantity,
+            "order": order,
+            "form": form,
+            "at_minimum": at_minimum,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in symbols},
-            "spacetime": _dump_spacetime(series.spacetime, symbols),
+            "spacetime": _dump_spacetime(spacetime, symbols),
         },
         indent=1,
     )
 
 
 def load_resummed(text: str, source: str = "This") -> dict[str, Any]:
-    """Return the arguments that make the re-summed series again."""
+    """Return the arguments of `dump_resummed`."""
     try:
         read = _parsed(text, _RESUMMED_FORMAT)
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]

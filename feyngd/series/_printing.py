@@ -1,39 +1,46 @@
 """Series as readable text and as LaTeX."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import sympy
 
-from ..diagrams import Diagram, tensor_expression
+from ..diagrams import Diagram
 
-if TYPE_CHECKING:
-    from ._series import Series
+Terms = Mapping[Diagram, sympy.Expr]
+Tensors = Callable[[Diagram], str]
 
 
-def text(series: "Series") -> str:
-    """One line for each diagram: power of η, coefficient, diagram, tensor expression."""
-    where = "" if series.spacetime is None else f", {series.spacetime}"
-    rows = [(f"η^{D.order}", str(sympy.factor(value)), str(D), _tensors(series, D)) for D, value in series.items()]
+def text(terms: Terms, tensors: Tensors, heading: str) -> str:
+    """Write one line for each diagram: power of η, coefficient, diagram, tensor expression.
+
+    Args:
+        terms: the coefficients.
+        tensors: writes the value of a diagram as a tensor expression.
+        heading: the first line.
+    """
+    rows = [(f"η^{D.order}", str(sympy.factor(value)), str(D), tensors(D)) for D, value in terms.items()]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
-    lines = [f"{series.quantity} to order η^{series.order}, {series.basis} basis{where}"]
+    lines = [heading]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)]
         lines.append("  " + "   ".join([*cells, row[3]]).rstrip())
     return "\n".join(lines if rows else [*lines, "  0"])
 
 
-def _tensors(series: "Series", diagram: Diagram, *, latex: bool = False) -> str:
-    return tensor_expression(diagram, basis=series.basis, latex=latex, open_root=series.is_vector)
+def latex(terms: Terms, tensors: Tensors, order: int) -> str:
+    """Write a sum over values as LaTeX, diagrams of equal value taken together.
 
-
-def latex(series: "Series") -> str:
-    """A sum over values, those of equal value taken together."""
+    Args:
+        terms: the coefficients.
+        tensors: writes the value of a diagram as a tensor expression in LaTeX.
+        order: the highest power of η that is kept.
+    """
     by_value: dict[tuple[int, str], sympy.Expr] = {}
-    for diagram, value in series.items():
-        key = (diagram.order, _tensors(series, diagram, latex=True))
+    for diagram, value in terms.items():
+        key = (diagram.order, tensors(diagram))
         by_value[key] = by_value.get(key, sympy.Integer(0)) + value
     result = ""
-    for (order, tensors), total in by_value.items():
+    for (edges, written_value), total in by_value.items():
         coefficient = sympy.factor(total)
         if coefficient == 0:
             continue
@@ -42,9 +49,9 @@ def latex(series: "Series") -> str:
         written = "" if size == 1 else sympy.latex(size)
         if isinstance(size, sympy.Add):
             written = rf"\left({written}\right)"
-        power = {0: "", 1: r"\eta"}.get(order, rf"\eta^{{{order}}}")
+        power = {0: "", 1: r"\eta"}.get(edges, rf"\eta^{{{edges}}}")
         sign = "-" if negative else "+" if result else ""
         result += f"{' ' if result else ''}{sign}{' ' if result else ''}" + r"\, ".join(
-            factor for factor in (written, power, tensors) if factor
+            factor for factor in (written, power, written_value) if factor
         )
-    return f"{result or '0'} + O(\\eta^{{{series.order + 1}}})"
+    return f"{result or '0'} + O(\\eta^{{{order + 1}}})"

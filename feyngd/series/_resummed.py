@@ -17,7 +17,7 @@ from ..quantities import SERIES, check_quantity
 from ..spacetimes import Spacetime, by_name, check_spacetime
 from . import _json
 from ._measurements import measured_diagrams, measurements
-from ._series import ETA, Series
+from ._series import ETA
 
 FORMS = ("discrete", "integral")
 _ORDER_OF_TERMS = {"discrete": "rev-lex", "integral": "none"}  # what puts the 1 first in 1 − ηh and in 1 − e^(−ηTh)
@@ -243,7 +243,13 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def to_json(self) -> str:
         """Return JSON text that `ResummedSeries.from_json` reads back: what makes the series, without coefficients."""
-        return _json.dump_resummed(self)
+        return _json.dump_resummed(
+            quantity=self.quantity,
+            order=self.order,
+            form=self.form,
+            at_minimum=self.is_at_minimum,
+            spacetime=self.spacetime,
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "ResummedSeries":
@@ -271,38 +277,6 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
             OSError: the file cannot be read.
         """
         return cls(**_json.load_resummed(*_json.read(path)), limit=None)
-
-
-def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
-    """Re-sum a series: sum up all chains of untied Hessians that could stand in for the edges of its diagrams.
-
-    Args:
-        series: a series made by `expand`, in either basis.
-        form: "discrete", which is exact, or "integral", which takes sums over steps for integrals.
-
-    Returns:
-        A `ResummedSeries` with as many edges as the series has orders.
-
-    Raises:
-        ArgumentError: the series does not come from `expand`, so that its spacetime is unknown; or the form is unknown.
-
-    References:
-        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected).
-
-    Examples:
-        >>> import feyngd as fd
-        >>> from sympy import symbols
-        >>> N, T = symbols("N T", integer=True, positive=True)
-        >>> gap = fd.resum(fd.expand("gap", order=1, spacetime=fd.Spacetime.gd(N, T)))
-        >>> print(gap.at_minimum())
-        gap at a minimum, re-summed to 1 edges, discrete time, full batch, N, T; h: eigenvalues of H
-          a[a]   C_ii   (1 - (1 - eta*h_i)**T)/(N*h_i)
-    """
-    if not isinstance(series, Series) or series.quantity not in SERIES or series.spacetime is None:
-        raise ArgumentError(
-            f"A series made by expand(...) is re-summed, with its quantity and spacetime; got {series!r}."
-        )
-    return ResummedSeries(series.quantity, series.order, series.spacetime, form=form, limit=None)
 
 
 def _load_text(text: str) -> ResummedSeries:

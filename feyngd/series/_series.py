@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -293,24 +294,26 @@ class Series(Mapping[Diagram, sympy.Expr]):
             >>> series.value_symbol(fd.Diagram.parse("a[a]"))
             tr_C
         """
-        first, *others = self._name(diagram).replace("κ", "kappa").split(" ")
+        first, *others = self._tensors(diagram).replace("κ", "kappa").split(" ")
         pieces = re.split(r"\W+", " ".join([first, *(other.replace("_", "") for other in others)]))
         if "[" in first:  # a letter with indices right after κ or E
             pieces = [piece.replace("_", "") for piece in pieces]
         return sympy.Symbol("_".join(piece for piece in pieces if piece))
 
-    def _name(self, diagram: Diagram) -> str:
-        return tensor_expression(diagram, basis=self.basis, open_root=self.is_vector)
+    def _tensors(self, diagram: Diagram, *, latex: bool = False) -> str:
+        return tensor_expression(diagram, basis=self.basis, latex=latex, open_root=self.is_vector)
 
     def latex(self) -> str:
         """Return the series as LaTeX, without dollar signs: one line of tensor expressions, collected by value."""
-        return _printing.latex(self)
+        return _printing.latex(self, partial(self._tensors, latex=True), self.order)
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex()}$"
 
     def __str__(self) -> str:
-        return _printing.text(self)
+        where = "" if self.spacetime is None else f", {self.spacetime}"
+        heading = f"{self.quantity} to order η^{self.order}, {self.basis} basis{where}"
+        return _printing.text(self, self._tensors, heading)
 
     def __repr__(self) -> str:
         return f"<Series {self.quantity}, order {self.order}, {self.basis} basis, {len(self)} diagrams>"
@@ -321,7 +324,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         Raises:
             ArgumentError: a coefficient is not a rational function with rational coefficients.
         """
-        return _json.dump(self)
+        return _json.dump(self, quantity=self.quantity, order=self.order, basis=self.basis, spacetime=self.spacetime)
 
     @classmethod
     def from_json(cls, text: str) -> "Series":
