@@ -57,7 +57,7 @@ def test_values_are_named_so_that_sympy_prints_and_reads_them(key):
         assert re.fullmatch(r"\\?[A-Za-z]+\d*(_\{[A-Za-z0-9 \\]+\})?", latex(symbol)), latex(symbol)
     by_name = {}
     for diagram in SERIES[key]:
-        by_name.setdefault(SERIES[key].value_symbol(diagram), set()).add(SERIES[key]._name(diagram))
+        by_name.setdefault(SERIES[key].value_symbol(diagram), set()).add(SERIES[key]._tensors(diagram))
     assert all(len(texts) == 1 for texts in by_name.values())
 
 
