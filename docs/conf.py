@@ -1,8 +1,12 @@
 """Sphinx configuration. `make docs` builds the site into site/; every warning is an error."""
 
+import re
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
+
+from numpy.typing import ArrayLike
+from sphinx.util.typing import stringify_annotation
 
 project = "feyngd"
 author = "the feyngd authors"
@@ -37,8 +41,10 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
+autodoc_typehints_description_target = "documented_params"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 viewcode_line_numbers = True
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
@@ -74,6 +80,14 @@ def keep_bars(app, what, name, obj, options, lines):
     ]
 
 
+def shorten_types(app, domain, objtype, content):
+    """Name NumPy's ArrayLike, which is a long union, and drop the private modules that types come from."""
+    union = stringify_annotation(ArrayLike, mode="smart")
+    for types in app.env.current_document.autodoc_annotations.values():
+        for name, written in types.items():
+            types[name] = re.sub(r"~?(?:\w+\.)*_\w+\.(?:\w+\.)*(?=\w)", "", written.replace(union, "ArrayLike"))
+
+
 def keep_outputs_out_of_the_way(app):
     """myst_nb copies notebooks' pictures into a folder beside the site; put it beside the doctrees."""
     folder = str(Path(app.doctreedir).parent / "notebook_outputs")
@@ -83,4 +97,5 @@ def keep_outputs_out_of_the_way(app):
 def setup(app):
     app.connect("builder-inited", keep_outputs_out_of_the_way, priority=900)
     app.connect("source-read", drop_last_blank_lines)
+    app.connect("object-description-transform", shorten_types, priority=400)
     app.connect("autodoc-process-docstring", keep_bars)
