@@ -19,7 +19,7 @@ from . import _ratio
 from ._falling_sum import FallingSum
 from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
 from ._slots import spread_over_slots
-from ._weak_orders import chain_sums
+from ._weak_orders import weak_order_sums
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _children_before(diagram: Diagram) -> list[int]:
 
 def _choose(length: PolyElement, before: list[int], max_blocks: int | None) -> PolyElement:
     """Count the strictly order-preserving maps to `length` times: Σ over strict weak orders of C(length, blocks)."""
-    sums = chain_sums(before, lambda block: 1, 1, max_blocks=max_blocks)
+    sums = weak_order_sums(before, lambda block: 1, 1, max_blocks=max_blocks)
     return sum((binomial(length, k) * ways for k, ways in sums.items()), RING.zero)
 
 
@@ -110,7 +110,7 @@ def _batch_assignments(parts: int, arcs: frozenset[tuple[int, int]], N: int | No
     points, batch = ring_size(N, _ratio.N), ring_size(B, _ratio.B)
     # One factor of B from every block makes C(N/B, k) B^k a polynomial; falling(B − 1, b − 1) is what is left of B^(b).
     weights = [RING.one] + [falling(batch - 1, size - 1) for size in range(1, parts + 1)]
-    sums = chain_sums(before, lambda block: weights[block.bit_count()], RING.one)
+    sums = weak_order_sums(before, lambda block: weights[block.bit_count()], RING.one)
     return sum((scaled_binomial(points, batch, k) * value for k, value in sums.items()), RING.zero)
 
 
@@ -129,7 +129,7 @@ def _reshuffled(diagram: Diagram, grid: Grid) -> Ratio:
         )
         return FallingSum({(len(present),): _batch_assignments(len(present), arcs, grid.N, grid.B)})
 
-    sums = chain_sums(_children_before(diagram), epoch, _ONE, strict=False, max_blocks=grid.E)
+    sums = weak_order_sums(_children_before(diagram), epoch, _ONE, strict=False, max_blocks=grid.E)
     total = FallingSum({})
     for k, value in sums.items():
         total += value * FallingSum({(): binomial(epochs, k)})
@@ -154,7 +154,7 @@ def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
             }
         )
 
-    sums = chain_sums(_children_before(diagram), step, _ONE, max_blocks=grid.T)
+    sums = weak_order_sums(_children_before(diagram), step, _ONE, max_blocks=grid.T)
     total = FallingSum({})
     for k, value in sums.items():
         if grid.in_steps:

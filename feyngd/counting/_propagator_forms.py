@@ -1,13 +1,27 @@
 """Closed forms of sums over embeddings of products of propagators, for every sampling scheme, with symbolic sizes.
 
-The edges that are open between two blocks of a weak order have a joint factor X, the product of their x. Summing X^gap
-over all gaps that add up to L steps gives a divided difference: with gaps g_0 ≥ 0 and g_1, …, g_k ≥ 1,
+The edge above a node has the factor x = 1 − ηh, and it is open from the node's time to its parent's. Take a weak order
+of the nodes. The edges that are open behind its block j have the joint factor X_j, the product of their x. Summing
+X_j^gap over all gaps between the blocks that add up to L steps gives a divided difference: with gaps g_0 ≥ 0 and
+g_1, …, g_k ≥ 1,
 
-    Σ Π_j X_j^g_j = X_1 ⋯ X_k · f[X_0, …, X_k],  f(x) = x^L;
+    Σ Π_j X_j^g_j = X_1 ⋯ X_k · f[X_0, …, X_k],  f(x) = x^L.
 
-the epochs that pass between others give one too, of y^E at the points y = X^(N/B). In continuous time the sums are
-integrals, X = e^(−s), and the result (−1)^k f[s_0, …, s_k] with f(s) = e^(−sL). No two points of one weak order
-coincide as long as the x are generic, so that everything is a rational function of N, B, x, x^(N/B) and x^T.
+The epochs that pass between others give a divided difference too, that of Y^E at the points Y = X^(N/B). In continuous
+time the sums are integrals, X = e^(−s), and the result is (−1)^k f[s_0, …, s_k] with f(s) = e^(−sL). No two points of
+one weak order coincide as long as the x are generic, so that everything is a rational function of N, B and, for every
+edge, x, x^(N/B) and x^T.
+
+==========  =====================================================================================================
+symbol      here
+==========  =====================================================================================================
+x           `_x`, a generator of the field for every edge; in integrals it stands for s = ηh
+y           `_y`, a generator for every edge: y = x^(N/B); in integrals e^(−sN/B)
+z           x^T of every edge, or x^(N/B) where few epochs are summed one by one; not in the field: the keys of
+            `Powers` are its exponents
+X_0 … X_k   `Points`: for each the exponents of the x
+N, B        powers in `Ratio`, kept out of the field too
+==========  =====================================================================================================
 
 References:
     Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 in exact discrete time and in its integral form; the
@@ -18,6 +32,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement, pairwise
+from typing import NamedTuple
 
 import sympy
 from sympy.polys.domains import QQ
@@ -30,12 +45,26 @@ from . import _ratio
 from ._propagator_sums import Edges, Labels, coarser, parts_of_nodes
 from ._ratio import Ratio, falling, inverse_falling, over_common_denominator, ring_size
 from ._slots import spread_over_slots
-from ._weak_orders import chains
+from ._weak_orders import weak_orders
 
-Points = tuple[tuple[int, ...], ...]  # how often every edge is open, between the blocks
-Factor = tuple[str, Points]  # whose sum it is: over the "steps" of the run, those of an "epoch", or the "epochs"
-Terms = dict[tuple[Factor, ...], Ratio]
-Powers = dict[tuple[int, ...], FracElement]  # coefficients of the products of powers x^T, by their exponents
+Exponents = tuple[int, ...]
+Points = tuple[Exponents, ...]
+Powers = dict[Exponents, FracElement]
+
+
+class GapSum(NamedTuple):
+    """The sum of Π_j X_j^gap_j over the gaps between the blocks of a weak order.
+
+    Attributes:
+        over: what passes in a gap: "steps" of the whole run, batches of an "epoch", or "epochs".
+        points: X_0, …, X_k, each as the exponents of the x: how often every edge is open behind the block.
+    """
+
+    over: str
+    points: Points
+
+
+Terms = dict[tuple[GapSum, ...], Ratio]  # products of sums over gaps, each with its weight in N and B
 
 _FEW_TERMS = 60  # of a polynomial that is factored
 _FEW_EPOCHS = 12
@@ -53,13 +82,19 @@ class PropagatorForms:
     def __init__(self, diagram: Diagram, spacetime: Spacetime, integral: bool) -> None:
         self._diagram, self._spacetime, self._integral = diagram, spacetime, integral
         self._edges = Edges(diagram, (), Fraction)
-        size = diagram.order
-        self._field = FracField([f"{name}{v}" for name in "xu" for v in range(1, size + 1)] or ["x0"], QQ)
-        self._x, self._per_epoch = self._field.gens[:size], self._field.gens[size : 2 * size]
-        # Integrals are leading orders in N: its powers are told apart before numbers are filled in.
+
+        # The field of rational functions of x and y = x^(N/B) of every edge.
+        num_edges = diagram.order
+        names = [f"{letter}{edge}" for letter in "xy" for edge in range(1, num_edges + 1)]
+        self._field = FracField(names or ["x0"], QQ)
+        self._x, self._y = self._field.gens[:num_edges], self._field.gens[num_edges : 2 * num_edges]
+
+        # The sizes that are numbers; `None` stands for a symbol. Integrals are of leading order in N, so its powers are
+        # compared before a number takes its place.
         self._N = int(spacetime.N) if spacetime.N.is_Integer and not integral else None
         self._B = int(spacetime.B) if spacetime.B.is_Integer else None
-        # A few epochs are passed by polynomially, so that x^(N/B) takes the place of x^T.
+
+        # The number of epochs, if it is small enough for a sum over all ways to let them pass; otherwise `None`.
         epochs = spacetime.E if spacetime.sampling in ("fixed", "reshuffled") else None
         is_short = epochs is not None and epochs.is_Integer and int(epochs) <= _FEW_EPOCHS
         self._epochs = int(epochs) if is_short else None  # type: ignore[arg-type]
@@ -72,36 +107,40 @@ class PropagatorForms:
             learning_rate: η.
         """
         terms = self._terms()
-        weights, below = over_common_denominator(list(terms.values()))
-        sums: dict[tuple[int, ...], Powers] = {}  # by the powers of N and B: these stay out of the field
-        for factors, weight in zip(terms, weights, strict=True):
-            product = {(0,) * self._diagram.order: self._field.one}
-            for factor in factors:
-                product = _times(product, self._sum_over_gaps(*factor))
-            for sizes, share in weight.terms():
-                into = sums.setdefault(sizes[:2], {})
-                for powers, value in product.items():
-                    into[powers] = into.get(powers, self._field.zero) + value * share
+        numerators, denominator = over_common_denominator(list(terms.values()))  # polynomials in N and B
+        by_sizes: dict[Exponents, Powers] = {}  # by the powers of N and B
+        for gap_sums, numerator in zip(terms, numerators, strict=True):
+            product: Powers = {(0,) * self._diagram.order: self._field.one}
+            for gap_sum in gap_sums:
+                product = _times(product, self._over_gaps(gap_sum))
+            for (power_of_N, power_of_B, *_), share in numerator.terms():
+                into = by_sizes.setdefault((power_of_N, power_of_B), {})
+                for powers_of_z, value in product.items():
+                    into[powers_of_z] = into.get(powers_of_z, self._field.zero) + value * share
+        # The gaps sum x^Δt for every edge, where the propagator has x^(Δt−1).
         last = self._field.one if self._integral else 1 / self._product(self._x, (1,) * self._diagram.order)
-        total = {(*powers, *sizes): v * last for sizes, found in sums.items() for powers, v in found.items() if v}
-        result = _factored(total, below, self._generators(eigenvalues, learning_rate))
+        total = {(*z, *sizes): value * last for sizes, found in by_sizes.items() for z, value in found.items() if value}
+        result = _factored(total, denominator, self._generators(eigenvalues, learning_rate))
         return sympy.factor_terms(sympy.powsimp(result, combine="exp")) if self._integral else result
 
     def _generators(self, eigenvalues: Sequence[sympy.Expr], learning_rate: sympy.Expr) -> list[sympy.Expr]:
-        """Return what stands for x, x^(N/B), x^T, N and B."""
-        spacetime, rates = self._spacetime, [learning_rate * h for h in eigenvalues]
-        length = spacetime.N / spacetime.B
+        """Return the expressions that x, y, z, N and B stand for."""
+        spacetime = self._spacetime
+        etah = [learning_rate * h for h in eigenvalues]
+        length = spacetime.N / spacetime.B  # of an epoch, in steps
+        passed = spacetime.T if self._epochs is None else length  # z = x^passed
         if self._integral:
-            bases = [*rates, *(sympy.exp(-rate * length) for rate in rates)]
-            ends = [sympy.exp(-rate * (spacetime.T if self._epochs is None else length)) for rate in rates]
+            x, y, z = etah, [sympy.exp(-s * length) for s in etah], [sympy.exp(-s * passed) for s in etah]
         else:
-            bases = [*(1 - rate for rate in rates), *((1 - rate) ** length for rate in rates)]
-            ends = [(1 - rate) ** (spacetime.T if self._epochs is None else length) for rate in rates]
-        return [*(bases or [sympy.Integer(0)]), *ends, spacetime.N, spacetime.B]
+            x = [1 - s for s in etah]
+            y, z = [(1 - s) ** length for s in etah], [(1 - s) ** passed for s in etah]
+        return [*([*x, *y] or [sympy.Integer(0)]), *z, spacetime.N, spacetime.B]
+
+    # --- weak orders and their weights --------------------------------------------------------------------------------
 
     def _terms(self) -> Terms:
-        """Return the weak orders of all coarser partitions, those with equal sums taken together."""
-        found: Terms = {}
+        """Return the weak orders of all coarser partitions, those with equal sums over gaps taken together."""
+        collected: Terms = {}
         scheme = {
             "full-batch": self._full_batch,
             "with-replacement": self._with_replacement,
@@ -110,196 +149,237 @@ class PropagatorForms:
         }[self._spacetime.sampling]
         for labels in coarser(parts_of_nodes(self._diagram)):
             if self._N is not None and max(labels, default=-1) >= self._N:
-                continue
-            for factors, weight in scheme(labels):
+                continue  # more parts than points
+            for gap_sums, weight in scheme(labels):
                 if weight.numerator:
-                    found[factors] = found.get(factors, _ratio.ZERO) + weight
-        terms = {factors: weight for factors, weight in found.items() if weight.numerator}
+                    collected[gap_sums] = collected.get(gap_sums, _ratio.ZERO) + weight
+        terms = {gap_sums: weight for gap_sums, weight in collected.items() if weight.numerator}
         return _leading(terms) if self._integral else terms
 
-    def _full_batch(self, labels: Labels) -> Iterator[tuple[tuple[Factor, ...], Ratio]]:
+    def _full_batch(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
+        """Strict weak orders of the nodes by step, each with the weight N^(P)."""
         weight = self._choices_of_points(labels)
-        for states in chains(self._edges.down_sets):
+        for states in weak_orders(self._edges.down_sets):
             if self._is_strict(states):
-                yield (("steps", self._points(states)),), weight
+                yield (GapSum("steps", self._points(states)),), weight
 
-    def _with_replacement(self, labels: Labels) -> Iterator[tuple[tuple[Factor, ...], Ratio]]:
-        for states in chains(self._edges.down_sets):
+    def _with_replacement(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
+        """Strict weak orders of the nodes by step, each with the weight N^(P) Π_steps (that of the slots in use)."""
+        for states in weak_orders(self._edges.down_sets):
             if self._is_strict(states):
                 weight = self._choices_of_points(labels)
                 for before, after in pairwise(states):
                     weight = weight * self._slots(before ^ after, labels)
-                yield (("steps", self._points(states)),), weight
+                yield (GapSum("steps", self._points(states)),), weight
 
     def _slots(self, block: int, labels: Labels) -> Ratio:
-        groups = Counter(labels[v] for v in range(self._edges.size) if block >> v & 1)
-        batch, total = ring_size(self._B, _ratio.B), _ratio.ZERO
-        for slots, ways in spread_over_slots(groups.values()).items():
-            chances = Ratio.make(falling(batch, slots) * ways)
+        """Return Σ_j (ways in which the nodes of a block use j slots of the batch) B^(j) / N^j."""
+        nodes_by_part = Counter(labels[v] for v in range(self._edges.size) if block >> v & 1)
+        B, total = ring_size(self._B, _ratio.B), _ratio.ZERO
+        for slots, ways in spread_over_slots(nodes_by_part.values()).items():
+            chance = Ratio.make(falling(B, slots) * ways)
             for _ in range(slots):
-                chances = chances * inverse_falling(self._N, 1)
-            total = total + chances
+                chance = chance * inverse_falling(self._N, 1)
+            total = total + chance
         return total
 
-    def _reshuffled(self, labels: Labels) -> Iterator[tuple[tuple[Factor, ...], Ratio]]:
-        """Weak orders of the nodes by epoch, and in every epoch weak orders of its parts by batch."""
+    def _reshuffled(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
+        """Weak orders of the nodes by epoch, and in every epoch those of its Q parts by batch, times 1 / N^(Q)."""
         for states in self._orders_by_epoch():
-            partial: Terms = {self._passing(states): self._choices_of_points(labels)}
+            products: Terms = {(self._passing(states),): self._choices_of_points(labels)}  # of the epochs so far
             for epoch in pairwise(states):
                 longer: Terms = {}
-                for factor, weight, parts in self._batches([epoch], labels):
+                for gap_sum, weight, parts in self._by_batch([epoch], labels):
                     share = weight * inverse_falling(self._N, parts)
-                    for factors, before in partial.items():
-                        key = tuple(sorted((*factors, factor)))
+                    for gap_sums, before in products.items():
+                        key = tuple(sorted((*gap_sums, gap_sum)))
                         longer[key] = longer.get(key, _ratio.ZERO) + before * share
-                partial = longer
-            yield from partial.items()
+                products = longer
+            yield from products.items()
 
-    def _fixed(self, labels: Labels) -> Iterator[tuple[tuple[Factor, ...], Ratio]]:
+    def _fixed(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
         """Weak orders of the nodes by epoch, and one weak order of the parts by batch for all epochs."""
         for states in self._orders_by_epoch():
-            for factor, weight, _ in self._batches(list(pairwise(states)), labels):
-                yield (*self._passing(states), factor), weight
+            for gap_sum, weight, _ in self._by_batch(list(pairwise(states)), labels):
+                yield (self._passing(states), gap_sum), weight
 
     def _orders_by_epoch(self) -> Iterator[tuple[int, ...]]:
         """Iterate over the weak orders by epoch that have no more blocks than there are epochs."""
-        for states in chains(self._edges.down_sets):
+        for states in weak_orders(self._edges.down_sets):
             if self._epochs is None or len(states) - 1 <= self._epochs:
                 yield states
 
-    def _passing(self, states: Sequence[int]) -> tuple[Factor, ...]:
-        """Return the factor of the epochs that pass between others."""
-        return (("epochs", self._points(states)),)
+    def _passing(self, states: Sequence[int]) -> GapSum:
+        """Return the sum over the epochs that pass between those with nodes."""
+        return GapSum("epochs", self._points(states))
 
-    def _batches(self, epochs: Sequence[tuple[int, int]], labels: Labels) -> Iterator[tuple[Factor, Ratio, int]]:
-        """Iterate over the weak orders by batch of the parts in some epochs, each from a state to a state."""
-        edges, inside = self._edges, [end ^ start for start, end in epochs]
-        present = sorted({labels[v] for nodes in inside for v in range(edges.size) if nodes >> v & 1})
+    def _by_batch(self, epochs: Sequence[tuple[int, int]], labels: Labels) -> Iterator[tuple[GapSum, Ratio, int]]:
+        """Iterate over the weak orders by batch of the parts in some epochs, in all of which a part has the same batch.
+
+        Args:
+            epochs: for each epoch the set of nodes placed before it and after it.
+            labels: the part of every node.
+
+        Yields:
+            The sum over the gaps between batches, the weight Π_blocks B^(parts), and the number of parts.
+        """
+        edges, B = self._edges, ring_size(self._B, _ratio.B)
+        nodes_within = [after ^ before for before, after in epochs]
+        present = sorted({labels[v] for nodes in nodes_within for v in range(edges.size) if nodes >> v & 1})
         nodes_of = [sum(1 << v for v in range(edges.size) if labels[v] == part) for part in present]
 
         def placed(parts: int, nodes: int) -> int:
+            """Those of some nodes whose part is among some parts."""
             return sum(nodes_of[i] & nodes for i in range(len(present)) if parts >> i & 1)
 
-        for chain in chains(range(1 << len(present))):
-            weight, points, fits = _ratio.RING.one, [], True
-            for before, after in pairwise(chain):
-                weight *= falling(ring_size(self._B, _ratio.B), (before ^ after).bit_count())
-                for (start, _), nodes in zip(epochs, inside, strict=True):
-                    fits = fits and edges.may_follow(placed(before ^ after, nodes), start | placed(before, nodes))
-            if fits:
-                for parts in chain:
-                    states = [start | placed(parts, nodes) for (start, _), nodes in zip(epochs, inside, strict=True)]
+        for orders in weak_orders(range(1 << len(present))):  # any set of parts is a down-set
+            weight, points, children_come_first = _ratio.RING.one, [], True
+            for before, after in pairwise(orders):
+                block = before ^ after
+                weight *= falling(B, block.bit_count())
+                for (start, _), nodes in zip(epochs, nodes_within, strict=True):
+                    if not edges.may_follow(placed(block, nodes), start | placed(before, nodes)):
+                        children_come_first = False
+            if children_come_first:
+                for parts in orders:
+                    # The state of every epoch at this point; their open edges have one joint factor.
+                    states = [
+                        start | placed(parts, nodes) for (start, _), nodes in zip(epochs, nodes_within, strict=True)
+                    ]
                     points.append(self._open(states))
-                yield ("epoch", tuple(points)), Ratio.make(weight), len(present)
+                yield GapSum("epoch", tuple(points)), Ratio.make(weight), len(present)
 
     def _choices_of_points(self, labels: Labels) -> Ratio:
+        """N^(P), the ways to give the P parts different points."""
         return Ratio.make(falling(ring_size(self._N, _ratio.N), max(labels, default=-1) + 1))
 
     def _is_strict(self, states: Sequence[int]) -> bool:
-        pairs = pairwise(states)
-        return all(self._edges.may_follow(after ^ before, before) for before, after in pairs)
+        """Whether every child is in an earlier block than its parent."""
+        return all(self._edges.may_follow(after ^ before, before) for before, after in pairwise(states))
 
     def _points(self, states: Sequence[int]) -> Points:
+        """Return X_0, …, X_k of a weak order."""
         return tuple(self._open([state]) for state in states)
 
-    def _open(self, states: Sequence[int]) -> tuple[int, ...]:
+    def _open(self, states: Sequence[int]) -> Exponents:
+        """Return in how many of some states every edge is open."""
         counts = Counter(v for state in states for v in self._edges.open_edges(state, state))
         return tuple(counts[v] for v in range(self._edges.size))
 
-    def _sum_over_gaps(self, kind: str, points: Points) -> Powers:
-        """Return the divided difference, with the factors that belong to it."""
-        if kind == "epochs" and self._epochs is not None:
-            return self._passed_epochs(points, self._epochs - len(points) + 1)
-        discrete = kind == "epochs" or not self._integral
-        bases = self._per_epoch if kind == "epochs" else self._x
-        at = [self._product(bases, point) if discrete else self._sum(bases, point) for point in points]
-        factor = self._field.one
-        if kind != "epochs" and discrete:
-            for x in at[1:]:
-                factor *= x
-        found: Powers = {}
+    # --- sums over gaps -----------------------------------------------------------------------------------------------
+
+    def _over_gaps(self, gap_sum: GapSum) -> Powers:
+        """Return the sum over gaps as a divided difference: Σ_j f(X_j) · X_1 ⋯ X_k / Π_{i≠j} (X_j − X_i).
+
+        Epochs that pass may be none, so that their sum lacks the factor X_1 ⋯ X_k. In integrals the denominators are
+        Π_{i≠j} (s_i − s_j), which holds the sign (−1)^k, and this factor is 1.
+        """
+        over, points = gap_sum
+        if over == "epochs" and self._epochs is not None:
+            return self._few_epochs(points, self._epochs - len(points) + 1)
+        is_product = over == "epochs" or not self._integral  # epochs are counted, not integrated over
+        bases = self._y if over == "epochs" else self._x
+        X = [self._product(bases, point) if is_product else self._sum(bases, point) for point in points]
+        shared = self._field.one
+        if over != "epochs" and not self._integral:
+            for factor in X[1:]:
+                shared *= factor
+        result: Powers = {}
         for j, point in enumerate(points):
-            value = factor
-            for i, other in enumerate(at):
+            value = shared
+            for i, other in enumerate(X):
                 if i != j:
-                    value /= at[j] - other if discrete else other - at[j]
-            if kind == "epoch" and self._epochs is None:
-                value, point = value * self._product(self._per_epoch, point), (0,) * len(point)
-            found[point] = found.get(point, self._field.zero) + value
-        return found
+                    value /= X[j] - other if is_product else other - X[j]
+            powers_of_z = point  # f(X_j) = X_j^T, or Y_j^E, which is X_j^T too
+            if over == "epoch" and self._epochs is None:  # f(X_j) = X_j^(N/B), whose y is in the field
+                value, powers_of_z = value * self._product(self._y, point), (0,) * len(point)
+            result[powers_of_z] = result.get(powers_of_z, self._field.zero) + value
+        return result
 
-    def _passed_epochs(self, points: Points, count: int) -> Powers:
-        """Return the sum over the ways to pass so many epochs between the blocks: all monomials of that degree."""
-        found: Powers = {}
-        for chosen in combinations_with_replacement(points, count):
+    def _few_epochs(self, points: Points, passing: int) -> Powers:
+        """Return the sum over all ways to let a number of epochs pass between the blocks.
+
+        It is the complete homogeneous polynomial of this degree in Y_j = X_j^(N/B): a sum over multisets of points.
+        """
+        result: Powers = {}
+        for chosen in combinations_with_replacement(points, passing):
             powers = tuple(map(sum, zip(*chosen, strict=True))) if chosen else (0,) * self._diagram.order
-            found[powers] = found.get(powers, self._field.zero) + 1
-        return found
+            result[powers] = result.get(powers, self._field.zero) + 1
+        return result
 
-    def _product(self, bases: Sequence[FracElement], counts: tuple[int, ...]) -> FracElement:
+    def _product(self, bases: Sequence[FracElement], exponents: Exponents) -> FracElement:
         total = self._field.one
-        for base, count in zip(bases, counts, strict=True):
-            total *= base**count
+        for base, exponent in zip(bases, exponents, strict=True):
+            total *= base**exponent
         return total
 
-    def _sum(self, bases: Sequence[FracElement], counts: tuple[int, ...]) -> FracElement:
-        return sum((base * count for base, count in zip(bases, counts, strict=True)), self._field.zero)
+    def _sum(self, terms: Sequence[FracElement], times: Exponents) -> FracElement:
+        return sum((term * count for term, count in zip(terms, times, strict=True)), self._field.zero)
 
 
 def _leading(terms: Terms) -> Terms:
-    """Return the terms of leading order as N and the steps grow together; every block of steps counts as one N."""
-    found: dict[int, Terms] = {}
-    for factors, weight in terms.items():
-        inside = max(powers[0] for powers in weight.numerator.monoms())
-        below = sum(power for key, power in weight.denominator if key >= 0)
-        blocks = sum(len(points) - 1 for kind, points in factors if kind != "epochs")
-        top = {powers: c for powers, c in weight.numerator.terms() if powers[0] == inside}
-        others = {key: power for key, power in weight.denominator if key < 0}
-        leading = Ratio.make(_ratio.RING.from_dict(top), others | ({0: below} if below else {}))
-        found.setdefault(inside - below + blocks, {})[factors] = leading
-    return found[max(found)] if found else {}
+    """Return the terms of leading order as N and the steps grow together, in their leading powers of N.
+
+    A term grows as N to the degree of its weight, and by one more power of N for every block of a sum over steps.
+    """
+    by_degree: dict[int, Terms] = {}
+    for gap_sums, weight in terms.items():
+        above = max(powers[0] for powers in weight.numerator.monoms())
+        below = sum(power for key, power in weight.denominator if key >= 0)  # keys ≥ 0 are N, N − 1, …
+        blocks = sum(len(points) - 1 for over, points in gap_sums if over != "epochs")
+        leading_numerator = {powers: c for powers, c in weight.numerator.terms() if powers[0] == above}
+        powers_of_B = {key: power for key, power in weight.denominator if key < 0}
+        leading = Ratio.make(_ratio.RING.from_dict(leading_numerator), powers_of_B | ({0: below} if below else {}))
+        by_degree.setdefault(above - below + blocks, {})[gap_sums] = leading
+    return by_degree[max(by_degree)] if by_degree else {}
 
 
 def _times(left: Powers, right: Powers) -> Powers:
-    found: Powers = {}
+    product: Powers = {}
     for a, x in left.items():
         for b, y in right.items():
             key = tuple(i + j for i, j in zip(a, b, strict=True))
-            found[key] = found[key] + x * y if key in found else x * y
-    return found
+            product[key] = product[key] + x * y if key in product else x * y
+    return product
 
 
 def _factored(total: Powers, sizes_below: PolyElement, generators: Sequence[sympy.Expr]) -> sympy.Expr:
-    """Return Σ coefficient · powers / (a polynomial in N), with expressions for the generators.
+    """Return Σ coefficient · powers / (a polynomial in N and B), with expressions for the generators.
 
-    As one product if that is short; factoring many terms takes too long. Otherwise power by power of the x^T.
+    As one product if that is short; factoring many terms takes too long. Otherwise power by power of the z.
+
+    Args:
+        total: the coefficients, rational functions of x and y, by the powers of z, N and B.
+        sizes_below: the denominator.
+        generators: what x, y, z, N and B stand for.
     """
     if not total:
         return sympy.Integer(0)
-    inner = next(iter(total.values())).field.ring
-    below = inner.one
+    inner = next(iter(total.values())).field.ring  # polynomials in x and y
+    below = inner.one  # the common denominator of all coefficients
     for value in total.values():
         below = below.lcm(value.denom)
-    ends = len(next(iter(total))) - 2
-    ring = PolyRing([*map(str, inner.symbols), *(f"v{v}" for v in range(1, ends + 1)), "N", "B"], QQ)
-    above: dict[tuple[int, ...], PolyElement] = {}
+    num_edges = len(next(iter(total))) - 2
+    ring = PolyRing([*map(str, inner.symbols), *(f"z{edge}" for edge in range(1, num_edges + 1)), "N", "B"], QQ)
+    above: dict[Exponents, PolyElement] = {}  # the numerators, by the powers of z
     for powers, value in total.items():
         for exponents, coefficient in (value.numer * below.quo(value.denom)).terms():
-            above.setdefault(powers[:ends], ring.zero)[(*exponents, *powers)] = coefficient
+            above.setdefault(powers[:num_edges], ring.zero)[(*exponents, *powers)] = coefficient
     below, whole = below.set_ring(ring), sum(above.values(), ring.zero)
-    parts = [whole] if len(whole) <= _FEW_TERMS else list(above.values())
-    divisor, others = _product_of_factors(sizes_below.set_ring(ring), generators)
-    return sympy.Add(*(_quotient(part, below, generators) for part in parts)) / divisor / others
+    summands = [whole] if len(whole) <= _FEW_TERMS else list(above.values())
+    constant, sizes = _product_of_factors(sizes_below.set_ring(ring), generators)
+    return sympy.Add(*(_quotient(summand, below, generators) for summand in summands)) / constant / sizes
 
 
 def _quotient(above: PolyElement, below: PolyElement, generators: Sequence[sympy.Expr]) -> sympy.Expr:
+    """Return a quotient of polynomials, each a product of factors; a long numerator stays a sum."""
     if len(above) > _FEW_TERMS:
-        constant, product = sympy.Integer(1), above.as_expr(*generators)
+        constant_above, product_above = sympy.Integer(1), above.as_expr(*generators)
     else:
         above, below = above.cancel(below)
-        constant, product = _product_of_factors(above, generators)
-    divisor, others = _product_of_factors(below, generators)
-    return constant / divisor * (product / others)
+        constant_above, product_above = _product_of_factors(above, generators)
+    constant_below, product_below = _product_of_factors(below, generators)
+    return constant_above / constant_below * (product_above / product_below)
 
 
 def _product_of_factors(polynomial: PolyElement, generators: Sequence[sympy.Expr]) -> tuple[sympy.Expr, sympy.Expr]:

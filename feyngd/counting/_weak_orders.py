@@ -1,17 +1,18 @@
-"""Sums over weak orders by dynamic programming over down-sets.
+"""Weak orders of items, as growing down-sets, and sums over them by dynamic programming.
 
-A weak order of items (an ordered set partition) that respects "a comes before b" is a chain of down-sets that grows by
-blocks. Summing a product of block weights over all such chains takes 3^items steps instead of one for each weak order.
+A weak order (an ordered set partition) that respects "a comes before b" is a sequence of down-sets, from the empty one
+to the full one, that grows by one block at a time. Summing a product of block weights over all weak orders takes
+3^items steps with dynamic programming over down-sets, instead of one step for each weak order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
-def chain_sums(
+def weak_order_sums(
     before: Sequence[int],
     weight: Callable[[int], Any],
-    one: Any,
+    unit: Any,
     *,
     strict: bool = True,
     max_blocks: int | None = None,
@@ -21,12 +22,12 @@ def chain_sums(
     Args:
         before: for every item the bit mask of the items that come before it.
         weight: the weight of a block, given as a bit mask; blocks whose weight is zero are left out.
-        one: the weight of the empty chain.
-        strict: whether what comes before an item lies in an earlier block; otherwise they may share the block.
+        unit: the weight of the weak order of no items.
+        strict: whether what comes before an item lies in an earlier block; otherwise both may share a block.
         max_blocks: leave out weak orders with more blocks.
 
     Returns:
-        The sum over weak orders with k blocks for every k where it is not zero.
+        The sum over weak orders with k blocks, for every k where it is not zero.
     """
     items = len(before)
     full = (1 << items) - 1
@@ -34,14 +35,14 @@ def chain_sums(
     if limit == 1 and items and not strict:
         only = weight(full)
         return {1: only} if only else {}
-    sums: dict[int, dict[int, Any]] = {0: {0: one}}
+    sums: dict[int, dict[int, Any]] = {0: {0: unit}}  # by down-set, then by number of blocks
     weights: dict[int, Any] = {}
     for down_set in range(1, full + 1):
         members = [i for i in range(items) if down_set >> i & 1]
         if any(before[i] & ~down_set for i in members):
             continue
         total: dict[int, Any] = {}
-        block = down_set
+        block = down_set  # the last block runs through all non-empty subsets
         while block:
             smaller = sums.get(down_set & ~block)
             if smaller and not (strict and any(before[i] & block for i in members if block >> i & 1)):
@@ -57,20 +58,20 @@ def chain_sums(
     return sums[full]
 
 
-def chains(down_sets: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Iterate over all chains that grow from the empty down-set to the full one: weak orders, one block for each link.
+def weak_orders(down_sets: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Iterate over all weak orders, each as its down-sets from the empty one to the full one.
 
     Args:
-        down_sets: all down-sets as bit masks; the blocks between them may hold things that come before one another.
+        down_sets: all down-sets as bit masks. Items of one block may come before one another.
     """
     full = max(down_sets)
 
-    def extend(chain: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        if chain[-1] == full:
-            yield chain
+    def extend(states: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        if states[-1] == full:
+            yield states
             return
         for larger in down_sets:
-            if larger != chain[-1] and larger & chain[-1] == chain[-1]:
-                yield from extend((*chain, larger))
+            if larger != states[-1] and larger & states[-1] == states[-1]:
+                yield from extend((*states, larger))
 
     return extend((0,))
