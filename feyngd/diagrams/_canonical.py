@@ -2,10 +2,10 @@
 
 A partitioned tree is held here as two tuples over nodes 0 … d: `parents` (the root is node 0, with parent −1) and
 `labels` (the part of each node). The canonical form numbers the nodes in a preorder that depends only on the
-isomorphism class. Node colours are refined until they are stable. Nodes whose colour nobody shares are fixed, and so
-are parts with a fixed node; what is left falls apart into pieces, which are put in order one by one, those with equal
-forms being interchangeable. In a piece in which nothing is fixed one node of the first colour is set apart, each in
-turn, and the smallest outcome is kept: the number of ways that reach it is the size of an orbit.
+isomorphism class. Node colours are refined until they are stable. Nodes that share their colour with no other node are
+fixed, and so are parts with a fixed node. The rest falls apart into pieces, which are put in order one by one; pieces
+with equal forms are interchangeable. In a piece in which nothing is fixed, one node of the first colour is set apart,
+each in turn, and the smallest outcome is kept: the number of ways that reach it is the size of an orbit.
 The product of orbit sizes and of factorials for interchangeable pieces is the number of automorphisms.
 
 Nothing here recurses over the tree: pieces wait on a stack.
@@ -145,14 +145,14 @@ def _in_order(piece: Piece) -> Task:
         return (yield from _set_apart(smaller[0]))
     outcomes: dict[Form, list[list[int]]] = defaultdict(list)
     automorphisms, links = 1, []
-    for part in smaller:
-        order, count, known = (list(part.colours), 1, []) if len(part.colours) == 1 else (yield part)
+    for inner in smaller:
+        order, count, known = (list(inner.colours), 1, []) if len(inner.colours) == 1 else (yield inner)
         automorphisms *= count
         links += known
-        outcomes[_form(order, part)].append(order)
+        outcomes[_form(order, inner)].append(order)
     for alike in outcomes.values():
         automorphisms *= factorial(len(alike))
-        links += [pair for one, other in pairwise(alike) for pair in zip(one, other, strict=True)]
+        links += [pair for first, second in pairwise(alike) for pair in zip(first, second, strict=True)]
     alone = {colour for colour, count in Counter(colours.values()).items() if count == 1}
     nodes = [node for node, colour in colours.items() if colour in alone]
     for form in sorted(outcomes, key=lambda form: (len(form), form)):  # small pieces first
@@ -162,74 +162,75 @@ def _in_order(piece: Piece) -> Task:
 
 
 def _pieces(piece: Piece) -> list[Piece]:
-    """Leave out nodes of a colour of their own and parts that can be told from all others; return what holds together.
+    """Leave out nodes with a colour of their own and parts that differ from all others; return the connected pieces.
 
     Nodes of one colour have the same fixed nodes and parts around them, so that nothing is lost.
     """
     colours, frequency = piece.colours, Counter(piece.colours.values())
     free = {node for node, colour in colours.items() if frequency[colour] > 1}
-    around = [tuple(sorted(colours[node] for node in tie)) for tie in piece.ties]
+    around = [tuple(sorted(colours[node] for node in part)) for part in piece.parts]
     times = Counter(around)
-    binding = [tie for tie, key in zip(piece.ties, around, strict=True) if times[key] > 1 and tie[0] in free]
+    binding = [part for part, key in zip(piece.parts, around, strict=True) if times[key] > 1 and part[0] in free]
     near: dict[int, list[int]] = {node: [] for node in free}
-    for tie in binding:
-        for node in tie[1:]:
-            near[tie[0]].append(node)
-            near[node].append(tie[0])
+    for part in binding:
+        for node in part[1:]:
+            near[part[0]].append(node)
+            near[node].append(part[0])
     for node in free:
         parent = piece.parents.get(node)
         if parent in free:
             near[node].append(parent)
             near[parent].append(node)
     owner: dict[int, int] = {}
-    found: list[list[int]] = []
+    connected: list[list[int]] = []
     for start in near:
         if start not in owner:
-            owner[start] = len(found)
+            owner[start] = len(connected)
             members = [start]
-            for node in members:  # which grows meanwhile
+            for node in members:  # the list grows during the loop
                 for other in near[node]:
                     if other not in owner:
-                        owner[other] = len(found)
+                        owner[other] = len(connected)
                         members.append(other)
-            found.append(members)
-    ties: list[list[list[int]]] = [[] for _ in found]
-    for tie in binding:
-        ties[owner[tie[0]]].append(tie)
+            connected.append(members)
+    parts: list[list[list[int]]] = [[] for _ in connected]
+    for part in binding:
+        parts[owner[part[0]]].append(part)
     return [
         Piece(
             {node: colours[node] for node in members},
             {node: parent for node in members if (parent := piece.parents.get(node)) in free},
-            ties[index],
+            parts[index],
         )
-        for index, members in enumerate(found)
+        for index, members in enumerate(connected)
     ]
 
 
 def _form(order: Sequence[int], piece: Piece) -> Form:
-    """Describe a piece in terms of places in an order of its nodes; what is outside is told by the colours."""
+    """Describe a piece by the places in an order of its nodes; the colours describe what is outside."""
     if len(order) == 1:
         return ((piece.colours[order[0]], -1, -1),)
     place = {node: index for index, node in enumerate(order)}
-    tie_of = {node: tie for tie, members in enumerate(piece.ties) for node in members}
+    part_of = {node: part for part, members in enumerate(piece.parts) for node in members}
     names: dict[int, int] = {}
-    found = []
+    form = []
     for node in order:
-        parent, tie = piece.parents.get(node), tie_of.get(node)
-        found.append(
+        parent, part = piece.parents.get(node), part_of.get(node)
+        form.append(
             (
                 piece.colours[node],
                 -1 if parent is None else place[parent],
-                -1 if tie is None else names.setdefault(tie, len(names)),
+                -1 if part is None else names.setdefault(part, len(names)),
             )
         )
-    return tuple(found)
+    return tuple(form)
 
 
 def _set_apart(piece: Piece) -> Task:
     """Set one node of the first colour apart, each in turn, and keep the smallest outcome.
 
-    Two orders of equal form make an automorphism; what automorphisms map to each other is one orbit and is tried once.
+    Two orders of equal form make an automorphism. Nodes that automorphisms map to each other are one orbit, of which
+    only one node is tried.
     """
     from networkx.utils import UnionFind  # here, as few diagrams need it
 
@@ -244,7 +245,7 @@ def _set_apart(piece: Piece) -> Task:
         tried.append(node)
         # The node comes before all others, which move up by one place.
         colours = positions({other: (colour, other != node) for other, colour in piece.colours.items()})
-        finer = Piece(refine(Piece(colours, piece.parents, piece.ties), [node]), piece.parents, piece.ties)
+        finer = Piece(refine(Piece(colours, piece.parents, piece.parts), [node]), piece.parents, piece.parts)
         order, count, links = yield finer
         form = _form(order, piece)
         if form in outcomes:

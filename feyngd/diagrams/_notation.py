@@ -128,12 +128,12 @@ def parse_edges(text: str) -> tuple[list[int], list[int]]:
 def format_brackets(parents: Sequence[int], labels: Sequence[int]) -> str:
     """Write bracket notation of nodes in preorder, parts lettered a, b, c, … in the order in which they are met."""
     children = children_of(parents)
-    tied = labels.count(labels[0]) > 1
-    names: dict[int, str] = {} if tied else {labels[0]: ""}
+    is_root_tied = labels.count(labels[0]) > 1
+    names: dict[int, str] = {} if is_root_tied else {labels[0]: ""}
 
     def name(label: int) -> str:
         if label not in names:
-            index = len(names) - (0 if tied else 1)
+            index = len(names) - (0 if is_root_tied else 1)
             round_, letter = divmod(index, len(_LETTERS))
             names[label] = _LETTERS[letter] + (str(round_) if round_ else "")
         return names[label]

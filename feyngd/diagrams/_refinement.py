@@ -20,12 +20,12 @@ class Piece:
     Attributes:
         colours: the colour of every node.
         parents: for the nodes whose parent is one of the nodes too, that parent.
-        ties: parts, or those whose nodes are not told apart by their colours already.
+        parts: the parts, or only those whose nodes are not distinguished by their colours already.
     """
 
     colours: Mapping[int, int]
     parents: Mapping[int, int]
-    ties: list[list[int]]
+    parts: list[list[int]]
 
 
 def positions(keys: Mapping[int, Any]) -> Colours:
@@ -42,49 +42,49 @@ def positions(keys: Mapping[int, Any]) -> Colours:
 
 
 def refine(piece: Piece, changed: Collection[int] | None = None) -> Colours:
-    """Return the coarsest finer colours under which nodes of one colour have equal surroundings.
+    """Return the coarsest refinement of the colours in which nodes of one colour have equal surroundings.
 
     The surroundings are the colours of a node's parent, of its children, and of the nodes it is tied to.
 
     Args:
         piece: the nodes, whose colours are positions.
-        changed: nodes whose colours are new, in a piece that was refined before; by default all.
+        changed: in a piece that was refined before, the nodes whose colours have changed since; by default all.
     """
     nodes = _Cells(piece.colours)
-    tie_of = {node: tie for tie, members in enumerate(piece.ties) for node in members}
+    part_of = {node: part for part, members in enumerate(piece.parts) for node in members}
     children: dict[int, list[int]] = defaultdict(list)
     for node, parent in piece.parents.items():
         children[parent].append(node)
 
-    def around_tie(tie: int) -> tuple[int, ...]:
-        return tuple(sorted(nodes.colours[node] for node in piece.ties[tie]))
+    def around_part(part: int) -> tuple[int, ...]:
+        return tuple(sorted(nodes.colours[node] for node in piece.parts[part]))
 
     def around_node(node: int) -> tuple[int, tuple[int, ...], int]:
-        parent, tie = piece.parents.get(node), tie_of.get(node)
+        parent, part = piece.parents.get(node), part_of.get(node)
         return (
             -1 if parent is None else nodes.colours[parent],
             tuple(sorted(nodes.colours[child] for child in children[node])) if node in children else (),
-            -1 if tie is None else ties.colours[tie],
+            -1 if part is None else parts.colours[part],
         )
 
-    ties = _Cells(positions({tie: around_tie(tie) for tie in range(len(piece.ties))}))
+    parts = _Cells(positions({part: around_part(part) for part in range(len(piece.parts))}))
     if changed is None:
-        moved, retied = nodes.split(piece.colours, around_node), set()
+        moved, changed_parts = nodes.split(piece.colours, around_node), set()
     else:
-        moved, retied = set(changed), {tie_of[node] for node in changed if node in tie_of}
-    while moved or retied:
-        retied |= ties.split({tie_of[node] for node in moved if node in tie_of}, around_tie)
-        near = {node for tie in retied for node in piece.ties[tie]}
+        moved, changed_parts = set(changed), {part_of[node] for node in changed if node in part_of}
+    while moved or changed_parts:
+        changed_parts |= parts.split({part_of[node] for node in moved if node in part_of}, around_part)
+        near = {node for part in changed_parts for node in piece.parts[part]}
         for node in moved:
             near.update(children.get(node, ()))
             if node in piece.parents:
                 near.add(piece.parents[node])
-        moved, retied = nodes.split(near, around_node), set()
+        moved, changed_parts = nodes.split(near, around_node), set()
     return nodes.colours
 
 
 class _Cells:
-    """Things by colour."""
+    """Things, nodes or parts, by colour: a cell holds the things of one colour."""
 
     def __init__(self, colours: Mapping[int, int]) -> None:
         self.colours = dict(colours)
@@ -98,7 +98,7 @@ class _Cells:
         for thing in touched:
             if len(self._members[self.colours[thing]]) > 1:
                 suspects[self.colours[thing]].append(thing)
-        found = []
+        splits = []
         for colour, things in suspects.items():  # all keys are made before any colour changes
             groups: dict[Any, list[int]] = defaultdict(list)
             for thing in things:
@@ -108,9 +108,9 @@ class _Cells:
                 others = [thing for thing in self._members[colour] if thing not in known]
                 groups[key(others[0])].extend(others)  # what is not touched has one key
             if len(groups) > 1:
-                found.append((colour, groups))
+                splits.append((colour, groups))
         moved: set[int] = set()
-        for colour, groups in found:
+        for colour, groups in splits:
             ordered = [groups[name] for name in sorted(groups)]
             largest = max(ordered, key=len)
             start = colour

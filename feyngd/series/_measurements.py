@@ -14,7 +14,14 @@ def measured_diagrams(order: int) -> Iterator[Diagram]:
 
 
 def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:
-    """Iterate over the diagrams that a quantity makes of one by tying its root, with what multiplies the count."""
+    """Iterate over a diagram and those with its root tied, with the factor of the embedding count in a quantity.
+
+    Args:
+        quantity: one of `SERIES`.
+        diagram: a diagram whose root is alone.
+        spacetime: N and B, and whether batches are full.
+        basis: "moment" or "cumulant".
+    """
     one_over_n = inverse_size(spacetime.N, "N")
     step = one_over_n if spacetime.sampling == "full-batch" else inverse_size(spacetime.B, "B")
     factor = constant(1)
@@ -24,10 +31,10 @@ def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: s
         if len(diagram.children[0]) == 1:
             yield diagram, factor.scale(Fraction(1, diagram.automorphisms))
         return
-    # In cumulants the terms with the root alone are the test loss's own, whatever the root may join.
+    # In cumulants all terms with the root alone belong to the test loss, whatever the root may join.
     joined = len(diagram.parts) - 1 if basis == "moment" else 0
-    tied = one_over_n.scale(joined)
-    alone = {"test_loss": constant(1), "train_loss": constant(1) + tied.scale(-1), "gap": tied}[quantity]
+    share = one_over_n.scale(joined)  # P/N, the weight of all ways to join the root to a part
+    alone = {"test_loss": constant(1), "train_loss": constant(1) + share.scale(-1), "gap": share}[quantity]
     if alone.numerator:
         yield diagram, (factor * alone).scale(Fraction(1, diagram.automorphisms))
     if quantity != "test_loss":

@@ -1,4 +1,4 @@
-"""Where the outlines of the parts run: curves that join the tied nodes and go around all others."""
+"""Where the outlines of the parts run: curves that join the nodes of a part and go around all others."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -32,17 +32,17 @@ def outline_curves(
             for index, part in enumerate(parts)
             if len(part) > 1
         }
-    found: dict[int, list[Curve]] = {}
+    outlines: dict[int, list[Curve]] = {}
     traffic: list[Point] = []
-    tied = [index for index, part in enumerate(parts) if len(part) > 1]
+    outlined = [index for index, part in enumerate(parts) if len(part) > 1]
     # Short outlines first: a long one can still arch over a short one, not the other way round.
-    for index in sorted(tied, key=lambda index: (round(_extent(places, parts[index]), 6), index)):
+    for index in sorted(outlined, key=lambda index: (round(_extent(places, parts[index]), 6), index)):
         part = parts[index]
         obstacles = [places[node] for node in sorted(places) if node not in part]
         around = Surroundings(obstacles, clearance, tuple(traffic), width)
-        found[index] = _spanning_tree(places, sorted(part), around)
-        traffic.extend(point for curve in found[index] for point in samples(curve))
-    return dict(sorted(found.items()))
+        outlines[index] = _spanning_tree(places, sorted(part), around)
+        traffic.extend(point for curve in outlines[index] for point in samples(curve))
+    return dict(sorted(outlines.items()))
 
 
 def _extent(places: Mapping[int, Point], part: Collection[int]) -> float:
