@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sphinx.util.typing import stringify_annotation
 
 project = "feyngd"
-author = "the feyngd authors"
+author = "the feyngd developers"
 release = version = installed_version("feyngd")
 
 extensions = [
