@@ -55,6 +55,7 @@ html_theme = "sphinx_book_theme"
 html_title = "feyngd"
 html_static_path = ["_static", str(mathjax_file)]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_search_summary = False  # it reads the pages over HTTP; search itself also works from the file system
 html_theme_options = {
