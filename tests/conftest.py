@@ -1,4 +1,4 @@
-"""Settings of the whole suite: Hypothesis profiles, and how JAX compiles."""
+"""Settings of the whole suite: Hypothesis profiles, how JAX compiles, and annotations checked at run time."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 # The same examples on every run by default, fresh ones with HYPOTHESIS_PROFILE=dev.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -17,6 +18,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests compile many small programs, several of them in more than one process, and run them once.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# Types and shapes of arguments and results are checked wherever one of these packages is called.
+install_import_hook(
+    [
+        "feyngd.derivatives",
+        "feyngd.spectra",
+        "feyngd.evaluation.engine",
+        "feyngd.evaluation.estimators",
+        "feyngd.anchoring.path",
+        "feyngd.simulation",
+    ],
+    "annotation_checks.checked",
+)
 _OWN_CACHE = None
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="feyngd-tests-")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jax.typing import ArrayLike
 
 
 def is_plain(eqn: core.JaxprEqn) -> bool:
@@ -26,11 +27,11 @@ def is_plain(eqn: core.JaxprEqn) -> bool:
     )
 
 
-def convolve(images: jax.Array, kernel: jax.Array, given: dict[str, Any]) -> jax.Array:
+def convolve(images: ArrayLike, kernel: ArrayLike, given: dict[str, Any]) -> jax.Array:
     """Return a plain convolution, given the parameters of its equation, as a product of patches with a matrix."""
     numbers = given["dimension_numbers"]
-    images = jnp.transpose(images, (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1]))
-    kernel = jnp.transpose(kernel, (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0]))
+    images = jnp.transpose(jnp.asarray(images), (numbers.lhs_spec[0], *numbers.lhs_spec[2:], numbers.lhs_spec[1]))
+    kernel = jnp.transpose(jnp.asarray(kernel), (*numbers.rhs_spec[2:], numbers.rhs_spec[1], numbers.rhs_spec[0]))
     sides, strides, holes = kernel.shape[:-2], given["window_strides"], given["rhs_dilation"]
     pads = [(max(low, 0), max(high, 0)) for low, high in given["padding"]]
     images = jnp.pad(images, ((0, 0), *pads, (0, 0)))

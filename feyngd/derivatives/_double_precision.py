@@ -19,13 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jaxtyping import PyTree
 
+from ._equations import bind, double_dtype, dtype_of
 from ._frozen_loss import FrozenLoss
-from ._traced_loss import Loss
+from ._loss import Loss
 
 _CALLS = frozenset(
     ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "named_call", "custom_vmap_call")
 )
+_Leaf = jax.Array | np.ndarray | np.generic
 _INNER = ("jaxpr", "call_jaxpr", "call", "fun_jaxpr")  # what calls call the jaxpr that they run
 _AS_TRACED = frozenset(("bitcast_convert_type", "rng_uniform", "pure_callback", "io_callback", "ffi_call"))
 
@@ -34,7 +37,7 @@ class LiftingError(Exception):
     """A loss cannot be interpreted in double precision; says why."""
 
 
-def lifted(loss: Loss, params: Any, example: Any) -> Loss:
+def lifted(loss: Loss, params: PyTree, example: PyTree) -> Loss:
     """Return the loss in double precision; to be called, traced and differentiated under `jax.enable_x64(True)`.
 
     Args:
@@ -50,23 +53,16 @@ def lifted(loss: Loss, params: Any, example: Any) -> Loss:
     closed = given or jax.make_jaxpr(lambda p, e: loss(p, e))(params, example)
     interpreter = _Interpreter(bool(jax.config.read("jax_enable_x64")))
 
-    def double(params: Any, example: Any) -> Any:
+    def double(params: PyTree, example: PyTree) -> Any:
         arguments = [*jax.tree.leaves(params), *jax.tree.leaves(example)]
         return interpreter.run(closed.jaxpr, closed.consts, arguments)[0]
 
     return double
 
 
-def lifted_array(leaf: Any) -> jax.Array:
+def lifted_array(leaf: _Leaf) -> _Leaf:
     """Return an array with its floating-point numbers in double precision, and any other as it is."""
     return _cast(leaf, double_dtype(leaf.dtype))
-
-
-def double_dtype(dtype: Any) -> Any:
-    """Return the dtype of 64 bits for each real part, of floating-point and complex numbers; others stay."""
-    if dtype is None or not _is_number(dtype):
-        return dtype
-    return np.dtype(np.complex128 if jnp.issubdtype(dtype, jnp.complexfloating) else np.float64)
 
 
 def is_key_array(array: Any) -> bool:
@@ -77,7 +73,7 @@ def is_key_array(array: Any) -> bool:
 def is_double_throughout(jaxpr: core.Jaxpr) -> bool:
     """Whether a trace computes no number in less than double precision."""
     for eqn in jaxpr.eqns:
-        if any(double_dtype(_dtype(variable)) != _dtype(variable) for variable in eqn.outvars):
+        if any(double_dtype(dtype_of(variable)) != dtype_of(variable) for variable in eqn.outvars):
             return False
         if not all(is_double_throughout(inner) for value in eqn.params.values() for inner in _jaxprs_in(value)):
             return False
@@ -96,7 +92,7 @@ class _Interpreter:
 
     def run(self, jaxpr: core.Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Return the outputs for lifted arguments, of which all but keys count as data or parameters."""
-        moving = [not _is_key(_dtype(variable)) for variable in jaxpr.invars]
+        moving = [not _is_key(dtype_of(variable)) for variable in jaxpr.invars]
         return self._run(jaxpr, consts, arguments, moving)[0]
 
     def _run(
@@ -109,7 +105,7 @@ class _Interpreter:
 
         def read(atom: Any) -> Any:
             if isinstance(atom, core.Literal):
-                return lifted_array(np.asarray(atom.val, dtype=_dtype(atom)))
+                return lifted_array(np.asarray(atom.val, dtype=dtype_of(atom)))
             return values[atom]
 
         for eqn in jaxpr.eqns:
@@ -139,12 +135,12 @@ class _Interpreter:
         elif name.startswith("custom_vjp_call"):
             outputs = self._custom_vjp(eqn)(*inputs)
         elif name in _AS_TRACED or _draws_numbers(eqn):
-            outputs = [lifted_array(output) for output in _bind(eqn, _as_traced(eqn, inputs), eqn.params)]
+            outputs = [lifted_array(output) for output in bind(eqn, _as_traced(eqn, inputs))]
         elif name == "reduce_precision":
             outputs = inputs
         else:
-            outputs = _bind(eqn, inputs, {key: self._option(key, value) for key, value in eqn.params.items()})
-        return outputs, [any(moving) and not _is_key(_dtype(variable)) for variable in eqn.outvars]
+            outputs = bind(eqn, inputs, {key: self._option(key, value) for key, value in eqn.params.items()})
+        return outputs, [any(moving) and not _is_key(dtype_of(variable)) for variable in eqn.outvars]
 
     def _option(self, name: str, value: Any) -> Any:
         """Return an option of an equation for lifted numbers."""
@@ -175,7 +171,7 @@ class _Interpreter:
     def _custom_jvp(self, eqn: core.JaxprEqn) -> Callable[..., list[Any]]:
         """Return a function with the equation's own rule, both lifted."""
         inner, consts = _inner(eqn)
-        differentiable = [_is_number(_dtype(v)) for v in eqn.outvars]
+        differentiable = [_is_number(dtype_of(v)) for v in eqn.outvars]
 
         @jax.custom_jvp
         def call(*arguments: Any) -> list[Any]:
@@ -185,7 +181,7 @@ class _Interpreter:
         def rule(primals: tuple, tangents: tuple) -> tuple[list[Any], list[Any]]:
             # Here and not before: rules may call the function that they belong to.
             traced = self._rule(eqn)
-            slopes = [t for t, atom in zip(tangents, eqn.invars, strict=True) if _is_number(_dtype(atom))]
+            slopes = [t for t, atom in zip(tangents, eqn.invars, strict=True) if _is_number(dtype_of(atom))]
             found = self.run(traced.jaxpr, traced.consts, [*primals, *slopes])
             values, rest = found[: len(eqn.outvars)], iter(found[len(eqn.outvars) :])
             return values, [
@@ -197,14 +193,14 @@ class _Interpreter:
 
     def _rule(self, eqn: core.JaxprEqn) -> core.ClosedJaxpr:
         """Trace the derivative of an equation along a direction, in the precision of the equation."""
-        numbers = [_is_number(_dtype(atom)) for atom in eqn.invars]
-        shapes = [jax.ShapeDtypeStruct(atom.aval.shape, _dtype(atom)) for atom in eqn.invars]  # type: ignore[attr-defined]
+        numbers = [_is_number(dtype_of(atom)) for atom in eqn.invars]
+        shapes = [jax.ShapeDtypeStruct(atom.aval.shape, dtype_of(atom)) for atom in eqn.invars]  # type: ignore[attr-defined]
 
         def along(arguments: list[Any], directions: list[Any]) -> list[Any]:
             def call(*given: Any) -> list[Any]:
                 rest = iter(given)
                 merged = [next(rest) if n else a for a, n in zip(arguments, numbers, strict=True)]
-                return _bind(eqn, merged, eqn.params)
+                return bind(eqn, merged)
 
             moving = [a for a, n in zip(arguments, numbers, strict=True) if n]
             values, slopes = jax.jvp(call, moving, directions)
@@ -228,13 +224,6 @@ class _Interpreter:
         return call
 
 
-def _bind(eqn: core.JaxprEqn, inputs: Sequence[Any], options: dict[str, Any]) -> list[Any]:
-    bound = eqn.primitive.get_bind_params(options)
-    functions, options = bound if isinstance(bound, tuple) else ((), bound)  # a tuple before JAX 0.9
-    result = eqn.primitive.bind(*functions, *inputs, **options)
-    return list(result) if eqn.primitive.multiple_results else [result]
-
-
 def _inner(eqn: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]]:
     """Return the jaxpr that a call runs, and its constants."""
     for name in _INNER:
@@ -248,7 +237,7 @@ def _inner(eqn: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]]:
 
 def _is_draw(eqn: core.JaxprEqn, moving: Sequence[bool]) -> bool:
     """Whether a call draws random numbers by a key, from a distribution that depends on no parameter or datum."""
-    return any(_is_key(_dtype(atom)) for atom in eqn.invars) and not any(moving)
+    return any(_is_key(dtype_of(atom)) for atom in eqn.invars) and not any(moving)
 
 
 def _draws_numbers(eqn: core.JaxprEqn) -> bool:
@@ -256,18 +245,18 @@ def _draws_numbers(eqn: core.JaxprEqn) -> bool:
     inner = any(True for value in eqn.params.values() for _ in _jaxprs_in(value))
     return (
         not inner
-        and any(_is_key(_dtype(atom)) for atom in eqn.invars)
-        and any(_is_number(_dtype(v)) for v in eqn.outvars)
+        and any(_is_key(dtype_of(atom)) for atom in eqn.invars)
+        and any(_is_number(dtype_of(v)) for v in eqn.outvars)
     )
 
 
 def _as_traced(eqn: core.JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
-    return [_cast(x, _dtype(atom)) for x, atom in zip(inputs, eqn.invars, strict=True)]
+    return [_cast(x, dtype_of(atom)) for x, atom in zip(inputs, eqn.invars, strict=True)]
 
 
 def _check_outputs(eqn: core.JaxprEqn, outputs: Sequence[Any]) -> None:
     for variable, output in zip(eqn.outvars, outputs, strict=True):
-        wanted = double_dtype(_dtype(variable))
+        wanted = double_dtype(dtype_of(variable))
         if wanted is not None and output.dtype != wanted:
             raise LiftingError(f"the operation {eqn.primitive.name} gives {output.dtype} instead of {wanted}")
 
@@ -284,10 +273,6 @@ def _cast(array: Any, dtype: Any) -> Any:
     if array.dtype == dtype or _is_key(array.dtype):
         return array
     return array.astype(dtype) if isinstance(array, np.ndarray) else jax.lax.convert_element_type(array, dtype)
-
-
-def _dtype(atom: Any) -> Any:
-    return getattr(atom.aval, "dtype", None)
 
 
 def _is_number(dtype: Any) -> bool:

@@ -14,6 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jaxtyping import PyTree
+
+from ._equations import bind
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _RULES = (
@@ -62,7 +65,7 @@ def fingerprint(traced: core.ClosedJaxpr) -> Fingerprint:
     return Fingerprint(reader.hash.hexdigest(), tuple(reader.objects), reader.is_provable)
 
 
-def digest_of_arrays(tree: Any) -> str:
+def digest_of_arrays(tree: PyTree) -> str:
     """Return a hash of a pytree of arrays: structure, dtypes, shapes and values.
 
     Raises:
@@ -203,12 +206,6 @@ def _trace_rule(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
     """Trace what differentiation makes of a function with a rule of its own; `None` where one trace does not tell."""
     if eqn.params.get("symbolic_zeros"):  # such rules may depend on which arguments are differentiated
         return None
-    bound = eqn.primitive.get_bind_params(eqn.params)
-    functions, options = bound if isinstance(bound, tuple) else ((), bound)  # a tuple before JAX 0.9
-
-    def call(*arguments: Any) -> Any:
-        return eqn.primitive.bind(*functions, *arguments, **options)
-
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in eqn.invars]  # type: ignore[attr-defined]
     moving = [i for i, shape in enumerate(shapes) if jnp.issubdtype(shape.dtype, np.inexact)]
 
@@ -217,7 +214,7 @@ def _trace_rule(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
             filled = list(arguments)
             for index, part in zip(moving, parts, strict=True):
                 filled[index] = part
-            return call(*filled)
+            return bind(eqn, filled)
 
         return moved
 

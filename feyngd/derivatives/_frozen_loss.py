@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jaxtyping import Array, PyTree
 
 from ._fingerprint import Fingerprint, UnprovableError, fingerprint
+from ._loss import Loss
 from ._settings import own_settings
 
-Loss = Callable[[Any, Any], Any]
 Made = TypeVar("Made")
 Program = TypeVar("Program", bound=Callable[..., Any])
 
@@ -54,7 +55,7 @@ class FrozenLoss:
         self.__name__ = name
         self._run = core.jaxpr_as_fun(self.jaxpr)
 
-    def __call__(self, params: Any, example: Any) -> jax.Array:
+    def __call__(self, params: PyTree, example: PyTree) -> Array:
         """Return the loss of one example."""
         (value,) = self._run(*jax.tree.leaves(params), *jax.tree.leaves(example))
         return value

@@ -6,17 +6,21 @@ traced loss can be run with something added behind every site, and tells the act
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from ._convolutions import convolve, is_plain
+from ._equations import bind
+from ._loss import Loss
 
-Loss = Callable[[Any, Any], jax.Array]
+_Behind = Callable[[int, Array], Array | None]  # what TracedLoss calls at a site
 Path = tuple[int, ...]  # where an equation is: its index, and those of the calls around it
 _CALLS = ("jit", "pjit")
 _GAIN = 2  # how much smaller factors have to be than the matrix
@@ -56,7 +60,7 @@ class TracedLoss:
         example: one example, arrays or shapes.
     """
 
-    def __init__(self, loss: Loss, params: Any, example: Any) -> None:
+    def __init__(self, loss: Loss, params: PyTree, example: PyTree) -> None:
         self._jaxpr = jax.make_jaxpr(loss)(params, example)
         leaves = jax.tree.leaves(params)
         search = _Search(len(leaves))
@@ -64,17 +68,22 @@ class TracedLoss:
         self.sites = search.sites()
         self._by_path = {site.path: index for index, site in enumerate(self.sites)}
 
-    def __call__(self, leaves: list, example: Any, added: Callable[[int, jax.Array], Any] | None = None) -> Any:
-        """Return the loss, and the activations in front of every site, arrays of shape (P, inputs).
+    def __call__(
+        self,
+        leaves: Sequence[ArrayLike],
+        example: PyTree,
+        added: Callable[[int, Float[Array, "rows inputs"]], Float[Array, "rows outputs"]] | None = None,
+    ) -> tuple[Any, list[Float[Array, "_ _"]]]:
+        """Return the loss, and the activations in front of every site, arrays of shape (rows, inputs).
 
         Args:
             leaves: the parameters.
             example: the example.
-            added: for the index of a site and its activations, what to add behind it, of shape (P, outputs).
+            added: from the index of a site and its activations to what is added behind it.
         """
         activations: list[Any] = [None] * len(self.sites)
 
-        def behind(index: int, x: jax.Array) -> Any:
+        def behind(index: int, x: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"] | None:
             activations[index] = x
             return None if added is None else added(index, x)
 
@@ -82,7 +91,9 @@ class TracedLoss:
         (value,) = self._run(self._jaxpr.jaxpr, self._jaxpr.consts, arguments, (), behind)
         return value, activations
 
-    def _run(self, jaxpr: core.Jaxpr, consts: list, arguments: list, path: Path, behind: Callable) -> list:
+    def _run(
+        self, jaxpr: core.Jaxpr, consts: Sequence[Any], arguments: Sequence[Any], path: Path, behind: _Behind
+    ) -> list[Any]:
         values: dict[Any, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
         for index, eqn in enumerate(jaxpr.eqns):
             inputs = [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in eqn.invars]
@@ -95,17 +106,14 @@ class TracedLoss:
                 inner = eqn.params["jaxpr"]
                 outputs = self._run(inner.jaxpr, inner.consts, inputs, here, behind)
             else:
-                bound = eqn.primitive.get_bind_params(eqn.params)
-                functions, options = bound if isinstance(bound, tuple) else ((), bound)  # a tuple before JAX 0.9
-                result = eqn.primitive.bind(*functions, *inputs, **options)
-                outputs = result if eqn.primitive.multiple_results else [result]
+                outputs = bind(eqn, inputs)
             values |= zip(eqn.outvars, outputs, strict=True)
         return [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in jaxpr.outvars]
 
-    def _product(self, eqn: core.JaxprEqn, inputs: list, index: int, behind: Callable) -> jax.Array:
+    def _product(self, eqn: core.JaxprEqn, inputs: list[Any], index: int, behind: _Behind) -> Array:
         site = self.sites[index]
         (contracted, _) = eqn.params["dimension_numbers"]
-        result = eqn.primitive.bind(*inputs, **eqn.params)
+        (result,) = bind(eqn, inputs)
         x, axes = inputs[1 - site.side], contracted[1 - site.side]
         free = [axis for axis in range(x.ndim) if axis not in axes]
         more = behind(index, jnp.transpose(x, (*free, *axes)).reshape(site.rows, site.inputs))
@@ -121,7 +129,7 @@ class TracedLoss:
 def with_products(loss: Loss) -> Loss:
     """Return a loss with its convolutions rewritten as products, for runs that have kernels of their own."""
 
-    def rewritten(params: Any, example: Any) -> jax.Array:
+    def rewritten(params: PyTree, example: PyTree) -> Any:
         shapes = (
             jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), tree)
             for tree in (params, example)

@@ -1,6 +1,5 @@
 """What makes data, parameters and a loss a landscape, checked before any long computation."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,8 +8,6 @@ import numpy as np
 
 from ..errors import LandscapeError
 from ._array_leaves import as_jax_array, is_key_array, leaves_with_names
-
-Loss = Callable[[Any, Any], Any]
 
 _HOW_TO_SPLIT = (
     "Of an equinox model: params, static = eqx.partition(model, eqx.is_inexact_array), and eqx.combine(params, static) "

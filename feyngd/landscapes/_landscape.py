@@ -10,12 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from .._arguments import check_integer
-from ..derivatives import FrozenLoss, digest_of_arrays, frozen_loss, per_loss
+from ..derivatives import FrozenLoss, Loss, digest_of_arrays, flat_loss, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
-from ._checks import Loss, check_same_examples, example_arrays, nonfinite_leaf, param_arrays
+from ._checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays
 from ._traced_checks import trace_loss
 
 READINGS = ("population", "unbiased", "conditional")
@@ -242,12 +241,7 @@ class Landscape:
         Raises:
             LandscapeError: the parameters are not a non-empty pytree of finite floating-point arrays.
         """
-        theta, unravel = ravel_pytree(param_arrays(params))
-
-        def flat_loss(theta: jax.Array, example: Any) -> Any:
-            return self.loss(unravel(theta), example)
-
-        return theta, flat_loss
+        return flat_loss(self.loss, param_arrays(params))
 
     def _check_losses(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
         losses = np.asarray(_compiled_losses(self.loss, chunk_size)(params, data))

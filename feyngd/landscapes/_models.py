@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from .._arguments import check_integer
 from .._keys import check_key
+from ..derivatives import Loss
 from ..errors import ArgumentError, LandscapeError
-from ._checks import Loss
 
 Activation = Callable[[jax.Array], jax.Array]
 

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad
 
+from ..derivatives import Loss
 from ..errors import FeynGDError, LandscapeError
-from ._checks import Loss, check_loss_value
+from ._checks import check_loss_value
 from ._flow import Line, depends, visit
 
 _DRAWS = ("random_bits", "random_gamma", "threefry2x32", "rng_bit_generator", "rng_uniform")

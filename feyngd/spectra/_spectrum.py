@@ -1,11 +1,11 @@
 """The spectrum of vectors along the eigenvectors of the Hessian, and functions of the Hessian applied to them."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PyTree
 
 from .._archive import keep_attributes
 from ..landscapes import Landscape
@@ -13,14 +13,15 @@ from ._lanczos import SETTLED, Krylov, Response, hessian_product, relative_chang
 from ._matrices import check_finite, compiled_combinations, compiled_matrices
 
 
+@runtime_checkable
 class Spectrum(Protocol):
     """Vectors v, seen along the eigenvectors of the Hessian H."""
 
-    def quadrature(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return curvatures and weights, shape (m, k): vᵀφ(H)v is the sum of weights · φ(curvatures)."""
+    def quadrature(self) -> tuple[Float[np.ndarray, "vectors nodes"], Float[np.ndarray, "vectors nodes"]]:
+        """Return curvatures and their weights: vᵀφ(H)v is the sum of weights · φ(curvatures)."""
 
-    def apply(self, phi: Response) -> np.ndarray:
-        """Return φ(H)v for every v, shape (m, p)."""
+    def apply(self, phi: Response) -> Float[np.ndarray, "vectors params"]:
+        """Return φ(H)v for every v."""
 
 
 @keep_attributes
@@ -28,21 +29,26 @@ class Modes:
     """Vectors in the eigenbasis of a Hessian that was written out.
 
     Args:
-        eigenvalues: shape (p,).
-        eigenvectors: in columns, shape (p, p).
-        vectors: shape (m, p).
+        eigenvalues: of the Hessian.
+        eigenvectors: in columns.
+        vectors: the vectors v, in rows.
     """
 
-    def __init__(self, eigenvalues: np.ndarray, eigenvectors: np.ndarray, vectors: np.ndarray) -> None:
+    def __init__(
+        self,
+        eigenvalues: Float[np.ndarray, " params"],
+        eigenvectors: Float[np.ndarray, "params params"],
+        vectors: Float[np.ndarray, "vectors params"],
+    ) -> None:
         self._eigenvalues, self._eigenvectors = eigenvalues, eigenvectors
         self._coordinates = vectors @ eigenvectors
 
-    def quadrature(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return curvatures and weights, shape (m, p)."""
+    def quadrature(self) -> tuple[Float[np.ndarray, "vectors params"], Float[np.ndarray, "vectors params"]]:
+        """Return curvatures, all eigenvalues for every vector, and their weights."""
         return np.broadcast_to(self._eigenvalues, self._coordinates.shape), self._coordinates**2
 
-    def apply(self, phi: Response) -> np.ndarray:
-        """Return φ(H)v for every v, shape (m, p)."""
+    def apply(self, phi: Response) -> Float[np.ndarray, "vectors params"]:
+        """Return φ(H)v for every v."""
         return (phi(self._eigenvalues) * self._coordinates) @ self._eigenvectors.T
 
 
@@ -59,15 +65,15 @@ class DenseHessian:
         LandscapeError: the Hessian is not finite.
     """
 
-    def __init__(self, landscape: Landscape, params: Any, chunk_size: int) -> None:
+    def __init__(self, landscape: Landscape, params: PyTree, chunk_size: int) -> None:
         compiled = compiled_matrices(landscape.loss, chunk_size)
         noise, hessian = (np.asarray(m, dtype=float) for m in compiled(params, landscape.data))
         check_finite(hessian)
         self.eigenvalues, self.eigenvectors = np.linalg.eigh(hessian)
         self.noise_weights = np.sum(self.eigenvectors * (noise @ self.eigenvectors), axis=0)
 
-    def spectrum(self, vectors: np.ndarray, probes: Sequence[Response]) -> Modes:
-        """Return the spectrum of vectors, shape (m, p); exact, so that no probe is needed."""
+    def spectrum(self, vectors: Float[np.ndarray, "vectors params"], probes: Sequence[Response]) -> Modes:
+        """Return the spectrum of vectors; exact, so that no probe is needed."""
         return Modes(self.eigenvalues, self.eigenvectors, vectors)
 
 
@@ -81,12 +87,12 @@ class MatrixFreeHessian:
         max_steps: the most products for every vector.
     """
 
-    def __init__(self, landscape: Landscape, params: Any, chunk_size: int, max_steps: int) -> None:
+    def __init__(self, landscape: Landscape, params: PyTree, chunk_size: int, max_steps: int) -> None:
         self._product = hessian_product(landscape.loss, params, landscape.data, chunk_size)
         self._max_steps = max_steps
 
-    def spectrum(self, vectors: np.ndarray, probes: Sequence[Response]) -> Krylov:
-        """Return the spectrum of vectors, shape (m, p), its Krylov spaces grown until all probes settle."""
+    def spectrum(self, vectors: Float[np.ndarray, "vectors params"], probes: Sequence[Response]) -> Krylov:
+        """Return the spectrum of vectors, its Krylov spaces grown until all probes settle."""
         spaces = Krylov(self._product, vectors, self._max_steps)
         means: list[list[float]] = [[] for _ in probes]
         while spaces.steps < spaces.most_steps and not spaces.is_complete:
@@ -99,7 +105,9 @@ class MatrixFreeHessian:
         return spaces
 
 
-def combinations_of_gradients(landscape: Landscape, params: Any, weights: Any, chunk_size: int) -> np.ndarray:
-    """Return sums of the examples' gradients with weights of shape (m, M), shape (m, p), in double precision."""
-    combine: Callable[..., jax.Array] = compiled_combinations(landscape.loss, chunk_size)
+def combinations_of_gradients(
+    landscape: Landscape, params: PyTree, weights: Float[np.ndarray | Array, "combinations examples"], chunk_size: int
+) -> Float[np.ndarray, "combinations params"]:
+    """Return sums of the examples' gradients with weights, in double precision."""
+    combine = compiled_combinations(landscape.loss, chunk_size)
     return np.asarray(combine(params, landscape.data, jnp.asarray(weights)), dtype=float)

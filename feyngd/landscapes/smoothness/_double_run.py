@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from ...derivatives import bind, double_dtype, dtype_of
 from ._suspects import (
     CALLS,
     COMPARISONS,
@@ -19,7 +20,6 @@ from ._suspects import (
     Block,
     Step,
     Suspect,
-    dtype_of,
     inner_jaxprs,
     is_opaque,
     smooth_by_definition,
@@ -96,13 +96,7 @@ def run(block: Block, consts: Sequence[Any], args: Sequence[Any], watch: Watch |
 def double(value: Any) -> Any:
     """Take floating-point and complex numbers to double precision; leave integers, booleans and keys alone."""
     dtype = value.dtype if hasattr(value, "dtype") else np.result_type(value)
-    return jnp.asarray(value, _doubled(dtype)) if _doubled(dtype) != dtype else value
-
-
-def _doubled(dtype: Any) -> Any:
-    if jnp.issubdtype(dtype, jnp.floating):
-        return np.dtype(np.float64)
-    return np.dtype(np.complex128) if jnp.issubdtype(dtype, jnp.complexfloating) else dtype
+    return jnp.asarray(value, double_dtype(dtype)) if double_dtype(dtype) != dtype else value
 
 
 def _run_step(step: Step, operands: list[Any], watch: Watch | None) -> list[Any]:
@@ -122,24 +116,21 @@ def _run_step(step: Step, operands: list[Any], watch: Watch | None) -> list[Any]
     if name in _AS_THEY_ARE or "callback" in name or is_opaque(eqn) or _runs_others(eqn):
         # What looks at bits, or has programs of its own, works in the precision that it was traced in.
         operands = [_cast(value, dtype_of(atom)) for value, atom in zip(operands, eqn.invars, strict=True)]
-        return [double(result) for result in _bind(eqn, operands, doubled=False)]
+        return [double(result) for result in bind(eqn, operands)]
     return _bind(eqn, operands)
 
 
-def _bind(eqn: core.JaxprEqn, operands: list[Any], *, doubled: bool = True) -> list[Any]:
-    params = {key: _doubled_param(value) for key, value in eqn.params.items()} if doubled else eqn.params
-    bound = eqn.primitive.get_bind_params(params)
-    functions, params = bound if isinstance(bound, tuple) else ((), bound)  # the former up to JAX 0.9
-    results = eqn.primitive.bind(*functions, *operands, **params)
-    return list(results) if eqn.primitive.multiple_results else [results]
+def _bind(eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
+    """Run an equation in double precision."""
+    return bind(eqn, operands, {key: _doubled_param(value) for key, value in eqn.params.items()})
 
 
 def _doubled_param(value: Any) -> Any:
     if isinstance(value, np.dtype):
-        return _doubled(value)
+        return double_dtype(value)
     if isinstance(value, core.Jaxpr):  # the combiner of a scatter
         function = core.jaxpr_as_fun(core.ClosedJaxpr(value, ()))
-        zeros = [jnp.zeros((), _doubled(dtype_of(atom))) for atom in value.invars]
+        zeros = [jnp.zeros((), double_dtype(dtype_of(atom))) for atom in value.invars]
         return jax.make_jaxpr(lambda *args: function(*args))(*zeros).jaxpr
     return value
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from ...derivatives import Loss
 from ...kinks import Kink
-from .._checks import Loss
 from ._probe import DISTANCES, REACH, Probe
 
 _EXAMPLES, _WORK = 256, 4_000_000  # examples looked at: at most, and times the number of parameters

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from ...derivatives import dtype_of
+
 _KINKED = {
     "max": "max",
     "min": "min",
@@ -396,11 +398,6 @@ def _is_one_sided(eqn: core.JaxprEqn, ins: list[Facts]) -> bool:
             if bool(np.all(np.isinf(value))) or (_literal_at_most_zero(atom) and ins[other].sign >= NONNEGATIVE):
                 return True
     return False
-
-
-def dtype_of(atom: Any) -> Any:
-    """The dtype of a variable or literal."""
-    return atom.aval.dtype
 
 
 def _is_float(atom: Any) -> bool:

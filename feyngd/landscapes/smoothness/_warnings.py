@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ...derivatives import Loss
 from ...kinks import Kink, SmoothnessWarning
-from .._checks import Loss
 from ._find_kinks import find_kinks
 
 

@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 WEIGHTS = jnp.array([0.7, -0.5, 0.3])
 X, Y = RNG.normal(size=(40, 3)).astype(np.float32), RNG.normal(size=40).astype(np.float32)
 SERIES = RNG.normal(size=(4, 5, 4)).astype(np.float32)
-HERE = "test_smoothness.py"
+HERE = "test_find_kinks.py"
 
 
 def squared(function):
