@@ -10,15 +10,15 @@ from .errors import ArgumentError
 def check_integer(name: str, value: Any, *, least: int) -> int:
     """Return an integer of at least `least` as a Python integer.
 
-    Integers of NumPy, JAX and SymPy are taken; numbers that only happen to be whole, truth values and arrays with axes
-    are not.
+    Integers of NumPy, JAX and SymPy are accepted. Numbers of other types that happen to be whole, truth values and
+    arrays with axes are not.
 
     Raises:
-        ArgumentError: it is not an integer of at least `least`; the message says what to do.
+        ArgumentError: the value is not an integer of at least `least`; the message says what to do.
     """
     number = None
     if not isinstance(value, bool):
-        with suppress(TypeError):  # which is also what JAX raises for traced integers
+        with suppress(TypeError):  # JAX raises it for traced integers too
             number = operator.index(value)
     if number is None or number < least:
         cure = _cure(value) if number is None else ""
@@ -27,7 +27,7 @@ def check_integer(name: str, value: Any, *, least: int) -> int:
 
 
 def _cure(value: Any) -> str:
-    """Say how to make an integer of what looks like one, as a further sentence."""
+    """Return a sentence that says how to turn the value into an integer, if there is a way."""
     if getattr(value, "shape", ()) != ():
         return " Give one number, not an array."
     if type(value).__name__.endswith("Tracer"):
@@ -42,7 +42,7 @@ def _cure(value: Any) -> str:
 
 
 def check_order(order: int) -> int:
-    """Return the order as an integer, or raise `ArgumentError` unless it is one ≥ 0."""
+    """Return the order as an integer, or raise `ArgumentError` unless it is an integer ≥ 0."""
     try:
         number = operator.index(order)
     except TypeError:
@@ -55,6 +55,6 @@ def check_order(order: int) -> int:
 
 
 def check_basis(basis: str) -> None:
-    """Raise `ArgumentError` unless the basis, what tied nodes stand for, is known."""
+    """Raise `ArgumentError` unless the basis, which says what tied nodes are, is known."""
     if basis not in ("moment", "cumulant"):
         raise ArgumentError(f"Unknown basis {basis!r}. Known: 'moment', 'cumulant'.")

@@ -1,9 +1,9 @@
 """Closed forms of embedding counts for every sampling scheme.
 
 A diagram enters with its root taken out: a forest of non-root nodes, each a gradient step, with a partition into P
-parts. The count is a sum over weak orders — of nodes by time or epoch, of parts by batch — and each sum is a
-down-set recursion over exact polynomials. Sizes that are known numbers cut the recursion short; the others stay
-symbols. All forms hold for N ≥ P.
+parts. The count is a sum over weak orders, of nodes by time or epoch and of parts by batch, and each sum is a down-set
+recursion over exact polynomials. Sizes that are numbers cut the recursion short; the others stay symbols. All forms
+hold for N ≥ P.
 
 References:
     Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3; the sums over weak orders are the project's own.
@@ -24,9 +24,12 @@ from ._weak_orders import weak_order_sums
 
 @dataclass(frozen=True)
 class Grid:
-    """A sampling scheme and those of its sizes that are numbers; `None` stands for a symbol.
+    """A sampling scheme and the sizes that are numbers; `None` where a size is a symbol.
 
-    `in_steps` says whether the length is given by the number of steps T or of epochs E.
+    Attributes:
+        sampling: the scheme.
+        N, B, E, T: the sizes.
+        in_steps: whether the length is given by the number of steps T and not by that of epochs E.
     """
 
     sampling: str
@@ -146,7 +149,7 @@ def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
             if block >> (node - 1) & 1:
                 groups[labels[node]] = groups.get(labels[node], 0) + 1
         ways = spread_over_slots(groups.values())
-        # With the length in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
+        # Where the length is in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
         return FallingSum(
             {
                 (1,) * slots: (falling(batch, slots) if grid.in_steps else falling(batch - 1, slots - 1)) * count

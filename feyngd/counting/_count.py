@@ -16,7 +16,7 @@ from ._closed_forms import Grid, closed_form
 from ._listing import count_on_batches, list_embeddings
 from ._ratio import Ratio, constant
 
-_COUNTED_PARTS = 100
+_COUNTED_PARTS = 100  # with more parts the cost is a lower bound, far above any limit
 
 
 def count_embeddings(
@@ -27,20 +27,20 @@ def count_embeddings(
     An *embedding* maps the non-root nodes to cells (n, t), datapoint n in the batch of step t, such that every child is
     strictly earlier than its parent, and two nodes share the datapoint if and only if they are in the same part. The
     root comes after all steps and is not placed, so what it is tied to does not matter here. In the cumulant basis
-    different parts may share a datapoint too. Placements are counted as labelled maps; a point listed twice in a batch
-    is two cells; for random batches the result is the expected number.
+    different parts may share a datapoint too. Nodes are labelled, and a point listed twice in a batch is two cells. For
+    random batches the result is the expected number.
 
     Args:
         diagram: the diagram.
         spacetime: where to place it; sizes may be symbols.
         basis: "moment" or "cumulant".
         limit: the largest number of steps, of some microseconds each, that the sum over weak orders of the nodes may
-            take; `None` for any. It grows exponentially with the order.
+            take; `None` for any. Their number grows exponentially with the order.
 
     Returns:
-        An exact integer or rational number on a concrete spacetime — in the moment basis 0 if there are fewer points
-        than non-root parts — and an exact rational function of its symbols on a symbolic one, valid for N ≥ the number
-        of non-root parts.
+        On a concrete spacetime an exact integer or rational number; in the moment basis it is 0 if there are fewer
+        points than non-root parts. On a symbolic spacetime an exact rational function of its symbols, valid for N ≥ the
+        number of non-root parts.
 
     Raises:
         ArgumentError: the basis is unknown, or counting takes more than `limit` steps.
@@ -71,9 +71,9 @@ def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
 
 
 def _steps(diagram: Diagram, spacetime: Spacetime, basis: str) -> int:
-    """Return about how many steps of some microseconds counting takes, summed over the ways to merge parts.
+    """Estimate how many steps of some microseconds counting takes, summed over the ways to merge parts.
 
-    Sums over weak orders go through subsets of down-sets of nodes, and through weak orders of the parts in an epoch.
+    Sums over weak orders visit the subsets of down-sets of nodes, and the weak orders of the parts in an epoch.
     """
     order, parts = diagram.order, len(diagram.untie_root().parts) - 1
     is_sum = basis == "cumulant"
@@ -144,11 +144,11 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
     Args:
         diagram: the diagram.
         spacetime: a concrete spacetime whose batches are not random. One reshuffled epoch is allowed too: all its
-            orders have equally many embeddings, and the order 0, 1, 2, … stands for them.
+            orders have equally many embeddings, and those of the order 0, 1, 2, … are listed.
 
     Yields:
         Maps from the non-root nodes to cells (datapoint, step), in the moment basis: nodes share a datapoint if and
-        only if they share a part. Cells that a batch lists twice come up twice.
+        only if they share a part. A cell that a batch lists twice appears twice.
 
     Raises:
         SpacetimeError: the spacetime has symbols or random batches.
@@ -162,7 +162,7 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
     spacetime.require_concrete("Embeddings are listed")
     if spacetime.is_random:
         raise SpacetimeError(
-            f"The batches are random ({spacetime}), so there is no one list of embeddings. List those of one run with "
+            f"The batches are random ({spacetime}), so there is no single list of embeddings. List those of one run, "
             "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
         )
     return list_embeddings(diagram, _run(spacetime))

@@ -9,8 +9,8 @@ from ._ratio import ZERO, Ratio
 class FallingSum:
     """Σ polynomial / Π_q N^(q), one term for each multiset of q.
 
-    The dynamic programming over epochs and steps multiplies and adds many of these. Bringing them over one denominator
-    at every step would make the polynomials grow for nothing.
+    The dynamic programming over epochs and steps multiplies and adds many of these sums. A common denominator at every
+    step would only make the polynomials grow.
     """
 
     __slots__ = ("terms",)

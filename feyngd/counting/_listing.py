@@ -13,10 +13,10 @@ Batches = Sequence[Sequence[int]]
 
 
 def list_embeddings(diagram: Diagram, batches: Batches) -> Iterator[dict[int, Cell]]:
-    """Place the non-root nodes one after the other, children after parents, in every allowed cell."""
+    """Iterate over the embeddings: place the non-root nodes in turn, children after parents, in every allowed cell."""
     cells = [(n, t) for t, batch in enumerate(batches) for n in batch]
     labels, parents, order = diagram.labels, diagram.parents, diagram.order
-    height = [0] * (order + 1)  # the steps that a node's descendants need before it
+    height = [0] * (order + 1)  # how many steps a node's descendants need before it
     for node in range(order, 0, -1):
         height[parents[node]] = max(height[parents[node]], height[node] + 1)
     placed: dict[int, Cell] = {}

@@ -66,7 +66,11 @@ class GapSum(NamedTuple):
 
 Terms = dict[tuple[GapSum, ...], Ratio]  # products of sums over gaps, each with its weight in N and B
 
-_FEW_TERMS = 60  # of a polynomial that is factored
+# Polynomials with more terms are not factored. For six diagrams of 2 and 3 edges with replacement, the forms had 16,051
+# operations with a limit of 10 terms, 7,636 with 60 and 7,378 with 600.
+_FEW_TERMS = 60
+# Up to this many epochs the ways to let them pass are summed one by one. For [a b b], reshuffled, that took 0.02 s at
+# E = 1, 1.4 s at E = 8, 2.8 s at E = 12 and 5.5 s at E = 16; the general form takes 2 s at any E.
 _FEW_EPOCHS = 12
 
 

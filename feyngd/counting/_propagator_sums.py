@@ -26,7 +26,9 @@ from ._weak_orders import weak_orders
 Matrix = Mapping[int, Mapping[int, Any]]  # from a state to the states that may follow
 Labels = tuple[int, ...]  # the part of every non-root node, from 0
 
-# Up to this many steps a row vector is multiplied step by step; beyond, the matrix is squared.
+# Up to this many steps a row vector is multiplied step by step; beyond, the matrix is squared. For [a b[c] d] with
+# floats, limits of 8 to 32 were equally fast within 60 % at 8 to 1,000 steps; without squaring, 1,000 steps took
+# 18 times as long as with this limit.
 _FEW_STEPS = 16
 
 

@@ -1,7 +1,7 @@
 """Exact rational functions of N, B, E, T whose denominators are powers of B and of N, N−1, N−2, …
 
 Every embedding count and every coefficient of a series has this form. Keeping the denominator factored makes the
-canonical form a matter of trial division by linear factors, without polynomial gcds.
+canonical form a matter of trial division by linear factors, without greatest common divisors of polynomials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ def inverse_falling(size: int | None, k: int) -> Ratio:
 
 
 def over_common_denominator(ratios: Sequence[Ratio]) -> tuple[list[PolyElement], PolyElement]:
-    """Return numerators and the one denominator that they share, all polynomials."""
+    """Return numerators and their common denominator, all polynomials."""
     common: dict[int, int] = {}
     for ratio in ratios:
         for key, power in ratio.denominator:

@@ -21,9 +21,9 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
 
     Args:
         diagram: the diagram whose closed form is checked.
-        spacetime: the scheme; its symbols are filled in, its numbers are kept.
-        max_size: the largest number to fill in for a symbol.
-        max_work: leave out grids that take more than about this many outcomes times cells to list.
+        spacetime: the scheme; its symbols are replaced by numbers, its numbers are kept.
+        max_size: the largest number to put in place of a symbol.
+        max_work: leave out grids on which listing tries more than about this many cells, over all outcomes.
 
     Returns:
         The number of grids compared.
@@ -65,7 +65,7 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
         raise ArgumentError(
             f"No grid of {spacetime} with sizes up to {max_size} and at least {len(alone.parts) - 1} points "
             f"can be listed within max_work={max_work}, so nothing was checked. Raise max_size or max_work, "
-            "or fill in smaller numbers."
+            "or replace symbols by smaller numbers."
         )
     return checked
 

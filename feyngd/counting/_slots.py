@@ -6,9 +6,13 @@ from math import comb
 
 
 def spread_over_slots(groups: Iterable[int]) -> dict[int, int]:
-    """Return, for every number of slots, in how many ways groups of tied nodes use so many; groups share none.
+    """Return, for every number of slots, in how many ways groups of tied nodes use that number.
 
-    The nodes of one part at one time are spread over slots of the batch that drew the same point.
+    The nodes of one part at one step are a group. They are spread over slots of the batch that drew the same point, and
+    no two groups share a slot.
+
+    Args:
+        groups: the sizes of the groups.
     """
     ways = {0: 1}
     for group in groups:

@@ -1,8 +1,8 @@
-"""Work without bound: what a call will cost is said before it starts.
+"""Limits on work that could grow without bound, checked before it starts.
 
-The rule for the whole package: a call that makes everything at once knows how many things that are. If they are more
-than its `limit`, it raises an `ArgumentError` that names their number, before any work. `limit=None` lifts the limit.
-Iterators have no limit: they hand over the first thing at once and can be stopped at any.
+A call that makes everything at once knows how many things it will make. If these are more than its `limit`, it raises
+an `ArgumentError` with their number before it starts. `limit=None` lifts the limit. Iterators have no limit: they yield
+the first thing at once and can be stopped at any time.
 """
 
 import operator
@@ -18,10 +18,10 @@ def check_cost(what: str, count: int, limit: int | None, *, instead: str, at_lea
     """Raise `ArgumentError` if a call would make more things than its limit.
 
     Args:
-        what: what there would be so many of, as in "diagrams of order 9".
-        count: how many.
-        limit: the most that are allowed; `None` for any number.
-        instead: what else to do, as in "lower the order".
+        what: the things to count, as in "diagrams of order 9".
+        count: their number.
+        limit: the largest number allowed; `None` for any number.
+        instead: what the user can do instead, as in "lower the order".
         at_least: whether there may be more than `count`.
 
     Raises:

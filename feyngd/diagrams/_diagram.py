@@ -23,16 +23,16 @@ _SHOWN = 12
 class Diagram:
     """A diagram of SGD: a rooted tree with a partition of its nodes.
 
-    Each non-root node is one gradient step's worth of derivative, each edge contracts two derivatives and carries one
-    power of the learning rate, and nodes in one part are *tied*: they see the same datapoint. The root is the
-    measurement at the end of training.
+    Each non-root node is a derivative from one gradient step, and each edge contracts two derivatives and carries one
+    power of the learning rate. Nodes in one part are *tied*: they see the same datapoint. The root is the measurement
+    at the end of training.
 
     Diagrams are immutable and canonical: two diagrams are equal, hash equally and number their nodes alike exactly
     when they are isomorphic. Nodes are 0 to `order`, the root is node 0, and every parent precedes its children.
 
     Args:
         tree: a networkx arborescence, edges from parent to child; any hashable nodes.
-        partition: an iterable of sets of nodes that cover every node exactly once.
+        partition: an iterable of sets of nodes; every node is in exactly one of them.
 
     Raises:
         DiagramError: the tree is not an arborescence, or the partition misses, repeats or invents a node.
@@ -186,7 +186,7 @@ class Diagram:
     def is_irreducible(self) -> bool:
         """Whether no non-root node of degree 2 (one child) is alone in its part.
 
-        The printed definition says the opposite; this is the corrected one, with which re-summation is exact.
+        The printed definition says the opposite; with this corrected definition re-summation is exact.
 
         References:
             Tenka, Theorem 2 (corrected).
@@ -243,7 +243,7 @@ class Diagram:
         return self.relabel((-1, *self._labels[1:]))
 
     def coarsenings(self, *, root: bool = False, limit: int | None = LISTED) -> Counter["Diagram"]:
-        """Return every diagram got by merging parts, with the number of ways in which it arises.
+        """Return every diagram that arises by merging parts, with the number of ways in which it does.
 
         Args:
             root: whether the root's part may merge with others too.

@@ -43,8 +43,8 @@ def parse_brackets(text: str) -> tuple[list[int], list[int]]:
     for token in tokens:
         if token not in "[]" and not re.fullmatch("[A-Za-z][0-9]*", token):
             raise DiagramError(
-                f"Unexpected {token!r} in diagram {_shown(text)}: a part is named by one letter, with digits if need "
-                f"be, and nodes are set apart by spaces. {_HINT}"
+                f"Unexpected {token!r} in diagram {_shown(text)}: a part is named by a letter, which may be followed "
+                f"by digits, and nodes are separated by spaces. {_HINT}"
             )
     parents, names = [-1], [""]
     if tokens and tokens[0] not in "[]":

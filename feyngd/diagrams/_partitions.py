@@ -9,9 +9,10 @@ Thing = TypeVar("Thing")
 
 
 def growth_strings(*sizes: int) -> Iterator[tuple[int, ...]]:
-    """Iterate over all set partitions of so many things: thing i is in block `string[i]`, numbered as they come.
+    """Iterate over all set partitions of a number of things: thing i is in block `string[i]`.
 
-    With several sizes, iterate over the partitions of several groups of things, the strings in a row.
+    Blocks are numbered in the order in which they appear. With several sizes, iterate over the partitions of several
+    groups of things, each with a string of its own; the strings are joined.
 
     Examples:
         >>> list(growth_strings(2))
@@ -19,13 +20,13 @@ def growth_strings(*sizes: int) -> Iterator[tuple[int, ...]]:
     """
     starts = {0, *accumulate(sizes)}
     string = [0] * sum(sizes)
-    blocks = [0 if thing in starts else 1 for thing in range(len(string))]  # numbers in use before a thing
+    blocks = [0 if thing in starts else 1 for thing in range(len(string))]  # how many numbers are in use before a thing
     while True:
         yield tuple(string)
         thing = len(string) - 1
         while thing >= 0 and string[thing] == blocks[thing]:
             thing -= 1
-        # A thing that starts a group is in block 0 always: there are no numbers before it.
+        # A thing that starts a group is always in block 0: no numbers are in use before it.
         if thing < 0:
             return
         string[thing] += 1
@@ -36,7 +37,7 @@ def growth_strings(*sizes: int) -> Iterator[tuple[int, ...]]:
 
 
 def count_partitions(size: int) -> int:
-    """Count the set partitions of so many things, a Bell number.
+    """Count the set partitions of a number of things, a Bell number.
 
     Examples:
         >>> [count_partitions(size) for size in range(7)]

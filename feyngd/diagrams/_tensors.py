@@ -1,9 +1,9 @@
 """Diagrams as tensor expressions: the same contraction in the letters of the field.
 
 A node that is alone in its part is a derivative of the mean loss: l, G = ∇l, H, J, K for 0 to 4 edges. Tied nodes are a
-joint cumulant — C = Cov(∇l_n), S the third cumulant of ∇l_n, κ[…] otherwise — or, in the moment basis, a joint moment
-E[…] of one datapoint's derivatives, in small letters. Repeated indices are summed. A network of vectors and
-matrices alone is written without indices: `GHG`, `tr(HC)`.
+joint cumulant (C = Cov(∇l_n), S the third cumulant of ∇l_n, κ[…] otherwise) or, in the moment basis, a joint moment
+E[…] of one datapoint's derivatives, in small letters. Repeated indices are summed. A contraction of vectors and
+matrices only is written without indices: `GHG`, `tr(HC)`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 from ._diagram import Diagram
 
 _RANKS = "lGHJK"
-_FEW_EDGES = 30
+_FEW_EDGES = 30  # up to this order every node is tried as the root
 _INDICES = "ijkmnpqrstuvwxyzabcdefgh"
 
 
@@ -35,17 +35,17 @@ def reroot(diagram: Diagram, node: int) -> Diagram:
 
 
 def value_representative(diagram: Diagram) -> Diagram:
-    """Return the one diagram that stands for all those with the same unrooted tree and partition, hence value."""
+    """Return a diagram that is the same for all with this unrooted tree and partition, and so with this value."""
     return min(reroot(diagram, node) for node in _possible_roots(diagram))
 
 
 def _possible_roots(diagram: Diagram) -> Iterable[int]:
-    """Return the nodes that may become the root of the representative: in large trees the one or two in the middle."""
+    """Return the nodes that may become the root of the representative: in large trees the middle node, or the two."""
     if diagram.order <= _FEW_EDGES:
         return range(diagram.order + 1)
     degrees = [len(children) + (node > 0) for node, children in enumerate(diagram.children)]
     outer, left = [node for node, degree in enumerate(degrees) if degree == 1], diagram.order + 1
-    while left > 2:  # take off the leaves, layer by layer
+    while left > 2:  # remove the leaves, layer by layer
         left -= len(outer)
         inner = []
         for node in outer:
@@ -65,11 +65,12 @@ def tensor_expression(
     """Write the value of a diagram as a tensor expression.
 
     Args:
-        diagram: the diagram; those that differ only in the choice of the root give the same text.
-        basis: "cumulant" or "moment": what tied nodes stand for.
-        latex: whether to write LaTeX (without dollar signs) or plain text.
+        diagram: the diagram; diagrams that differ only in the choice of the root give the same text.
+        basis: "cumulant" or "moment": what tied nodes are.
+        latex: whether to write LaTeX, without dollar signs, in place of plain text.
         indexed: whether to keep the root and all indices: the edge above node v has the v-th of the letters ijkmn….
-        open_root: whether the root is no derivative of a loss but a free index, the first, as for the displacement.
+        open_root: whether the root is the first index, left free, instead of a derivative of a loss, as for the
+            displacement.
 
     Raises:
         ArgumentError: the basis is unknown, or `diagram` is not a `Diagram`.
@@ -99,7 +100,7 @@ def tensor_expression(
         tensors = tensors[1:]
     elif not indexed and all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
         return short.replace("tr", r"\operatorname{tr}") if latex else short
-    return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_reading_order))
+    return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_sort_key))
 
 
 def edge_index(node: int) -> str:
@@ -116,7 +117,7 @@ def _letter(ranks: Sequence[int], basis: str) -> str:
     return ""
 
 
-def _reading_order(tensor: tuple[list[list[str]], str]) -> tuple:
+def _sort_key(tensor: tuple[list[list[str]], str]) -> tuple:
     nodes, letter = tensor
     return (len(nodes) == 1, letter, nodes) if letter else (False, "", nodes)
 

@@ -47,7 +47,7 @@ def diagrams_svg(diagrams: Iterable[Diagram], *, columns: int = 6, captions: boo
     """Draw several diagrams on one sheet.
 
     Args:
-        diagrams: the diagrams, in reading order; a `Series` gives its own.
+        diagrams: the diagrams, row by row; a `Series` gives its own.
         columns: how many to draw side by side.
         captions: whether to write the bracket notation below each.
         tensors: whether to write the tensor expression of its value below each as well.

@@ -37,7 +37,7 @@ def check_embedding(diagram: Diagram, embedding: Mapping[int, Cell], visited: Co
         visited: the cells that SGD visits.
 
     Raises:
-        ArgumentError: it is not an embedding of the diagram in these cells.
+        ArgumentError: the mapping is not an embedding of the diagram in these cells.
     """
     check_diagram(diagram)
     nodes = list(range(1, diagram.order + 1))

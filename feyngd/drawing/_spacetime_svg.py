@@ -35,9 +35,9 @@ def spacetime_svg(
 
     Raises:
         SpacetimeError: the spacetime has symbols or random batches.
-        ArgumentError: the embedding is not one of the diagram's: it misses or invents a node, uses a cell that SGD does
-            not visit, puts a child at or after its parent, or tied nodes on different datapoints; only one of diagram
-            and embedding is given; or `cell` is not a positive number.
+        ArgumentError: `spacetime` is not a `Spacetime`; the mapping is not an embedding of the diagram: it misses or
+            invents a node, uses a cell that SGD does not visit, puts a child at or after its parent, or tied nodes on
+            different datapoints; only one of diagram and embedding is given; or `cell` is not a positive number.
 
     Examples:
         >>> import feyngd as fd

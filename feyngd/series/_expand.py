@@ -47,7 +47,7 @@ def expand(
 
     The expectation is over training sets of N i.i.d. points and over the order in which SGD visits them. "test_loss" is
     the expected loss on a fresh point, "train_loss" the average loss over the training set, "gap" test minus train;
-    "displacement" is E[θ_T − θ_0], a vector: its diagrams' roots have one edge, and nothing else is measured there.
+    "displacement" is E[θ_T − θ_0], a vector: in its diagrams the root has one edge, and that edge is a free index.
 
     The test loss is `Σ_D (#embeddings(D) / |Aut D|) (−η/B)^order value(D)` over diagrams with the root alone. For the
     train loss the root joins each of the other parts with weight 1/N.
@@ -59,8 +59,8 @@ def expand(
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
             joint cumulants, so that lone nodes are derivatives of the mean loss.
         resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
-        limit: the largest number of diagrams, with their roots alone, to go through; `None` for any. There are 6,685
-            up to order 6 and 62,503 up to order 7.
+        limit: the largest number of diagrams, with their roots alone, to visit; `None` for any. There are 6,685 up to
+            order 6 and 62,503 up to order 7.
 
     Returns:
         A `Series`: for each diagram the exact coefficient of `η^order · value(D)`.
@@ -95,17 +95,17 @@ def expand(
 
 
 def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
-    """Re-sum a series: sum up all chains of untied Hessians that could stand in for the edges of its diagrams.
+    """Re-sum a series: replace every edge of its diagrams by the sum over all chains of untied Hessians.
 
     Args:
         series: a series made by `expand`, in either basis.
-        form: "discrete", which is exact, or "integral", which takes sums over steps for integrals.
+        form: "discrete", which is exact, or "integral", in which integrals take the place of sums over steps.
 
     Returns:
         A `ResummedSeries` with as many edges as the series has orders.
 
     Raises:
-        ArgumentError: the series does not come from `expand`, so that its spacetime is unknown; or the form is unknown.
+        ArgumentError: the series does not come from `expand`, so its spacetime is unknown; or the form is unknown.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected).
@@ -121,7 +121,7 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
     """
     if not isinstance(series, Series) or series.quantity not in SERIES or series.spacetime is None:
         raise ArgumentError(
-            f"A series made by expand(...) is re-summed, with its quantity and spacetime; got {series!r}."
+            f"Only a series made by expand(...), with its quantity and spacetime, can be re-summed; got {series!r}."
         )
     return ResummedSeries(series.quantity, series.order, series.spacetime, form=form, limit=None)
 

@@ -103,7 +103,7 @@ def _parsed(text: str, format_: str) -> dict[str, Any]:
 
 
 def write(path: str | PathLike[str], text: str) -> None:
-    """Write a text to a file, which is complete or not there."""
+    """Write a text to a file; if that fails, no incomplete file is left."""
     target = Path(path)
     with NamedTemporaryFile("w", dir=target.parent, prefix=target.name, encoding="utf-8", delete=False) as file:
         try:
@@ -120,7 +120,7 @@ def read(path: str | PathLike[str]) -> tuple[str, str]:
     try:
         return Path(path).read_text(encoding="utf-8"), f"The file {fspath(path)!r}"
     except UnicodeDecodeError as error:
-        raise ArgumentError(f"The file {fspath(path)!r} is not text, so it holds no series: {error}.") from error
+        raise ArgumentError(f"The file {fspath(path)!r} is not text, so it does not hold a series: {error}.") from error
 
 
 def _dump_spacetime(spacetime: Spacetime, symbols: list[sympy.Symbol]) -> dict[str, Any]:

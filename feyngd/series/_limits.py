@@ -1,7 +1,7 @@
 """The continuous-time limits of SGD: gradient flow (ODE) and the stochastic differential equation (SDE).
 
-Time is t = ηT. At fixed t a sum over T steps becomes a volume: T^k/k! stands where SGD counts C(T, k) choices of k
-times. In the cumulant basis the limits keep few diagrams, and every block of simultaneous nodes is one whole part.
+Time is t = ηT. At fixed t a sum over T steps becomes a volume: T^k/k! takes the place of the C(T, k) choices of k times
+that SGD has. In the cumulant basis the limits keep few diagrams, and every block of simultaneous nodes is a whole part.
 
 =======  ==========================================  ===============================  =================================
 limit    equation                                    acts on a measurement f          parts of the diagrams
@@ -10,8 +10,8 @@ ODE      dθ = −∇l dt                                 −∇l·∇f         
 SDE      dθ = −∇l dt + √(ηC(θ)/B) dW, Itô            −∇l·∇f + (η/2B) C:∇∇f            one node, or two at the same time
 =======  ==========================================  ===============================  =================================
 
-A lone node is the drift −∇l, a tied pair the noise: half the covariance for each of its two orders. Derivatives act on
-C(θ) as they do on ∇l: those of earlier nodes raise the ranks of the pair, as in κ[h_ij, g_j].
+A lone node is the drift −∇l. A tied pair is the noise: half the covariance for each of its two orders. Derivatives act
+on C(θ) as they do on ∇l: those of earlier nodes raise the ranks of the pair, as in κ[h_ij, g_j].
 """
 
 from functools import cache
@@ -32,13 +32,13 @@ STEPS = sympy.Symbol("T", integer=True, positive=True)
 def ode(order: int, *, T: Size = STEPS, limit: int | None = EXPANDED) -> Series:
     """Expand the loss after gradient flow, dθ = −∇l dt for the time ηT, in powers of η, exactly.
 
-    These are the trees of `feyngd.expand("test_loss", …, basis="cumulant")` without ties, and T^k/k! in place of
-    C(T, k) in their coefficients. SGD differs at order η² by `(η²T/2)(C:H − GHG)`.
+    These are the diagrams of `feyngd.expand("test_loss", …, basis="cumulant")` in which no nodes are tied, with T^k/k!
+    in place of C(T, k) in their coefficients. SGD differs at order η² by `(η²T/2)(C:H − GHG)`.
 
     Args:
         order: the highest power of η to keep.
-        T: the number of steps that the flow stands for: its length is ηT. A number, whole or not, or an expression.
-        limit: the largest number of diagrams to go through; `None` for any.
+        T: the number of steps; the length of the flow is ηT. A number, whole or not, or an expression.
+        limit: the largest number of diagrams to visit; `None` for any.
 
     Returns:
         A `Series` of the mean loss in the cumulant basis, without a spacetime.
@@ -67,17 +67,17 @@ def sde(order: int, *, T: Size = STEPS, B: Size = 1, limit: int | None = EXPANDE
     """Expand the expected loss after the SDE of SGD in powers of η, exactly.
 
     The equation is dθ = −∇l dt + √(ηC(θ)/B) dW in Itô's sense, for the time ηT; C is the covariance of the gradient of
-    one datapoint's loss. The mean of a batch of B has covariance C/B, a step moves by η times as much, and there are
-    1/η steps in the unit of time: η²·C/B·1/η. All steps are taken to see fresh points, as in one epoch.
+    one datapoint's loss. The mean gradient of a batch of B has covariance C/B, a step moves by η times this mean, and
+    there are 1/η steps in a unit of time: η²·C/B·1/η. All steps are assumed to see fresh points, as in one epoch.
 
     SGD with B = 1 over one epoch differs at order η² by `−(η²T/2) GHG`, and from a stationary point, where G = 0, at
     order η³ by `η³T (tr(H²C)/2 − S:J/6)`: time is discrete, and its noise is skewed.
 
     Args:
         order: the highest power of η to keep.
-        T: the number of steps that the SDE stands for: its length is ηT. A number, whole or not, or an expression.
+        T: the number of steps; the length of the SDE is ηT. A number, whole or not, or an expression.
         B: the batch size.
-        limit: the largest number of diagrams to go through; `None` for any.
+        limit: the largest number of diagrams to visit; `None` for any.
 
     Returns:
         A `Series` of the mean loss in the cumulant basis, without a spacetime.
@@ -140,7 +140,7 @@ def _time_orders(diagram: Diagram) -> int:
 
 
 def _size(name: str, value: Any, *, or_zero: bool = False) -> sympy.Expr:
-    """Return an exact size, which need not be whole: the limits have no steps."""
+    """Return an exact size, whole or not: the limits have no steps."""
     refused = ArgumentError(
         f"{name}={value!r} is not allowed: {name} is an exact number {'≥' if or_zero else '>'} 0, or a SymPy "
         f"expression known to be one, such as Symbol({name!r}, integer=True, positive=True)."

@@ -1,4 +1,4 @@
-"""Re-summed series: chains of untied Hessians summed up into propagators, so that large T is finite near a minimum."""
+"""Re-summed series: chains of untied Hessians become propagators, and terms stay finite for large T at a minimum."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -20,21 +20,21 @@ from ._measurements import measured_diagrams, measurements
 from ._series import ETA
 
 FORMS = ("discrete", "integral")
-_ORDER_OF_TERMS = {"discrete": "rev-lex", "integral": "none"}  # what puts the 1 first in 1 − ηh and in 1 − e^(−ηTh)
+_ORDER_OF_TERMS = {"discrete": "rev-lex", "integral": "none"}  # puts the 1 first in 1 − ηh and in 1 − e^(−ηTh)
 
 
 class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     """A re-summed series: `Σ_D η^order(D) · Σ_{i, j, …} series[D](h_i, h_j, …) · value(D)_{i j …}`.
 
     It runs over *irreducible* diagrams, in the cumulant basis. Every edge of a diagram carries an index of an
-    eigenvector of the Hessian H of the mean loss at the starting point, with the eigenvalue h_i, h_j, …: the sum over
-    the chains of untied Hessians that could stand in for the edge is the propagator (1 − ηh)^(Δt−1) η. The coefficient,
-    a function of these eigenvalues, includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Through order k of η the
-    series with k edges agrees with the plain one, but near a minimum its terms stay finite as T grows.
+    eigenvector of the Hessian H of the mean loss at the starting point, with the eigenvalue h_i, h_j, …: the edge and
+    all chains of untied Hessians in its place add up to the propagator (1 − ηh)^(Δt−1) η. The coefficient, a function
+    of these eigenvalues, includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Up to order k of η the series with k
+    edges agrees with the plain series, but near a minimum its terms stay finite as T grows.
 
-    Coefficients are computed on demand: `series[D]` as a closed form in the symbols eta, h_i, h_j, … without
-    assumptions, which holds where no eigenvalues coincide and none is zero, `series.coefficient(D, …)` as numbers, for
-    any.
+    Coefficients are computed on demand. `series[D]` is a closed form in the symbols eta, h_i, h_j, … without
+    assumptions, which holds where no eigenvalues coincide and none is zero. `series.coefficient(D, …)` gives numbers
+    for any eigenvalues.
 
     Make one with `feyngd.resum`, or with `feyngd.expand(..., resummed=True)`.
 
@@ -42,10 +42,10 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         quantity: "test_loss", "train_loss", "gap" or "displacement".
         order: the highest number of edges that is kept.
         spacetime: numbers or symbols.
-        form: "discrete" is exact; "integral" takes sums over steps for integrals, so that (1 − ηh)^t becomes e^{−ηht}:
-            the leading order of every term in η at fixed ηT, B and E.
+        form: "discrete" is exact; in "integral" integrals take the place of sums over steps, so that (1 − ηh)^t becomes
+            e^{−ηht}: the leading order of every term in η at fixed ηT, B and E.
         at_minimum: leave out the diagrams that vanish at a minimum of the mean loss.
-        limit: the largest number of diagrams, with their roots alone, to go through; `None` for any.
+        limit: the largest number of diagrams, with their roots alone, to visit; `None` for any.
 
     Raises:
         ArgumentError: the quantity or form is unknown, the order is not an integer ≥ 0, or there are more than `limit`
@@ -85,15 +85,15 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     @cached_property
     def _factors(self) -> dict[Diagram, Ratio]:
         """What multiplies the sum over embeddings, for every diagram."""
-        found = {}
+        factors = {}
         for diagram in measured_diagrams(self.order):
-            # Every term of the sum over embeddings is positive at h = 0, so that it vanishes with their number.
+            # Every term of the sum over embeddings is positive at h = 0, so the sum is zero only without embeddings.
             if not count_ratio(diagram, self.spacetime, basis="cumulant").numerator:
                 continue
             for joint, factor in measurements(self.quantity, diagram, self.spacetime, "cumulant"):
                 if joint.is_irreducible and not (self.is_at_minimum and _vanishes_at_minimum(joint, self.quantity)):
-                    found[joint] = factor
-        return dict(sorted(found.items()))
+                    factors[joint] = factor
+        return dict(sorted(factors.items()))
 
     def __getitem__(self, diagram: Diagram) -> sympy.Expr:
         if not isinstance(diagram, Diagram):
@@ -179,10 +179,10 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         """Return the series on the spacetime with symbols replaced by numbers or expressions.
 
         Args:
-            values: what to put in place of the spacetime's symbols, which are known by their names.
+            values: what to put in place of the spacetime's symbols, which are found by name.
 
         Raises:
-            ArgumentError: a key is no symbol of the spacetime, or two keys are the same one.
+            ArgumentError: a key is not a symbol of the spacetime, or two keys are the same symbol.
             SpacetimeError: the new sizes do not make a spacetime.
         """
         spacetime = self.spacetime.subs(by_name(values, self.spacetime.symbols, "spacetime of this series"))
@@ -242,7 +242,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     __hash__ = None  # type: ignore[assignment]
 
     def to_json(self) -> str:
-        """Return JSON text that `ResummedSeries.from_json` reads back: what makes the series, without coefficients."""
+        """Return JSON text that `ResummedSeries.from_json` reads back: the arguments of the series, no coefficients."""
         return _json.dump_resummed(
             quantity=self.quantity,
             order=self.order,

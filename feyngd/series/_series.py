@@ -31,7 +31,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         quantity: what the series is of; free text for your own.
         order: the highest power of η that is kept; terms above it are an error, not dropped.
         basis: "moment" or "cumulant": what the values of the diagrams are.
-        spacetime: where the coefficients come from, if anywhere.
+        spacetime: the spacetime of the coefficients, if there is one.
 
     Raises:
         ArgumentError: a key is not a diagram, or its order exceeds `order`.
@@ -55,7 +55,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
             if diagram.order > order:
                 raise ArgumentError(f"{diagram} has order {diagram.order}, above the series' order {order}: raise it.")
         terms = {diagram: _number(value) for diagram, value in coefficients.items()}
-        # Closed forms hold for enough points only; sums of series remember all their numbers of points.
+        # Closed forms hold only for enough points; a sum of series remembers the N of every summand.
         self._points = set() if spacetime is None else {spacetime.N}
         self._terms = {diagram: terms[diagram] for diagram in sorted(terms) if terms[diagram] != 0}
 
@@ -185,16 +185,16 @@ class Series(Mapping[Diagram, sympy.Expr]):
         Closed forms hold for N of at least the number of non-root parts; below that, expand on the concrete spacetime.
 
         Args:
-            values: what to put in place of the series' symbols. These are known by their names: "N", or any symbol
-                named N, is the series' own N.
+            values: what to put in place of the series' symbols. They are found by name: "N", or any symbol named N, is
+                the series' own N.
 
         Raises:
-            ArgumentError: a key is no symbol of the series, or two keys are the same one; N becomes a number below
-                that; or a coefficient is no longer finite.
+            ArgumentError: a key is not a symbol of the series, or two keys are the same symbol; N becomes a number
+                below that; or a coefficient is no longer finite.
             SpacetimeError: the new sizes do not make a spacetime, as with B that does not divide N.
         """
         known = self.symbols | (self.spacetime.symbols if self.spacetime else set())
-        # Keys are symbols, so that this is `subs` with simultaneous=True, some fifty times faster.
+        # Keys are symbols, so this is `subs` with simultaneous=True, but about fifty times faster.
         new = {symbol: _replacement(value) for symbol, value in by_name(values, known, "series").items()}
         spacetime = None
         if self.spacetime is not None:
@@ -282,7 +282,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         return total
 
     def value_symbol(self, diagram: Diagram) -> sympy.Symbol:
-        """Return the symbol that stands for the value of a diagram in `to_sympy`.
+        """Return the symbol of the value of a diagram in `to_sympy`.
 
         Its name is the tensor expression without brackets and commas, an underscore between its pieces: `GHG`, `tr_HC`
         for tr(HC), `kappa_hij_gj_Gi` for κ[h_ij, g_j] G_i, `C_jk_Gi_Jijk` for C_jk G_i J_ijk, `E_gi_gi` for E[g_i g_i].

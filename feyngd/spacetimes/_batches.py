@@ -1,4 +1,4 @@
-"""Concrete runs of a spacetime: drawing one at random, and listing all of them with their probabilities."""
+"""Concrete runs of a spacetime: drawing them at random, and listing all of them with their probabilities."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -25,7 +25,7 @@ def sample_runs(sampling: str, N: int, B: int, T: int, rng: np.random.Generator,
 
 
 def outcomes(sampling: str, N: int, B: int, T: int) -> Iterator[tuple[Fraction, Batches]]:
-    """List every run of a scheme with its probability; the order within a batch is left out, as SGD does not see it."""
+    """List every run of a scheme with its probability, up to the order within batches, which SGD does not see."""
     if sampling == "with-replacement":
         for draws in product(product(range(N), repeat=B), repeat=T):
             yield Fraction(1, N ** (B * T)), draws

@@ -1,4 +1,4 @@
-"""What a size may be, and how symbols are known by their names."""
+"""Which sizes are allowed, and how symbols are found by their names."""
 
 import operator
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from ..errors import ArgumentError, SpacetimeError
 def as_expression(value: Any) -> sympy.Expr | None:
     """Return a number or an expression as SymPy's own, or `None` if it is neither.
 
-    Integers of any kind, NumPy's and JAX's scalars among them, are taken exactly; truth values are no numbers.
+    Integers of any kind, such as NumPy's and JAX's scalars, are converted exactly. Truth values are not numbers.
     """
     if isinstance(value, sympy.Basic):
         return value if isinstance(value, sympy.Expr) else None
@@ -23,27 +23,27 @@ def as_expression(value: Any) -> sympy.Expr | None:
     except TypeError:
         pass
     try:
-        found = sympy.sympify(value)
+        expression = sympy.sympify(value)
     except (sympy.SympifyError, TypeError, ValueError, AttributeError, NotImplementedError):
         return None
-    return found if isinstance(found, sympy.Expr) else None
+    return expression if isinstance(expression, sympy.Expr) else None
 
 
 def by_name(values: Mapping[Any, Any], known: Collection[sympy.Symbol], owner: str) -> dict[sympy.Symbol, Any]:
     """Return what to put in place of symbols, with each named symbol as the owner's own.
 
     Args:
-        values: the new values; keys are symbols or their names. Assumptions need not be repeated.
-        known: the symbols that there are.
-        owner: what has the symbols, for messages.
+        values: the new values. Keys are symbols, whose assumptions may be left out, or their names.
+        known: the symbols of the owner.
+        owner: the name of the owner, for messages.
 
     Raises:
-        ArgumentError: a key is no symbol that the owner has, its name is ambiguous, or two keys are the same symbol.
+        ArgumentError: a key is not a symbol of the owner, its name is ambiguous, or two keys are the same symbol.
     """
     has = f"The {owner} has {', '.join(sorted(map(str, known))) or 'no symbols'}"
     if not isinstance(values, Mapping):
         raise ArgumentError(f"Symbols are replaced by a dict, such as {{'N': 10}}; got {values!r}.")
-    found: dict[sympy.Symbol, Any] = {}
+    replaced: dict[sympy.Symbol, Any] = {}
     for key, value in values.items():
         if not isinstance(key, (str, sympy.Symbol)):
             raise ArgumentError(f"Symbols are replaced, by themselves or by name, got the key {key!r}. {has}.")
@@ -53,17 +53,17 @@ def by_name(values: Mapping[Any, Any], known: Collection[sympy.Symbol], owner: s
             raise ArgumentError(f"{has}, and no symbol {key}{hint}.")
         if len(named) > 1:
             raise ArgumentError(f"{has}: {len(named)} symbols are called {key}, so give the symbol itself.")
-        if named[0] in found:
-            raise ArgumentError(f"The symbol {key} is given twice, as {found[named[0]]} and as {value}.")
-        found[named[0]] = value
-    return found
+        if named[0] in replaced:
+            raise ArgumentError(f"The symbol {key} is given twice, as {replaced[named[0]]} and as {value}.")
+        replaced[named[0]] = value
+    return replaced
 
 
 def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
     """Return a size as a SymPy integer or expression.
 
-    A length may be a quotient of positive integers with symbols, such as E·N/B: it is taken to be whole, as every
-    count of steps is, and checked once the symbols become numbers.
+    A length may be a quotient of positive integers with symbols, such as E·N/B. It counts steps, so it is assumed to be
+    whole, and checked when the symbols become numbers.
 
     Args:
         name: N, B, E or T.
@@ -100,7 +100,7 @@ def check_size(name: str, value: Any, *, least: int = 1) -> sympy.Expr:
 
 
 def _quotient(size: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr] | None:
-    """Return numerator and denominator of a quotient of positive integers, with symbols below; else `None`."""
+    """Return numerator and denominator of a quotient of positive integers with symbols in the latter, else `None`."""
     above, below = sympy.fraction(sympy.cancel(size))
     whole = above.is_integer and above.is_nonnegative and below.is_integer and below.is_positive
     return (above, below) if whole and below.free_symbols else None

@@ -62,7 +62,7 @@ class Spacetime:
             N: the number of training points.
             B: the batch size; must divide N, unless sampling is with replacement.
             E: the number of epochs, 1 unless T is given.
-            T: the number of steps, in place of E; without replacement it must make whole epochs.
+            T: the number of steps, in place of E; without replacement it must be a number of whole epochs.
             sampling: "reshuffled", a new random order every epoch; "fixed", one order kept for all epochs;
                 "with-replacement", every slot of every batch an independent uniform draw.
 
@@ -104,7 +104,7 @@ class Spacetime:
     def gd(cls, N: Size, T: Size) -> "Spacetime":
         """Make the spacetime of full-batch gradient descent: N points, T steps, every point in every step.
 
-        T may be the number of steps of another run, E·N/B with symbols: it is taken to be whole, as that run's is.
+        T may be the number of steps of another run, E·N/B with symbols; it is assumed to be whole.
 
         Raises:
             SpacetimeError: a size is not a positive integer or a symbol known to be one.
@@ -121,7 +121,7 @@ class Spacetime:
     def from_batches(cls, batches: Iterable[Sequence[int]], N: int) -> "Spacetime":
         """Make a spacetime from the list of batches, one for each step.
 
-        Batches may repeat a point, which then counts once for every time it is listed, and may differ in size: each
+        A batch may repeat a point, which then counts once for every time it is listed. Batches may differ in size: each
         step averages over its own batch.
 
         Args:
@@ -160,7 +160,7 @@ class Spacetime:
 
     @property
     def is_random(self) -> bool:
-        """Whether the embedding count depends on the luck of the draw and stands for its expectation."""
+        """Whether embedding counts depend on the batches drawn, so that a count is an expectation."""
         return self._has_choice and (self.sampling == "with-replacement" or self.E != 1)
 
     @property
@@ -175,14 +175,14 @@ class Spacetime:
         return self.N.free_symbols | self.B.free_symbols | self.T.free_symbols | (self.E or self.T).free_symbols
 
     def subs(self, values: Mapping[sympy.Symbol | str, Size]) -> "Spacetime":
-        """Return the spacetime with symbols replaced, all at once, checked as if it had been made anew.
+        """Return the spacetime with symbols replaced, all at once; the new sizes are checked.
 
         Args:
-            values: what to put in place of the symbols, which are known by their names: "N", or any symbol named N, is
-                the spacetime's own N. A list of batches has no symbols and stays as it is.
+            values: what to put in place of the symbols. They are found by name: "N", or any symbol named N, is the
+                spacetime's own N. A list of batches has no symbols and stays as it is.
 
         Raises:
-            ArgumentError: a key is no symbol of the spacetime, or two keys are the same one.
+            ArgumentError: a key is not a symbol of the spacetime, or two keys are the same symbol.
             SpacetimeError: the new sizes do not make a spacetime.
         """
         if self.sampling == "explicit":
@@ -239,7 +239,7 @@ class Spacetime:
         return _batches.outcomes(self.sampling, int(self.N), int(self.B), int(self.T))
 
     def require_concrete(self, what: str) -> None:
-        """Raise `SpacetimeError` unless all sizes are numbers; `what` begins the message."""
+        """Raise `SpacetimeError` unless all sizes are numbers; the message begins with `what`."""
         if not self.is_concrete:
             names = ", ".join(sorted(str(symbol) for symbol in self.symbols))
             raise SpacetimeError(f"{what} only on a concrete spacetime; replace {names} with numbers by subs({{…}}).")
@@ -312,7 +312,7 @@ def visited_grid(spacetime: Spacetime) -> Grid:
 
 def _datapoint(n: Any) -> int:
     if isinstance(n, bool) or getattr(getattr(n, "dtype", None), "kind", "") == "b":
-        raise TypeError("a truth value is no datapoint")
+        raise TypeError("a truth value is not a datapoint")
     return operator.index(n)
 
 

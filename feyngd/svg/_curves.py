@@ -1,4 +1,4 @@
-"""Cubic Bézier curves, and the search for one that goes around what is in its way."""
+"""Cubic Bézier curves, and the search for a curve that goes around obstacles."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from itertools import pairwise
 Point = tuple[float, float]
 Curve = tuple[Point, Point, Point, Point]
 
-_SPACING, _MOST_SAMPLES = 5.0, 400
+_SPACING, _MOST_SAMPLES = 5.0, 400  # pixels between the samples of a curve, and the most samples
 # How far the two control points stand aside from the straight line, in units of the clearance: arcs on either side,
 # from flat to high, then S-shapes.
 _ARCS = [(sign * h, sign * h) for h in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 9.0) for sign in (-1, 1)]
@@ -29,7 +29,7 @@ def aside(start: Point, end: Point, first: float, second: float) -> Curve:
     dx, dy = end[0] - start[0], end[1] - start[1]
     size = math.hypot(dx, dy) or 1.0
     nx, ny = -dy / size, dx / size
-    if ny < 0 or (ny == 0 and nx < 0):  # one meaning of "up", whichever end comes first
+    if ny < 0 or (ny == 0 and nx < 0):  # the same side, whichever end comes first
         nx, ny = -nx, -ny
     a = (start[0] + 0.25 * dx + first * nx, start[1] + 0.25 * dy + first * ny)
     b = (start[0] + 0.75 * dx + second * nx, start[1] + 0.75 * dy + second * ny)
@@ -61,10 +61,10 @@ class Surroundings:
     """What a curve has to avoid.
 
     Attributes:
-        obstacles: points it must not pass over.
+        obstacles: points that it must not pass over.
         clearance: how far from them it must stay.
-        traffic: points of other curves, which it had better not cover.
-        width: how far from those it stays if it can.
+        traffic: points of other curves, which it should not cover.
+        width: how far from those it should stay.
     """
 
     obstacles: Sequence[Point]
@@ -94,7 +94,7 @@ def best_curve(candidates: Iterable[Curve], around: Surroundings) -> tuple[float
         if best is None or cost < best[0] - 1e-6:
             best = (cost, curve)
         if best[0] <= length + 1e-6:
-            break  # later candidates are longer, and this one pays nothing on top of its length
+            break  # later candidates are longer, and this curve has no penalties
     assert best is not None
     return best
 

@@ -35,7 +35,7 @@ def outline_curves(
     outlines: dict[int, list[Curve]] = {}
     traffic: list[Point] = []
     outlined = [index for index, part in enumerate(parts) if len(part) > 1]
-    # Short outlines first: a long one can still arch over a short one, not the other way round.
+    # Short outlines first: a long outline can still arch over a short one, not the other way round.
     for index in sorted(outlined, key=lambda index: (round(_extent(places, parts[index]), 6), index)):
         part = parts[index]
         obstacles = [places[node] for node in sorted(places) if node not in part]

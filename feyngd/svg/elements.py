@@ -19,7 +19,7 @@ _FUZZ = ((1.0, 0.14), (0.8, 0.18), (0.6, 0.22))
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing before it becomes a document: SVG elements and the box that they fill."""
+    """A drawing before it becomes a document: SVG elements and the box around them."""
 
     body: str
     left: float
@@ -40,7 +40,7 @@ def element(tag: str, content: str = "", **attributes: str | float) -> str:
     Args:
         tag: its name.
         content: what is inside, already SVG.
-        attributes: its attributes; `_` stands for `-`, and one at the end is dropped, as in `class_`.
+        attributes: its attributes; `_` becomes `-`, and an `_` at the end is dropped, as in `class_`.
     """
     written = "".join(
         f" {name.rstrip('_').replace('_', '-')}={quoteattr(value if isinstance(value, str) else number(value))}"

@@ -1,4 +1,4 @@
-"""The exact oracle and hypothesis strategies, for the project's tests and for testing your own derivations."""
+"""Exact oracles and hypothesis strategies, for the project's tests and for testing your own derivations."""
 
 from ._anchored_oracle import exact_anchored_series as exact_anchored_series
 from ._identity import Statistics as Statistics

@@ -1,8 +1,8 @@
 """The oracle of whole training runs: exact series in the size of SGD's noise, along the path without noise.
 
 Batch losses are l + ε (l_batch − l). Iterates are truncated power series in ε with rational coefficients, and the
-expectation is a finite sum over all training sets and all draws of batches: nothing here knows of weights of the noise
-or of propagators.
+expectation is a finite sum over all training sets and all draws of batches. Weights of the noise and propagators do not
+appear here.
 """
 
 from collections.abc import Sequence
@@ -59,13 +59,13 @@ def exact_anchored_series(
         The coefficients of ε⁰ … ε^order.
 
     Raises:
-        ArgumentError: an option is unfit, a learning rate is a float or no rational number, there is too much to
-            enumerate, or the reading does not fit the landscape, the spacetime or `test`.
+        ArgumentError: an option is invalid, a learning rate is not an exact rational number, there is too much to
+            enumerate, or the reading does not suit the landscape, the spacetime or `test`.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: θ has the wrong number of coordinates.
 
     Examples:
-        Gradients 2θ ± 1 at θ = 1, a step of η = 1/4: half of the way to the minimum, ± 1/4 where the batches differ.
+        The gradients 2θ ± 1 are 3 and 1 at θ = 1. A step with η = 1/4 goes half of the way to the minimum, ± 1/4.
 
         >>> import feyngd as fd
         >>> landscape = fd.testing.PolynomialLandscape([{(2,): 1, (1,): 1}, {(2,): 1, (1,): -1}])

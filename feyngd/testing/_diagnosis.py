@@ -1,4 +1,4 @@
-"""Where two sides of an identity differ: in which diagrams, by what factor, and at which sizes."""
+"""Where the two sides of an identity differ: in which diagrams, by what factor, and at which sizes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -13,9 +13,9 @@ from ..spacetimes import Spacetime
 from ._values import ExactValues
 
 Weights = dict[Diagram, Fraction]
-_MOST_ORDER = 3  # up to which a formula's coefficients are fitted
-_SPARE = 4  # landscapes beyond the number of unknowns
-_SHOWN = 8
+_MOST_ORDER = 3  # up to this order a formula's coefficients are fitted
+_SPARE = 4  # how many more landscapes than unknowns are used
+_SHOWN = 8  # items in a list of a message
 
 
 def weights_of(series: Series, power: int) -> Weights:
@@ -30,12 +30,12 @@ def weights_of(series: Series, power: int) -> Weights:
 def fitted_weights(
     formula: Callable[[ExactValues], Fraction], power: int, draw: Callable[[], ExactValues]
 ) -> Weights | None:
-    """Return the coefficients with which a formula's power of η is a sum of cumulants, or `None` if it is no such sum.
+    """Return the coefficients with which a formula's power of η is a sum of cumulants, or `None` if there are none.
 
     Args:
         formula: the coefficient of the power on a landscape.
-        power: which power.
-        draw: makes a random landscape and point.
+        power: the power.
+        draw: returns the exact values of a random landscape at a random point.
     """
     shapes = sorted({value_representative(diagram) for diagram in diagrams(power, root_tied=True)})
     rows = []
@@ -44,7 +44,7 @@ def fitted_weights(
         rows.append([_rational(value) for value in (*map(values.cumulant, shapes), formula(values))])
     reduced, pivots = DomainMatrix(rows, (len(rows), len(shapes) + 1), QQ).rref()
     if pivots != tuple(range(len(shapes))):
-        return None  # a pivot in the last column contradicts; one too few leaves a choice
+        return None  # a pivot in the last column is a contradiction; with a pivot missing the solution is not unique
     solution = reduced.to_list()
     found = {shape: solution[i][-1] for i, shape in enumerate(shapes)}
     return {shape: Fraction(int(x.numerator), int(x.denominator)) for shape, x in found.items() if x}
@@ -55,12 +55,12 @@ def _rational(value: Fraction) -> Any:
 
 
 def may_be_fitted(power: int) -> bool:
-    """Whether so high a power is fitted in reasonable time."""
+    """Whether a power is low enough to be fitted in reasonable time."""
     return power <= _MOST_ORDER
 
 
 def describe_diagrams(left: Weights, right: Weights) -> str:
-    """Say in which diagrams two sides differ, and by what factor if there is one."""
+    """Say in which diagrams two sides differ, and by what factor if they share one."""
     differing = sorted(shape for shape in {*left, *right} if left.get(shape, 0) != right.get(shape, 0))
     if not differing:
         return ""

@@ -1,4 +1,4 @@
-"""What a formula may return: a power series in η, or the list of its coefficients, in exact numbers."""
+"""Reading what a formula returns: a power series in η, or the list of its coefficients, in exact numbers."""
 
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ def coefficients_of(result: Any, order: int) -> Coefficients:
     """Return the coefficients of η⁰ … η^order of what a formula returned.
 
     Raises:
-        ArgumentError: it is neither a power series in η nor the list of its coefficients, or not exact.
+        ArgumentError: the result is neither a power series in η nor the list of its coefficients, or not exact.
     """
     if isinstance(result, (list, tuple)):
         if len(result) <= order:

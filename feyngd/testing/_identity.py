@@ -1,4 +1,4 @@
-"""Property-testing a derivation: does my formula hold on random landscapes?"""
+"""Property-testing a derivation: whether a formula holds on random landscapes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from ._oracle import exact_series
 from ._polynomials import PolynomialLandscape
 from ._values import ExactValues
 
-_GRIDS, _LANDSCAPES = 10, 2  # on which the sides of a false identity are compared
+_GRIDS, _LANDSCAPES = 10, 2  # how many the sides of a false identity are compared on
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a hand-derived formula is given: exact statistics of one landscape at one point, and the sizes.
+    """What a hand-derived formula receives: exact statistics of one landscape at one point, and the sizes.
 
     Attributes:
         l, G, H, J: the mean loss and its first, second and third derivative, as NumPy arrays of fractions.
@@ -73,26 +73,26 @@ def check_identity(
 ) -> int:
     """Check that two series agree exactly, power by power of η, on random polynomial landscapes.
 
-    Each side is a `Series`; or the name of a quantity, which is then what SGD does, computed by enumeration without
-    diagrams; or a formula: a function of `Statistics` that returns a SymPy expression that is a power series in `eta`,
-    such as `exp(-s.eta)` or `1/(1 + s.eta)`, or the list of its coefficients.
+    Each side is one of three things. A `Series`. The name of a quantity, which is then computed by enumerating SGD,
+    without diagrams. A formula: a function of `Statistics` that returns a SymPy expression that is a power series in
+    `eta`, such as `exp(-s.eta)` or `1/(1 + s.eta)`, or the list of its coefficients.
 
     Args:
         lhs: the left side.
         rhs: the right side.
-        spacetime: where to compare; symbols are filled in with numbers up to `max_size`. Default: a series side's own.
-        order: the highest power of η to compare. Default: the lowest order of the series sides.
+        spacetime: where to compare; numbers up to `max_size` take the place of symbols. By default that of a series.
+        order: the highest power of η to compare. By default the lowest order of the series.
         examples: the number of random landscapes with a point and a spacetime.
         dimensions: the numbers of coordinates of θ to draw from.
-        max_size: the largest number filled in for a symbol; enumeration becomes slow above 4.
-        seed: of the random landscapes, so that a failure can be repeated.
+        max_size: the largest number in place of a symbol; enumeration becomes slow above 4.
+        seed: the seed of the random landscapes, so that a failure can be repeated.
 
     Returns:
         The number of examples that agreed, which is `examples`.
 
     Raises:
-        MismatchError: the sides differ; the message gives the sizes, the losses, θ, the power and both numbers, then
-            the diagrams in which the sides differ, with the factor if there is one, and other sizes at which they agree
+        MismatchError: the sides differ. The message gives the sizes, the losses, θ, the power and both numbers, then
+            the diagrams in which the sides differ, with a factor if they share one, and other sizes at which they agree
             or differ.
         ArgumentError: no spacetime or order is known, a name is unknown, or a formula's result is not a power series:
             it has a pole or a root in η, is not analytic, not exact, an array, or has symbols other than η.
@@ -155,8 +155,8 @@ def _explanations(lhs: Side, rhs: Side, power: int, failed: Grid, grids: Sequenc
         found = _weights(side, power, *failed)
         if found is None:
             yield (
-                f"What the formula on the {name} gives at η^{power} is no sum of values of diagrams with {power} edges "
-                "whose coefficients depend on the sizes alone."
+                f"What the formula on the {name} gives at η^{power} is not a sum of values of diagrams with {power} "
+                "edges whose coefficients depend on the sizes alone."
             )
         else:
             weights.append(found)
@@ -172,7 +172,7 @@ def _explanations(lhs: Side, rhs: Side, power: int, failed: Grid, grids: Sequenc
                 _coefficients(lhs, landscape, theta, *at, order) == _coefficients(rhs, landscape, theta, *at, order)
                 for landscape, theta in zip(samples, points, strict=True)
             )
-        except (ArgumentError, ArithmeticError, TypeError):  # of a formula that has no value there
+        except (ArgumentError, ArithmeticError, TypeError):  # the formula has no value there
             return None
 
     small = sorted(grids, key=lambda at: (at[0].N * at[0].T, at[0].N, at[0].B))[:_GRIDS]
@@ -203,7 +203,7 @@ def _random_point(random: Random, landscape: PolynomialLandscape) -> list[Fracti
 
 
 def _grids(spacetime: Spacetime, series: list[Series], max_size: int) -> Iterator[tuple[Spacetime, dict]]:
-    """Fill in the symbols in every way in which all closed forms hold and enumeration stays small."""
+    """Replace the symbols by numbers in every way in which all closed forms hold and enumeration stays small."""
     symbols = sorted(spacetime.symbols.union(*map(_symbols, series)), key=str)
     for numbers in product(range(1, max_size + 1), repeat=len(symbols)):
         values = dict(zip(symbols, numbers, strict=True))

@@ -1,6 +1,6 @@
 """The oracle of the continuous-time limits: their generator, applied to the mean loss again and again.
 
-Nothing here knows of diagrams or orders of times. On a polynomial landscape the covariance of the gradient is a matrix
+Diagrams and orders of times do not appear here. On a polynomial landscape the covariance of the gradient is a matrix
 of polynomials, the generator turns polynomials into polynomials, and the expected loss is e^{tL} l, power by power.
 """
 
@@ -35,7 +35,7 @@ def exact_limit_series(
         theta: the starting point, rational coordinates.
         steps: T, a rational number ≥ 0.
         order: the highest power of η.
-        batch_size: B, a rational number > 0; of no effect on the ODE.
+        batch_size: B, a rational number > 0; it has no effect on the ODE.
 
     Returns:
         The coefficients of η⁰ … η^order.

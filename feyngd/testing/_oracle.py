@@ -1,6 +1,6 @@
 """The oracle: exact series of SGD by running it on every training set in every order.
 
-Nothing here knows of diagrams, embeddings or closed forms. Steps are taken in truncated power series in η with rational
+Diagrams, embeddings and closed forms do not appear here. Steps are taken in truncated power series in η with rational
 coefficients, and the expectation is a finite sum over all training sets and all draws of batches.
 """
 
@@ -38,9 +38,9 @@ def exact_series(
 
     The work grows like (kinds of datapoints)^N times the number of distinct runs: keep N and T small.
 
-    In the population reading training sets are independent draws. In the unbiased reading they are N distinct losses
-    of the landscape, tested on the others. In the conditional reading the training set is all losses of the landscape,
-    each once, tested on another landscape.
+    In the population reading, training sets are independent draws. In the unbiased reading, a training set is N
+    distinct losses of the landscape, tested on the others. In the conditional reading, the training set is all losses
+    of the landscape, each once, tested on another landscape.
 
     Args:
         quantity: "test_loss", "train_loss" or "gap".
@@ -56,7 +56,7 @@ def exact_series(
 
     Raises:
         ArgumentError: the quantity is unknown, the order is not an integer ≥ 0, there is too much to enumerate, or
-            the reading does not fit the landscape, the spacetime or `test`.
+            the reading does not suit the landscape, the spacetime or `test`.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: θ has the wrong number of coordinates.
 

@@ -25,7 +25,7 @@ class PolynomialLandscape:
         weights: the probability of each kind; uniform without it. Positive and adding up to 1.
 
     Raises:
-        LandscapeError: there is no loss, the exponents differ in length, or the weights are no probabilities.
+        LandscapeError: there is no loss, the exponents differ in length, or the weights are not probabilities.
 
     Examples:
         >>> from feyngd.testing import PolynomialLandscape
@@ -88,7 +88,7 @@ class PolynomialLandscape:
         """Return θ as fractions.
 
         Raises:
-            LandscapeError: it has another number of coordinates than the landscape.
+            LandscapeError: its number of coordinates is not that of the landscape.
         """
         point = tuple(Fraction(coordinate) for coordinate in theta)
         if len(point) != self.dimensions:

@@ -1,7 +1,7 @@
 """Exact power series in η of a formula, or the reason why it has none.
 
 An expression is expanded from the inside out in Laurent series, so that poles may cancel, as in (exp(η) − 1)/η. What is
-not analytic at η = 0 is refused: roots and logarithms of what vanishes there, poles that stay, |η|, steps, conditions.
+not analytic at η = 0 is an error: roots and logarithms of what vanishes there, remaining poles, |η|, steps, conditions.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import sympy
 
 from ..errors import ArgumentError
 
-_MOST_TERMS = 64
+_MOST_TERMS = 64  # of a divisor, before it counts as zero
 _ENTIRE = (
     *(sympy.sin, sympy.cos, sympy.tan, sympy.asin, sympy.acos, sympy.atan),
     *(sympy.sinh, sympy.cosh, sympy.tanh, sympy.asinh, sympy.acosh, sympy.atanh),
@@ -35,7 +35,7 @@ class _TooFewTermsError(Exception):
 
 @dataclass(frozen=True)
 class _Laurent:
-    """Terms from η^low on, the first one not zero; unknown from η^end on."""
+    """Terms from η^low on, of which the first is not zero; those from η^end on are unknown."""
 
     low: int
     terms: tuple[sympy.Expr, ...]
@@ -52,7 +52,7 @@ def power_series(expression: sympy.Expr, eta: sympy.Symbol, order: int) -> list[
     """Return the coefficients of η⁰ … η^order.
 
     Raises:
-        ArgumentError: the expression is no power series in η, with the reason.
+        ArgumentError: the expression is not a power series in η; the message gives the reason.
     """
     expression = expression.doit()
     if orders := expression.atoms(sympy.Order):
@@ -162,7 +162,7 @@ def _power(base: _Laurent, exponent: sympy.Expr, expression: sympy.Expr) -> _Lau
 
 
 def _taylor(inside: _Laurent, expression: sympy.Expr) -> list[sympy.Expr]:
-    """Return the terms from η⁰ on of what a function is applied to."""
+    """Return the terms, from η⁰ on, of the argument of a function."""
     if inside.low < 0:
         raise _refused(f"{_short(expression)} has an essential singularity at η = 0")
     return [inside.at(power) for power in range(inside.end)]

@@ -1,6 +1,6 @@
 """Hypothesis strategies: small landscapes, starting points, spacetimes and diagrams.
 
-They need the package hypothesis, which `pip install feyngd[tests]` brings.
+They need the package hypothesis, which `pip install feyngd[tests]` installs.
 """
 
 from collections.abc import Sequence

@@ -62,14 +62,16 @@ class ExactValues:
         return self.cumulant(diagram) if basis == "cumulant" else self.moment(diagram)
 
     def vector(self, diagram: Diagram, basis: str) -> tuple[Fraction, ...]:
-        """Return the value of a diagram whose root is no loss but a free index, as for the displacement.
+        """Return the value of a diagram whose root is a free index instead of a loss, as for the displacement.
 
         Raises:
             ArgumentError: the basis is unknown, or the root does not have one edge and a part of its own.
         """
         check_basis(basis)
         if len(diagram.children[0]) != 1 or diagram.is_root_tied:
-            raise ArgumentError(f"The root of {diagram} needs one edge and no tie to be a free index.")
+            raise ArgumentError(
+                f"To be a free index, the root of {diagram} must have one edge and be alone in its part."
+            )
         finer = diagram.refinements() if basis == "cumulant" else iter([(diagram, 1)])
         total = np.full(self.landscape.dimensions, Fraction(0), dtype=object)
         kinds = range(len(self.landscape.losses))
@@ -121,7 +123,7 @@ class ExactValues:
         return tuple(total)
 
     def _contract(self, diagram: Diagram, node: int, assigned: tuple[int, ...]) -> np.ndarray:
-        """Contract the derivatives of a node and of all nodes below it; what is left open is the edge above it."""
+        """Contract the derivatives of a node and of all nodes below it; the index of the edge above it stays free."""
         tensors: dict[int, np.ndarray] = {}
         for below in range(diagram.order, node - 1, -1):  # children follow parents
             rank = len(diagram.children[below]) + (below != 0)

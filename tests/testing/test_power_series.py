@@ -178,7 +178,7 @@ def test_a_mismatch_of_series_names_what_differs():
 
 def test_a_mismatch_of_a_formula_that_is_no_sum_of_diagrams():
     said = mismatch("gap", lambda s: s.eta * s.C.trace() ** 2, spacetime=HERE, order=1)
-    assert "formula on the right gives at η^1 is no sum of values of diagrams with 1 edges" in said
+    assert "formula on the right gives at η^1 is not a sum of values of diagrams with 1 edges" in said
     N = symbols("N", integer=True, positive=True)
     said = mismatch("gap", lambda s: s.eta * s.C.trace() / (s.N - 2), spacetime=Spacetime.sgd(N, 1), order=1, seed=2)
     assert "differ at" in said
