@@ -130,7 +130,7 @@ def disjoint_batches(name: str, n: int, draws: int = 512) -> dict[str, Any]:
 
 def interleaved(landscape: Landscape, params: Any) -> list[fd.Diagram]:
     """Return the diagrams of order ≤ 3 whose values need pairs of examples."""
-    plan = fd.evaluate(up_to(3), landscape, params, plan_only=True)
+    plan = fd.plan(up_to(3), landscape, params)
     kinds = plan.kinds(dict.fromkeys(plan.exact, "exact") | dict.fromkeys(plan.paired, "pairing"))
     return [diagram for diagram, kind in kinds.items() if kind == "pairing"]
 

@@ -17,9 +17,9 @@ from measuring import fastest_gradient, forget_memory, held_memory, in_turns, on
 from problems import Problem, images, num_params, problem, trained
 
 import feyngd as fd
-from feyngd.evaluation.engine._engine import Engine
-from feyngd.evaluation.estimators._pairing import pairing
-from feyngd.evaluation.planning._expressions import Mean, Vector
+from feyngd.evaluation.engine import Engine
+from feyngd.evaluation.estimators import random_rows
+from feyngd.evaluation.planning import Mean, Vector
 from feyngd.landscapes import Landscape, cross_entropy, digits, tanh_mlp
 
 
@@ -42,7 +42,7 @@ def vectors() -> dict[str, Mean]:
 def work(one: Problem, diagrams: Sequence[fd.Diagram], mesh: Any = None) -> tuple[Callable, Callable]:
     """Return what computes everything exact, and what computes one pairing of the rest."""
     landscape, params = one
-    plan = fd.evaluate(diagrams, landscape, params, plan_only=True)
+    plan = fd.plan(diagrams, landscape, params)
     engine = Engine(landscape, params, mesh=mesh)
     engine.average(plan.means)
 
@@ -53,7 +53,7 @@ def work(one: Problem, diagrams: Sequence[fd.Diagram], mesh: Any = None) -> tupl
 
     def paired() -> None:
         if plan.paired:
-            engine.rows(plan.paired, pairing(jax.random.key(1), 0, plan.positions, *engine.sizes))
+            engine.rows(plan.paired, random_rows(jax.random.key(1), 0, plan.positions, *engine.sizes))
 
     return exact, paired
 
@@ -90,7 +90,7 @@ def compilation(name: str) -> dict[str, float]:
 
     def ours() -> Callable[[bool], Any]:
         fresh = Landscape(lambda params, example: landscape.loss(params, example), landscape.data)
-        fd.evaluate(diagrams, fresh, params, plan_only=True)
+        fd.plan(diagrams, fresh, params)
         options = {"replicates": 2, "estimator": "pairing", "key": jax.random.key(0)}
         return lambda check: fd.evaluate(diagrams, fresh, params, check_dtype=check, **options)
 

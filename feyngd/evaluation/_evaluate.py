@@ -8,14 +8,15 @@ import jax
 
 from .._arguments import check_basis, check_integer
 from .._keys import check_key
+from ..derivatives import num_params
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..landscapes import Landscape, Origin, enter, kinks_at
+from ..landscapes import READINGS, Landscape, Origin, enter, kinks_at
 from ..progress import Progress, check_progress
 from ._rounding import Rounding, is_double, measure_rounding
 from ._values import Values
 from .engine import Engine, NotFiniteError, check_mesh, cost_model
-from .estimators import ESTIMATORS, Effort, estimate_numbers, sampled_number
+from .estimators import KINDS, NAMES, Effort, Sampler, Setting
 from .planning import CONVOLUTIONAL, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
@@ -35,10 +36,9 @@ def evaluate(
     chunk_size: int | None = None,
     mesh: jax.sharding.Mesh | None = None,
     check_dtype: bool | None = None,
-    plan_only: bool = False,
     progress: Progress | None = None,
     key: jax.Array | None = None,
-) -> Any:
+) -> Values:
     """Evaluate diagrams on a landscape.
 
     The moment value of a diagram is the mean over one independent example for each part of the contraction of the
@@ -75,7 +75,6 @@ def evaluate(
         check_dtype: whether to measure what rounding does, by repeating a sample in double precision; the default is
             to do so unless parameters and loss are in double precision throughout. It is a diagnostic: where it cannot
             measure, a `PrecisionWarning` says why, and the values stand.
-        plan_only: return the `Plan` and compute nothing.
         progress: shows progress; silent by default.
         key: a JAX random key; needed when a value is sampled.
 
@@ -90,8 +89,8 @@ def evaluate(
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the estimators are the project's own.
     """
     diagrams, basis, root = _requested(what, basis, root)
-    if estimator not in ESTIMATORS:
-        raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, ESTIMATORS))}.")
+    if estimator not in NAMES:
+        raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, NAMES))}.")
     effort = Effort.checked(replicates, rtol, budget)
     chunk_size = None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1)
     check_mesh(mesh)
@@ -102,20 +101,17 @@ def evaluate(
             "In the conditional reading test and train loss are measured on different data: the gap is no one series; "
             "evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
         )
-    model = cost_model(landscape.loss, params, landscape.example_shapes)
-    plan = _make_plan(diagrams, basis, landscape.reading, root, landscape.num_examples, model)
-    if plan_only:
-        return plan
-    sizes = landscape.num_examples, landscape.num_test_examples
-    sampled = sampled_number(plan, sizes, estimator, effort.replicates)
-    if sampled is not None:
-        check_key(key, f"The value of {plan.asked_for(sampled)} pairs examples at random")
+    plan = _plan_at(diagrams, basis, root, landscape, params)
+    setting = Setting(landscape.num_examples, landscape.num_test_examples, num_params(params), plan.ways)
+    sampler = Sampler(plan, setting, estimator, effort)
+    if sampler.sampled:
+        check_key(key, f"The value of {plan.asked_for(sampler.sampled[0])} pairs examples at random")
     landscape.validate(params, gradients=False)
     kinks = kinks_at(landscape, params)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
     try:
-        numbers, kinds = estimate_numbers(engine, plan, estimator, effort, shown, key)
+        numbers, kinds = sampler.estimate(engine, shown, key)
         rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else Rounding()
     except NotFiniteError as error:
         landscape.validate(params)  # if it is the gradient already, this says so
@@ -123,7 +119,7 @@ def evaluate(
     return Values(
         plan.combine(numbers),
         basis,
-        kinds=plan.kinds(kinds),
+        kinds=plan.kinds(kinds, KINDS),
         rounding=rounding.differences,
         root=root,
         not_measured=rounding.not_measured,
@@ -134,27 +130,35 @@ def evaluate(
 
 def plan(
     what: Any,
+    landscape: Landscape | None = None,
+    params: Any = None,
     *,
     basis: str | None = None,
     root: str | None = None,
-    reading: str = "population",
-    num_examples: int = 10**6,
+    reading: str | None = None,
+    num_examples: int | None = None,
 ) -> Plan:
     """Plan an evaluation: which values are exact and which are paired, what is averaged first, and what it will cost.
 
+    Nothing is computed. With a landscape and parameters it is the plan that `evaluate` would follow; without them, the
+    costs are those of a model in which every example uses each weight many times, as in convolutions.
+
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.
+        landscape: the loss and its data, which decide about the reading, the number of examples and the costs.
+        params: the point; needed with a landscape.
         basis: "moment" or "cumulant".
         root: in the conditional reading, whether untied roots are measured on "test" or "train" data.
-        reading: "population", "unbiased" or "conditional".
-        num_examples: M; matters to the weights of the unbiased and the conditional reading.
+        reading: "population", "unbiased" or "conditional"; that of the landscape, or else "population".
+        num_examples: M, which matters to the weights of the unbiased and the conditional reading; that of the
+            landscape, or else a million.
 
     Returns:
         A `Plan`, which prints.
 
     Raises:
-        ArgumentError: an argument is unfit.
-        LandscapeError: there are fewer examples than parts.
+        ArgumentError: an argument is invalid, or is given twice.
+        LandscapeError: the loss or data are invalid, or there are fewer examples than parts.
 
     Examples:
         >>> import feyngd as fd
@@ -166,12 +170,24 @@ def plan(
           [a b]    exact   ⟨g_x⟩∘⟨h_x[⟨g_x⟩]⟩
           [a[a]]   exact   g_x·h_x[⟨g_x⟩]
     """
-    from ..landscapes import READINGS
-
     diagrams, basis, root = _requested(what, basis, root)
-    if reading not in READINGS:
-        raise ArgumentError(f"Unknown reading {reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
-    return _make_plan(diagrams, basis, reading, root, check_integer("num_examples", num_examples, least=1))
+    if landscape is None:
+        if params is not None:
+            raise ArgumentError("Parameters are given without a landscape: give both, or neither.")
+        reading = "population" if reading is None else reading
+        if reading not in READINGS:
+            raise ArgumentError(f"Unknown reading {reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
+        count = 10**6 if num_examples is None else check_integer("num_examples", num_examples, least=1)
+        return _make_plan(diagrams, basis, reading, root, count)
+    if reading is not None or num_examples is not None:
+        raise ArgumentError("The landscape brings a reading and a number of examples: leave them out.")
+    landscape, params = enter(landscape, params)
+    return _plan_at(diagrams, basis, root, landscape, params)
+
+
+def _plan_at(diagrams: list[Diagram], basis: str, root: str, landscape: Landscape, params: Any) -> Plan:
+    model = cost_model(landscape.loss, params, landscape.example_shapes)
+    return _make_plan(diagrams, basis, landscape.reading, root, landscape.num_examples, model)
 
 
 def _make_plan(

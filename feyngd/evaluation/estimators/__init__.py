@@ -1,6 +1,8 @@
 """Estimators: ways to average over tuples of examples, and the sampler that chooses among them."""
 
 from ._effort import Effort as Effort
-from ._sampler import ESTIMATORS as ESTIMATORS
-from ._sampler import estimate_numbers as estimate_numbers
-from ._sampler import sampled_number as sampled_number
+from ._estimator import Setting as Setting
+from ._random_rows import random_rows as random_rows
+from ._registry import KINDS as KINDS
+from ._registry import NAMES as NAMES
+from ._sampler import Sampler as Sampler

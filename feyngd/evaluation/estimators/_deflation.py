@@ -10,8 +10,7 @@ Only the last is paired. Q comes from a few subspace iterations of E[u ⊗ u].
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,10 +19,60 @@ import numpy as np
 
 from ..engine import Engine
 from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector, means_below
+from ._estimator import Cost, Estimator, Setting, Split
 
 _RANK, _ITERATIONS = 16, 3
 _MOST_ENTRIES = 2**26  # of the basis, from which making it takes longer than the pairings it saves
 BASIS, LEFT, RIGHT = Given("Q"), Given("q"), Given("s")
+
+
+class Deflation(Estimator):
+    """Takes numbers in which some example meets the others in exactly two vectors."""
+
+    name = "deflation"
+
+    def takes(self, number: Number, setting: Setting) -> bool:
+        """Whether it can average a number."""
+        return deflatable(setting.ways[number]) is not None
+
+    def cost(self, numbers: Sequence[Number], setting: Setting) -> Cost:
+        """Return what it takes to average numbers together, at most: two numbers may have the same pair of vectors."""
+        return Cost(once=_ITERATIONS + len(numbers) * (2 + min(_RANK, setting.num_params)), each=1)
+
+    def is_worth_preparing(self, setting: Setting) -> bool:
+        """Whether a basis of leading directions is small enough to be made without being asked for."""
+        return _RANK * setting.num_params <= _MOST_ENTRIES
+
+    def split(
+        self,
+        numbers: Sequence[Number],
+        setting: Setting,
+        engine: Engine,
+        key: jax.Array | None,
+        advance: Callable[[], None],
+    ) -> dict[Number, Split]:
+        """Compute the two exact sums of every number, and leave the product of what is outside the directions."""
+        assert key is not None
+        ways: dict[Number, Number] = {}
+        for number in numbers:
+            way = deflatable(setting.ways[number])
+            assert way is not None
+            ways[number] = way
+            engine.average(means_below(way))
+        pairs = {number: _checked_pair(way) for number, way in ways.items()}
+        basis = _leading_directions(engine, next(iter(pairs.values()))[0], key)
+        engine.give({BASIS: basis})
+        moments: dict[tuple[Vector, Vector], tuple[Any, Any]] = {}
+        splits: dict[Number, Split] = {}
+        for number, way in ways.items():
+            u, v, position = pairs[number]
+            if (u, v) not in moments:
+                moments[u, v] = _second_moments(engine, basis, u, v)
+            fixed = _exact_part(engine, basis, way, position, *moments[u, v])
+            rest = _substituted(way, position, iter((u.outside(BASIS), v.outside(BASIS))))
+            # Directions that span all parameters leave nothing to pair.
+            splits[number] = Split(fixed, None if setting.num_params <= _RANK else rest)
+        return splits
 
 
 def deflatable(ways: Sequence[Number]) -> Number | None:
@@ -34,50 +83,10 @@ def deflatable(ways: Sequence[Number]) -> Number | None:
     return next((number for number in ways if _pair(number) is not None), None)
 
 
-def is_worth_trying(engine: Engine) -> bool:
-    """Whether a basis of leading directions is small enough to be made without being asked for."""
-    return _RANK * sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _MOST_ENTRIES
-
-
-class Deflation:
-    """The exact parts of numbers, and the expressions for the rest.
-
-    `is_complete` tells whether the directions span everything, so that nothing is left to pair.
-
-    Args:
-        engine: the engine, with all averaged vectors of the numbers known.
-        ways: numbers, each with the way to compute it that can be deflated.
-        key: a random key for the start of the subspace iteration.
-    """
-
-    def __init__(self, engine: Engine, ways: Mapping[Number, Number], key: jax.Array) -> None:
-        self.ways = dict(ways)
-        pairs = {number: _pair(way) for number, way in ways.items()}
-        left = next(iter(pairs.values()))[0]  # type: ignore[index]
-        basis = _leading_directions(engine, left, key)
-        engine.give({BASIS: basis})
-        self.is_complete = sum(leaf.size for leaf in jax.tree.leaves(engine.params)) <= _RANK
-        moments: dict[tuple[Vector, Vector], tuple[Any, Any]] = {}
-        self.exact: dict[Number, float] = {}
-        for number, way in ways.items():
-            u, v, position = pairs[number]  # type: ignore[misc]
-            if (u, v) not in moments:
-                moments[u, v] = _second_moments(engine, basis, u, v)
-            self.exact[number] = _exact_part(engine, basis, way, position, *moments[u, v])
-
-    def only(self, numbers: Sequence[Number]) -> "Deflation":
-        """Return the deflation of some of the numbers."""
-        chosen = copy(self)
-        chosen.ways = {number: self.ways[number] for number in numbers}
-        chosen.exact = {number: self.exact[number] for number in numbers}
-        return chosen
-
-    def residual(self, number: Number) -> Number:
-        """Return the number with the leading directions taken out of its pair of vectors."""
-        if number not in self.ways:
-            return number
-        u, v, position = _pair(self.ways[number])  # type: ignore[misc]
-        return _substituted(self.ways[number], position, iter((u.outside(BASIS), v.outside(BASIS))))
+def _checked_pair(number: Number) -> tuple[Vector, Vector, int]:
+    pair = _pair(number)
+    assert pair is not None
+    return pair
 
 
 def _pair(number: Number) -> tuple[Vector, Vector, int] | None:

@@ -1,29 +1,37 @@
-"""Random pairings of examples."""
+"""Random pairing: nothing is computed beforehand, and every replicate pairs the examples of all positions at random.
 
-from collections.abc import Sequence
+Every row of a random pairing is uniform over the tuples of examples, so the mean over the rows is unbiased.
+"""
+
+from collections.abc import Callable, Sequence
 
 import jax
-import numpy as np
 
-from ..engine import Rows
-from ..planning import TEST
+from ..engine import Engine
+from ..planning import Number
+from ._estimator import Cost, Estimator, Setting, Split
 
 
-def pairing(key: jax.Array, replicate: int, positions: Sequence[int], num_examples: int, num_test: int) -> Rows:
-    """Return one random pairing: every position holds an independent uniformly random permutation of the examples.
+class Pairing(Estimator):
+    """Takes every number, at the cost of one pass for a replicate."""
 
-    Position 0 stays in order; combinations of examples are uniform without moving it. The test examples, whose number
-    may differ, are permuted as often as needed to fill all rows. A position gets the same permutation in whatever
-    company it is drawn, so that all numbers of one replicate share their draws.
-    """
-    key = jax.random.fold_in(key, replicate)
-    rows: Rows = {}
-    for position in positions:
-        if position == 0:
-            rows[position] = np.arange(num_examples)
-            continue
-        size = num_test if position == TEST else num_examples
-        rng = np.random.default_rng(np.asarray(jax.random.bits(jax.random.fold_in(key, position + 1), (4,))).tolist())
-        turns = -(-num_examples // size)
-        rows[position] = np.concatenate([rng.permutation(size) for _ in range(turns)])[:num_examples]
-    return rows
+    name = "pairing"
+
+    def takes(self, number: Number, setting: Setting) -> bool:
+        """Whether it can average a number: always."""
+        return True
+
+    def cost(self, numbers: Sequence[Number], setting: Setting) -> Cost:
+        """Return what it takes to average numbers together."""
+        return Cost(once=0, each=1)
+
+    def split(
+        self,
+        numbers: Sequence[Number],
+        setting: Setting,
+        engine: Engine,
+        key: jax.Array | None,
+        advance: Callable[[], None],
+    ) -> dict[Number, Split]:
+        """Leave everything to the random rows."""
+        return {number: Split(rest=number) for number in numbers}

@@ -7,14 +7,61 @@ every x, and only the others are paired:
     E f(x, y) = (1/M) Σ_{y heavy} E_x f(x, y) + (1 − k/M) E f(x, y), y among the M − k others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import jax
 import numpy as np
 
 from ..engine import Engine, Rows
 from ..planning import TEST, Number, vectors_in
+from ._estimator import Cost, Estimator, Setting, Split
 
-_MOST = 64
+_MOST = 64  # heavy examples
+_FEW = 8  # examples that are not worth splitting
+
+
+class Strata(Estimator):
+    """Takes numbers of two examples."""
+
+    name = "strata"
+
+    def takes(self, number: Number, setting: Setting) -> bool:
+        """Whether it can average a number."""
+        return setting.num_examples >= _FEW and stratified_position(number) is not None
+
+    def cost(self, numbers: Sequence[Number], setting: Setting) -> Cost:
+        """Return what it takes to average numbers together: a pass for every heavy example, and one to find them."""
+        return Cost(once=1 + _num_heavy(setting.num_examples), each=1)
+
+    def split(
+        self,
+        numbers: Sequence[Number],
+        setting: Setting,
+        engine: Engine,
+        key: jax.Array | None,
+        advance: Callable[[], None],
+    ) -> dict[Number, Split]:
+        """Compute what the heavy examples contribute, and leave the light ones."""
+        count, tests = engine.sizes
+        heavy = np.argsort(-engine.gradient_norms(), kind="stable")[: _num_heavy(count)]
+        is_light = np.ones(count, dtype=bool)
+        is_light[heavy] = False
+        fixed = dict.fromkeys(numbers, 0.0)
+        for positions in {number.positions for number in numbers}:
+            group = tuple(number for number in numbers if number.positions == positions)
+            size = tests if TEST in positions else count
+            for chosen in {stratified_position(number) for number in group}:
+                some = tuple(number for number in group if stratified_position(number) == chosen)
+                for example in heavy:
+                    rows = {p: np.full(size, example) if p == chosen else np.arange(size) for p in sorted(positions)}
+                    for number, value in engine.rows(some, rows).items():
+                        fixed[number] += value / count
+        share = float(is_light.mean())
+        return {
+            number: Split(fixed[number], number, share, partial(_light_rows, is_light, stratified_position(number)))
+            for number in numbers
+        }
 
 
 def stratified_position(number: Number) -> int | None:
@@ -25,41 +72,12 @@ def stratified_position(number: Number) -> int | None:
     return max(sorted(number.positions - {TEST}), key=leaves.count, default=None)
 
 
-class Strata:
-    """The exact parts of numbers, and the rows for the rest.
+def _num_heavy(num_examples: int) -> int:
+    return min(_MOST, num_examples // 2)
 
-    Args:
-        engine: the engine, with all averaged vectors of the numbers known.
-        numbers: numbers with a `stratified_position`.
 
-    Attributes:
-        exact: what the heavy examples contribute to every number.
-    """
-
-    def __init__(self, engine: Engine, numbers: Sequence[Number]) -> None:
-        count, tests = engine.sizes
-        heavy = np.argsort(-engine.gradient_norms(), kind="stable")[: min(_MOST, count // 2)]
-        self._is_light = np.ones(count, dtype=bool)
-        self._is_light[heavy] = False
-        self.exact = dict.fromkeys(numbers, 0.0)
-        for positions in {number.positions for number in numbers}:
-            group = tuple(number for number in numbers if number.positions == positions)
-            size = tests if TEST in positions else count
-            for chosen in {stratified_position(number) for number in group}:
-                some = tuple(number for number in group if stratified_position(number) == chosen)
-                for example in heavy:
-                    rows = {p: np.full(size, example) if p == chosen else np.arange(size) for p in sorted(positions)}
-                    for number, value in engine.rows(some, rows).items():
-                        self.exact[number] += value / count
-
-    @property
-    def share(self) -> float:
-        """The share of the examples that are not heavy."""
-        return float(self._is_light.mean())
-
-    def rest(self, number: Number, rows: Rows) -> Rows:
-        """Return rows with the heavy examples taken out of the stratified position of a number."""
-        position = stratified_position(number)
-        assert position is not None
-        light = rows[position][self._is_light[rows[position]]]
-        return {p: np.resize(light, len(index)) if p == position else index for p, index in rows.items()}
+def _light_rows(is_light: np.ndarray, position: int | None, rows: Rows) -> tuple[Rows, ...]:
+    """Take the heavy examples out of one position, and repeat the light ones as often as needed to fill the rows."""
+    assert position is not None
+    light = rows[position][is_light[rows[position]]]
+    return ({p: np.resize(light, len(index)) if p == position else index for p, index in rows.items()},)

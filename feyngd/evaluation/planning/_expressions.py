@@ -171,6 +171,12 @@ def _write(rank: int, position: int, inputs: Iterable[Input]) -> str:
     return f"{letter}_{where}" + (f"[{inside}]" if inside else "")
 
 
+def positions_of(numbers: Iterable[Number]) -> tuple[int, ...]:
+    """Return the positions of a row that several numbers share, test data last."""
+    positions: frozenset[int] = frozenset().union(*(number.positions for number in numbers))
+    return tuple(sorted(positions, key=lambda position: (position == TEST, position)))
+
+
 def vectors_in(item: Input | Number) -> Iterator[Vector]:
     """Iterate over the vectors that have to be computed in a row, inner ones first."""
     if isinstance(item, (Mean, Given)):

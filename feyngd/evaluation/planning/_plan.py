@@ -13,7 +13,7 @@ import numpy as np
 from ...diagrams import Diagram
 from ._contractions import Tree
 from ._costs import CONVOLUTIONAL, CostModel, Piece, gradients, pieces
-from ._expressions import Dot, Mean, Number, means_below
+from ._expressions import Dot, Mean, Number, means_below, positions_of
 from ._search import _choose
 from ._terms import Term, Weights
 
@@ -81,7 +81,7 @@ class Plan:
     @property
     def positions(self) -> tuple[int, ...]:
         """The positions of a row of the interleaved numbers."""
-        return tuple(sorted(frozenset().union(*(number.positions for number in self.paired)), key=lambda p: (p < 0, p)))
+        return positions_of(self.paired)
 
     def combine(self, numbers: Mapping[Number, np.ndarray]) -> dict[Diagram, np.ndarray]:
         """Return the value of every diagram from the averages of the numbers, arrays of replicates."""
@@ -94,9 +94,13 @@ class Plan:
             for diagram, weights in self.values.items()
         }
 
-    def kinds(self, kinds: Mapping[Number, str]) -> dict[Diagram, str]:
-        """Return how every diagram is estimated: the least exact way among its numbers."""
-        ranks = ("exact", "double sum", "deflation", "strata", "pairing")
+    def kinds(self, kinds: Mapping[Number, str], ranks: Sequence[str] = ("exact", "pairing")) -> dict[Diagram, str]:
+        """Return how every diagram is estimated, by how its numbers are.
+
+        Args:
+            kinds: how the numbers are estimated.
+            ranks: all kinds from the most exact to the least, which decides for a diagram.
+        """
         return {
             diagram: max(
                 (kinds[number] for term in weights for number, _ in self.numbers[term]),

@@ -56,6 +56,10 @@ def test_other_uses_are_left_alone(other):
     assert TracedLoss(other, jnp.ones((12, 12)), jnp.ones(12)).sites == ()
 
 
+def along(function, direction):
+    return lambda params: jax.jvp(function, (params,), (direction,))[1]
+
+
 @pytest.mark.slow
 def test_derivatives_are_those_of_the_loss(made):
     landscape, params = made
@@ -65,7 +69,6 @@ def test_derivatives_are_those_of_the_loss(made):
         g = space.vector(two, [])
         h = space.vector(one, [g])
         gradient = jax.grad(loss)(params, two)
-        along = lambda f, v: lambda q: jax.jvp(f, (q,), (v,))[1]
         slope = along(lambda q: loss(q, one), gradient)
         curved = along(jax.grad(lambda q: loss(q, one)), gradient)(params)
         pairs = [

@@ -1,15 +1,17 @@
 """Deflation is exact for any directions: what it takes out and what it leaves to pairing make the whole."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.evaluation.engine._engine import Engine
-from feyngd.evaluation.estimators import _deflation
+from feyngd.evaluation.engine import Engine
+from feyngd.evaluation.estimators import Setting, _deflation
 from feyngd.evaluation.estimators._double_sum import all_rows
-from feyngd.evaluation.planning._expressions import means_below
+from feyngd.evaluation.planning import means_below
 
 SIZE, EXAMPLES = 4, 3
 DIAGRAMS = tuple(map(fd.Diagram.parse, ("[a a]", "[a a[b]]", "[a b[a]]", "[a[b a[b]]]", "[a[a[b] b[c]]]")))
@@ -32,36 +34,48 @@ def averages(engine, numbers):
 
 @pytest.fixture(scope="module")
 def numbers():
-    """An engine, and paired numbers with the ways to deflate them."""
+    """An engine, what is known before anything is computed, and paired numbers with the ways to deflate them."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         landscape, point = fd.Landscape(loss, rng.normal(size=(EXAMPLES, SIZE))), rng.normal(size=SIZE) / 2
-        plan = fd.evaluate(DIAGRAMS, landscape, point, plan_only=True)
+        plan = fd.plan(DIAGRAMS, landscape, point)
+        # More parameters than there are, so that the directions do not count as all there are.
+        setting = Setting(EXAMPLES, 0, 100, plan.ways)
         ways = {number: way for number in plan.paired if (way := _deflation.deflatable(plan.ways[number])) is not None}
         engine = Engine(landscape, point)
         engine.average(plan.means)
         for way in ways.values():
             engine.average(means_below(way))
-        yield engine, ways
+        yield engine, setting, ways
 
 
 def test_the_exact_part_and_the_rest_make_the_whole_with_any_directions(numbers, monkeypatch):
     """The directions are random: those of the gradients would hide that the two vectors of a pair are exchanged."""
-    engine, ways = numbers
+    engine, setting, ways = numbers
     with jax.enable_x64(True):
         basis = jnp.asarray(np.linalg.qr(np.random.default_rng(1).normal(size=(SIZE, 2)))[0].T)
         monkeypatch.setattr(_deflation, "_leading_directions", lambda *given: basis)
-        deflation = _deflation.Deflation(engine, ways, jax.random.key(0))
-        whole, rest = averages(engine, list(ways)), averages(engine, [deflation.residual(number) for number in ways])
-        exact = [deflation.exact[number] for number in ways]
+        splits = _deflation.Deflation().split(list(ways), setting, engine, jax.random.key(0), lambda: None)
+        whole, rest = averages(engine, list(ways)), averages(engine, [splits[number].rest for number in ways])
+        exact = [splits[number].fixed for number in ways]
     np.testing.assert_allclose(np.add(exact, rest), whole, rtol=1e-9)
     assert (np.abs(exact) > 1e-3).all()
     assert (np.abs(rest) > 1e-3).all()
 
 
+def test_directions_that_span_all_parameters_leave_nothing(numbers):
+    engine, setting, ways = numbers
+    small = dataclasses.replace(setting, num_params=SIZE)
+    with jax.enable_x64(True):
+        splits = _deflation.Deflation().split(list(ways), small, engine, jax.random.key(0), lambda: None)
+        whole = averages(engine, list(ways))
+    assert {split.rest for split in splits.values()} == {None}
+    np.testing.assert_allclose([splits[number].fixed for number in ways], whole, rtol=1e-9)
+
+
 def test_some_numbers_change_when_their_vectors_are_exchanged(numbers):
     """Otherwise the test above would not see both cross terms: here are all four kinds, by the vectors and by these."""
-    _, ways = numbers
+    _, _, ways = numbers
     kinds = set()
     for way in ways.values():
         u, v, position = _deflation._pair(way)

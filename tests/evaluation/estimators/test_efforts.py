@@ -20,7 +20,7 @@ def given():
 
 @pytest.mark.parametrize("passes", [3, 4, 11])
 def test_a_budget_pays_for_all_draws_and_what_is_exact(passes, given):
-    plan = fd.evaluate(PAIR, *given, plan_only=True)
+    plan = fd.plan(PAIR, *given)
     budget = plan.exact_cost + (passes + 0.5) * plan.pass_cost
     assert fd.evaluate(PAIR, *given, budget=budget, **OPTIONS)[PAIR].num_samples == max(passes, 4)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.evaluation.engine._engine import Engine
-from feyngd.evaluation.estimators._pairing import pairing
+from feyngd.evaluation.engine import Engine
+from feyngd.evaluation.estimators import Setting, random_rows
 from feyngd.evaluation.estimators._strata import Strata, stratified_position
 
 TRIPLE = fd.Diagram.parse("[a a a]")
@@ -34,21 +34,22 @@ def test_heavy_and_light_examples_make_the_whole(reading, point):
         test_data = heavy_tailed(7, seed=2) if reading == "conditional" else None
         landscape = fd.Landscape(loss, heavy_tailed(30), test_data, reading=reading)
         exact = fd.evaluate(TRIPLE, landscape, point, estimator="double-sum")[TRIPLE].value
-        plan = fd.evaluate(TRIPLE, landscape, point, plan_only=True)
+        plan = fd.plan(TRIPLE, landscape, point)
         engine = Engine(landscape, point)
         engine.average(plan.means)
         (number,) = plan.paired
-        strata = Strata(engine, [number])
+        setting = Setting(*engine.sizes, WIDTH, plan.ways)
+        split = Strata().split([number], setting, engine, None, lambda: None)[number]
         # Over many pairings the light examples meet everything: their average is that of all combinations.
         values, plain = [], []
         for replicate in range(400):
-            drawn = pairing(jax.random.key(0), replicate, sorted(number.positions, reverse=True), *engine.sizes)
+            drawn = random_rows(jax.random.key(0), replicate, sorted(number.positions, reverse=True), *engine.sizes)
             plain.append(engine.rows((number,), drawn)[number])
-            rows = strata.rest(number, drawn)
-            values.append(strata.exact[number] + strata.share * engine.rows((number,), rows)[number])
+            (rows,) = split.rows(drawn)
+            values.append(split.fixed + split.share * engine.rows((number,), rows)[number])
         norms = engine.gradient_norms()
-    light = strata.rest(number, drawn)[stratified_position(number)]
-    assert strata.share == 0.5
+    light = rows[stratified_position(number)]
+    assert split.share == 0.5
     assert len(set(light.tolist())) == 15
     assert max(norms[light]) <= min(np.delete(norms, light))
     assert abs(np.mean(values) - exact) < 4 * np.std(values) / len(values) ** 0.5
