@@ -89,6 +89,20 @@ def shorten_types(app, domain, objtype, content):
             types[name] = re.sub(r"~?(?:\w+\.)*_\w+\.(?:\w+\.)*(?=\w)", "", written.replace(union, "ArrayLike"))
 
 
+def mend_links_back(app, pagename, templatename, context, doctree):
+    """Sources link back to one module for all their names; some are documented in another."""
+    documented = app.env.get_domain("py").objects
+
+    def mended(link):
+        parts = link[1].split(".")
+        names = (".".join(parts[start:]) for start in range(len(parts)))
+        matches = (full for name in names for full in documented if f".{full}".endswith(f".{name}"))
+        return f'#{documented[next(matches)].node_id}">[docs]'
+
+    if pagename.startswith("_modules/feyngd"):
+        context["body"] = re.sub(r'#([\w.]+)">\[docs\]', mended, context["body"])
+
+
 def keep_outputs_out_of_the_way(app):
     """myst_nb copies notebooks' pictures into a folder beside the site; put it beside the doctrees."""
     folder = str(Path(app.doctreedir).parent / "notebook_outputs")
@@ -98,5 +112,6 @@ def keep_outputs_out_of_the_way(app):
 def setup(app):
     app.connect("builder-inited", keep_outputs_out_of_the_way, priority=900)
     app.connect("source-read", drop_last_blank_lines)
+    app.connect("html-page-context", mend_links_back)
     app.connect("object-description-transform", shorten_types, priority=400)
     app.connect("autodoc-process-docstring", keep_bars)

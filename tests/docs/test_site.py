@@ -77,7 +77,7 @@ def test_links_lead_somewhere(pages: dict[Path, Page], site: Path) -> None:
     for path, target, place in inside(pages):
         if not target.exists() or (place and target in pages and place not in pages[target].places):
             broken.append(f"{path.relative_to(site)}: {target}#{place}")
-    assert not broken
+    assert not broken, "\n".join(broken)
 
 
 def test_nothing_is_fetched_from_outside(pages: dict[Path, Page], site: Path) -> None:
