@@ -23,7 +23,7 @@ from ._weak_orders import weak_order_sums
 
 
 @dataclass(frozen=True)
-class Grid:
+class Scheme:
     """A sampling scheme and the sizes that are numbers; `None` where a size is a symbol.
 
     Attributes:
@@ -40,19 +40,19 @@ class Grid:
     in_steps: bool
 
 
-def closed_form(diagram: Diagram, grid: Grid) -> Ratio:
+def closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
     """Return the expected number of embeddings of a diagram, whatever its root is tied to."""
     alone = diagram.untie_root() if diagram.is_root_tied else diagram
     if alone.order == 0:
         return _ratio.ONE
-    if grid.N is not None and len(alone.parts) - 1 > grid.N:
+    if scheme.N is not None and len(alone.parts) - 1 > scheme.N:
         return _ratio.ZERO
-    return _closed_form(alone, grid)
+    return _closed_form(alone, scheme)
 
 
 @lru_cache(maxsize=1 << 15)
-def _closed_form(diagram: Diagram, grid: Grid) -> Ratio:
-    return _SCHEMES[grid.sampling](diagram, grid)
+def _closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
+    return _FORMS[scheme.sampling](diagram, scheme)
 
 
 def _children_before(diagram: Diagram) -> list[int]:
@@ -66,26 +66,26 @@ def _choose(length: PolyElement, before: list[int], max_blocks: int | None) -> P
     return sum((binomial(length, k) * ways for k, ways in sums.items()), RING.zero)
 
 
-def _full_batch(diagram: Diagram, grid: Grid) -> Ratio:
+def _full_batch(diagram: Diagram, scheme: Scheme) -> Ratio:
     """N^(P) Σ_w C(T, |w|) over strict weak orders w of the nodes by time."""
-    times = _choose(ring_size(grid.T, _ratio.T), _children_before(diagram), grid.T)
-    return Ratio.make(falling(ring_size(grid.N, _ratio.N), len(diagram.parts) - 1) * times)
+    times = _choose(ring_size(scheme.T, _ratio.T), _children_before(diagram), scheme.T)
+    return Ratio.make(falling(ring_size(scheme.N, _ratio.N), len(diagram.parts) - 1) * times)
 
 
-def _fixed(diagram: Diagram, grid: Grid) -> Ratio:
+def _fixed(diagram: Diagram, scheme: Scheme) -> Ratio:
     """Σ over the set of edges whose two ends share an epoch of (epoch maps) × (batch assignments of the parts).
 
     Ends in one epoch need the child's batch to be strictly earlier; ends in different epochs leave the batches free.
     """
-    epochs = ring_size(grid.E, _ratio.E)
+    epochs = ring_size(scheme.E, _ratio.E)
     inner = [node for node in range(1, diagram.order + 1) if diagram.parents[node]]
     total = RING.zero
     for chosen in range(1 << len(inner)):
         same_epoch = {node for i, node in enumerate(inner) if chosen >> i & 1}
         arcs = {(diagram.labels[node] - 1, diagram.labels[diagram.parents[node]] - 1) for node in same_epoch}
-        batches = _batch_assignments(len(diagram.parts) - 1, frozenset(arcs), grid.N, grid.B)
+        batches = _batch_assignments(len(diagram.parts) - 1, frozenset(arcs), scheme.N, scheme.B)
         if batches:
-            total += batches * _choose(epochs, _contract(diagram, same_epoch), grid.E)
+            total += batches * _choose(epochs, _contract(diagram, same_epoch), scheme.E)
     return Ratio.make(total)
 
 
@@ -117,10 +117,10 @@ def _batch_assignments(parts: int, arcs: frozenset[tuple[int, int]], N: int | No
     return sum((scaled_binomial(points, batch, k) * value for k, value in sums.items()), RING.zero)
 
 
-def _reshuffled(diagram: Diagram, grid: Grid) -> Ratio:
+def _reshuffled(diagram: Diagram, scheme: Scheme) -> Ratio:
     """N^(P) Σ over weak orders of the nodes by epoch of C(E, k) Π_epochs (batch assignments of its Q parts) / N^(Q)."""
     labels, parents = diagram.labels, diagram.parents
-    epochs = ring_size(grid.E, _ratio.E)
+    epochs = ring_size(scheme.E, _ratio.E)
 
     def epoch(block: int) -> FallingSum:
         members = [node for node in range(1, diagram.order + 1) if block >> (node - 1) & 1]
@@ -130,18 +130,18 @@ def _reshuffled(diagram: Diagram, grid: Grid) -> Ratio:
             for node in members
             if parents[node] and block >> (parents[node] - 1) & 1
         )
-        return FallingSum({(len(present),): _batch_assignments(len(present), arcs, grid.N, grid.B)})
+        return FallingSum({(len(present),): _batch_assignments(len(present), arcs, scheme.N, scheme.B)})
 
-    sums = weak_order_sums(_children_before(diagram), epoch, _ONE, strict=False, max_blocks=grid.E)
+    sums = weak_order_sums(_children_before(diagram), epoch, _ONE, strict=False, max_blocks=scheme.E)
     total = FallingSum({})
     for k, value in sums.items():
         total += value * FallingSum({(): binomial(epochs, k)})
-    return _times_choices_of_points(total, diagram, grid)
+    return _times_choices_of_points(total, diagram, scheme)
 
 
-def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
+def _with_replacement(diagram: Diagram, scheme: Scheme) -> Ratio:
     """N^(P) Σ over strict weak orders of the nodes by time of C(T, k) Π_steps Σ_j (ways to use j slots) B^(j) / N^j."""
-    points, batch, labels = ring_size(grid.N, _ratio.N), ring_size(grid.B, _ratio.B), diagram.labels
+    points, batch, labels = ring_size(scheme.N, _ratio.N), ring_size(scheme.B, _ratio.B), diagram.labels
 
     def step(block: int) -> FallingSum:
         groups: dict[int, int] = {}
@@ -152,29 +152,29 @@ def _with_replacement(diagram: Diagram, grid: Grid) -> Ratio:
         # Where the length is in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
         return FallingSum(
             {
-                (1,) * slots: (falling(batch, slots) if grid.in_steps else falling(batch - 1, slots - 1)) * count
+                (1,) * slots: (falling(batch, slots) if scheme.in_steps else falling(batch - 1, slots - 1)) * count
                 for slots, count in ways.items()
             }
         )
 
-    sums = weak_order_sums(_children_before(diagram), step, _ONE, max_blocks=grid.T)
+    sums = weak_order_sums(_children_before(diagram), step, _ONE, max_blocks=scheme.T)
     total = FallingSum({})
     for k, value in sums.items():
-        if grid.in_steps:
-            times = binomial(ring_size(grid.T, _ratio.T), k)
+        if scheme.in_steps:
+            times = binomial(ring_size(scheme.T, _ratio.T), k)
         else:
-            times = scaled_binomial(ring_size(grid.E, _ratio.E) * points, batch, k)
+            times = scaled_binomial(ring_size(scheme.E, _ratio.E) * points, batch, k)
         total += value * FallingSum({(): times})
-    return _times_choices_of_points(total, diagram, grid)
+    return _times_choices_of_points(total, diagram, scheme)
 
 
-def _times_choices_of_points(total: FallingSum, diagram: Diagram, grid: Grid) -> Ratio:
-    choices = falling(ring_size(grid.N, _ratio.N), len(diagram.parts) - 1)
-    return total.collect(grid.N) * Ratio.make(choices)
+def _times_choices_of_points(total: FallingSum, diagram: Diagram, scheme: Scheme) -> Ratio:
+    choices = falling(ring_size(scheme.N, _ratio.N), len(diagram.parts) - 1)
+    return total.collect(scheme.N) * Ratio.make(choices)
 
 
 _ONE = FallingSum({(): RING.one})
-_SCHEMES = {
+_FORMS = {
     "full-batch": _full_batch,
     "fixed": _fixed,
     "reshuffled": _reshuffled,

@@ -12,7 +12,7 @@ from ..diagrams import STEPS, Diagram, check_cost
 from ..errors import ArgumentError, SpacetimeError
 from ..spacetimes import Spacetime, check_spacetime
 from . import _ratio
-from ._closed_forms import Grid, closed_form
+from ._closed_forms import Scheme, closed_form
 from ._listing import count_on_batches, list_embeddings
 from ._ratio import Ratio, constant
 
@@ -126,16 +126,16 @@ def count_ratio(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment"
     if spacetime.explicit is not None:
         weights = [Fraction(int(spacetime.B), len(batch)) for batch in spacetime.explicit] if averaging else None
         return constant(count_on_batches(diagram, spacetime.explicit, int(spacetime.N), weights))
-    return closed_form(diagram, _grid(spacetime))
+    return closed_form(diagram, _scheme(spacetime))
 
 
-def _grid(spacetime: Spacetime) -> Grid:
+def _scheme(spacetime: Spacetime) -> Scheme:
     def number(size: sympy.Expr | None) -> int | None:
         return int(size) if size is not None and size.is_Integer else None
 
     in_steps = spacetime.E is None or spacetime.sampling == "full-batch" or bool(spacetime.T.is_Integer)
     N, B, E, T = (number(size) for size in (spacetime.N, spacetime.B, spacetime.E, spacetime.T))
-    return Grid(spacetime.sampling, N, B, E, T, in_steps)
+    return Scheme(spacetime.sampling, N, B, E, T, in_steps)
 
 
 def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tuple[int, int]]]:

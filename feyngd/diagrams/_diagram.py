@@ -347,16 +347,16 @@ def _integers(name: str, values: Iterable[int]) -> tuple[int, ...]:
         listed = values.tolist() if hasattr(values, "tolist") else list(values)
     except TypeError as error:
         raise DiagramError(f"The {name} are a list of one integer for every node, got {values!r}.") from error
-    found = []
+    integers = []
     for node, value in enumerate(listed if isinstance(listed, list) else [listed]):
         try:
-            found.append(operator.index(value))
+            integers.append(operator.index(value))
         except TypeError as error:
             raise DiagramError(
                 f"The {name} are integers, one for every node in a list or a one-dimensional array; node {node} has "
                 f"{value!r}."
             ) from error
-    return tuple(found)
+    return tuple(integers)
 
 
 def _few(values: Sequence[object]) -> str:

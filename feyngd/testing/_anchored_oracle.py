@@ -135,13 +135,18 @@ class _AnchoredRunner(Runner):
         self, landscape: PolynomialLandscape, theta: Sequence[Any], order: int, rates: tuple[Fraction, ...]
     ) -> None:
         super().__init__(landscape, theta, order)
-        self._rates, self._mean_slope = rates, gradient(landscape.mean, landscape.dimensions)
+        self._rates, self._mean_gradient = rates, gradient(landscape.mean, landscape.dimensions)
 
-    def _moved(self, before: tuple[PowerSeries, ...], slope: list[Polynomial], step: int) -> tuple[PowerSeries, ...]:
+    def _moved(
+        self, before: tuple[PowerSeries, ...], batch_gradient: list[Polynomial], step: int
+    ) -> tuple[PowerSeries, ...]:
+        """Return θ − η [∇l + ε (∇l_batch − ∇l)], every coordinate a power series in ε."""
         moved = []
-        for coordinate, ours, mean in zip(before, slope, self._mean_slope, strict=True):
-            along = substitute(mean, before, self._order)
-            noise = substitute(combine([(Fraction(1), ours), (Fraction(-1), mean)]), before, self._order)
-            push = [a + b for a, b in zip(along, [Fraction(0), *noise], strict=False)]
-            moved.append([old - self._rates[step] * new for old, new in zip(coordinate, push, strict=True)])
+        for coordinate, of_batch, of_mean in zip(before, batch_gradient, self._mean_gradient, strict=True):
+            mean = substitute(of_mean, before, self._order)
+            noise = substitute(combine([(Fraction(1), of_batch), (Fraction(-1), of_mean)]), before, self._order)
+            derivative = [a + b for a, b in zip(mean, [Fraction(0), *noise], strict=False)]
+            moved.append(
+                [value - self._rates[step] * change for value, change in zip(coordinate, derivative, strict=True)]
+            )
         return tuple(moved)

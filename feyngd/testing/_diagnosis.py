@@ -20,11 +20,11 @@ _SHOWN = 8  # items in a list of a message
 
 def weights_of(series: Series, power: int) -> Weights:
     """Return the coefficients of one power of η by value: diagrams with equal values are taken together."""
-    found: Weights = {}
+    weights: Weights = {}
     for diagram, coefficient in series.in_basis("cumulant").of_order(power).items():
         shape = value_representative(diagram)
-        found[shape] = found.get(shape, Fraction(0)) + Fraction(int(coefficient.p), int(coefficient.q))
-    return {shape: weight for shape, weight in found.items() if weight}
+        weights[shape] = weights.get(shape, Fraction(0)) + Fraction(int(coefficient.p), int(coefficient.q))
+    return {shape: weight for shape, weight in weights.items() if weight}
 
 
 def fitted_weights(
@@ -46,8 +46,8 @@ def fitted_weights(
     if pivots != tuple(range(len(shapes))):
         return None  # a pivot in the last column is a contradiction; with a pivot missing the solution is not unique
     solution = reduced.to_list()
-    found = {shape: solution[i][-1] for i, shape in enumerate(shapes)}
-    return {shape: Fraction(int(x.numerator), int(x.denominator)) for shape, x in found.items() if x}
+    weights = {shape: solution[i][-1] for i, shape in enumerate(shapes)}
+    return {shape: Fraction(int(x.numerator), int(x.denominator)) for shape, x in weights.items() if x}
 
 
 def _rational(value: Fraction) -> Any:

@@ -176,8 +176,10 @@ class Runner(ABC):
         return self._after[run]
 
     @abstractmethod
-    def _moved(self, before: tuple[PowerSeries, ...], slope: list[Polynomial], step: int) -> tuple[PowerSeries, ...]:
-        """Return the iterate after a step on a batch whose mean loss has a gradient."""
+    def _moved(
+        self, before: tuple[PowerSeries, ...], batch_gradient: list[Polynomial], step: int
+    ) -> tuple[PowerSeries, ...]:
+        """Return the iterate after a step, from the iterate before it and the gradient of the batch's mean loss."""
 
     def _batch_gradient(self, batch: Kinds) -> list[Polynomial]:
         if batch not in self._batch_gradients:

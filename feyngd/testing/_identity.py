@@ -57,7 +57,7 @@ class Statistics:
 
 Formula = Callable[[Statistics], Any]
 Side = Series | str | Formula
-Grid = tuple[Spacetime, dict[int, Series]]  # numbers for the sizes, and the series sides on them
+Grid = tuple[Spacetime, dict[int, Series]]  # a concrete spacetime, and on it the sides that are series, by id
 
 
 def check_identity(
@@ -152,14 +152,14 @@ def _explanations(lhs: Side, rhs: Side, power: int, failed: Grid, grids: Sequenc
     for name, side in (("left", lhs), ("right", rhs)):
         if callable(side) and not may_be_fitted(power):
             break
-        found = _weights(side, power, *failed)
-        if found is None:
+        of_side = _weights(side, power, *failed)
+        if of_side is None:
             yield (
                 f"What the formula on the {name} gives at η^{power} is not a sum of values of diagrams with {power} "
                 "edges whose coefficients depend on the sizes alone."
             )
         else:
-            weights.append(found)
+            weights.append(of_side)
     if len(weights) == 2:
         yield describe_diagrams(*weights)
     random = Random(0)

@@ -10,6 +10,7 @@ from math import factorial
 from typing import Any
 
 from ..errors import ArgumentError
+from ._enumerated_runs import check_power
 from ._polynomials import Exponents, Polynomial, PolynomialLandscape, combine, differentiate
 
 _LIMITS = ("ode", "sde")
@@ -52,14 +53,13 @@ def exact_limit_series(
     """
     if limit not in _LIMITS:
         raise ArgumentError(f"Unknown limit {limit!r}. Known: {', '.join(map(repr, _LIMITS))}.")
-    if isinstance(order, bool) or not isinstance(order, int) or order < 0:
-        raise ArgumentError(f"The order is an integer ≥ 0, got {order!r}.")
+    check_power(order)
     duration, batch = _rational("steps", steps), _rational("batch_size", batch_size)
     if batch == 0:
         raise ArgumentError("batch_size divides the covariance, so it is > 0; got 0.")
     point = landscape.check_point(theta)
-    slope = [differentiate(landscape.mean, i) for i in range(landscape.dimensions)]
-    spread = _covariance(landscape, slope) if limit == "sde" else {}
+    gradient = [differentiate(landscape.mean, i) for i in range(landscape.dimensions)]
+    covariance = _covariance(landscape, gradient) if limit == "sde" else {}
     total = [Fraction(0)] * (order + 1)
     applied: list[Polynomial] = [landscape.mean] + [{}] * order  # L^k l as a power series in η
     for k in range(order + 1):
@@ -69,8 +69,8 @@ def exact_limit_series(
             combine(
                 (Fraction(1), polynomial)
                 for polynomial in (
-                    _drift(slope, applied[power]),
-                    _diffuse(spread, batch, applied[power - 1]) if power else {},
+                    _drift(gradient, applied[power]),
+                    _diffuse(covariance, batch, applied[power - 1]) if power else {},
                 )
             )
             for power in range(order - k)
@@ -88,7 +88,7 @@ def _rational(name: str, value: Any) -> Fraction:
     return number
 
 
-def _covariance(landscape: PolynomialLandscape, slope: Sequence[Polynomial]) -> dict[tuple[int, int], Polynomial]:
+def _covariance(landscape: PolynomialLandscape, gradient: Sequence[Polynomial]) -> dict[tuple[int, int], Polynomial]:
     """Return C_ij = E[∂_i l_n ∂_j l_n] − ∂_i l ∂_j l, each entry a polynomial in θ."""
     entries: dict[tuple[int, int], Polynomial] = {}
     for i in range(landscape.dimensions):
@@ -97,20 +97,20 @@ def _covariance(landscape: PolynomialLandscape, slope: Sequence[Polynomial]) -> 
                 (weight, _product(differentiate(loss, i), differentiate(loss, j)))
                 for weight, loss in zip(landscape.weights, landscape.losses, strict=True)
             ]
-            entries[i, j] = combine([*squares, (Fraction(-1), _product(slope[i], slope[j]))])
+            entries[i, j] = combine([*squares, (Fraction(-1), _product(gradient[i], gradient[j]))])
     return entries
 
 
-def _drift(slope: Sequence[Polynomial], measured: Polynomial) -> Polynomial:
+def _drift(gradient: Sequence[Polynomial], function: Polynomial) -> Polynomial:
     """Return −∇l·∇f."""
-    return combine((Fraction(-1), _product(part, differentiate(measured, i))) for i, part in enumerate(slope))
+    return combine((Fraction(-1), _product(part, differentiate(function, i))) for i, part in enumerate(gradient))
 
 
-def _diffuse(spread: dict[tuple[int, int], Polynomial], batch: Fraction, measured: Polynomial) -> Polynomial:
+def _diffuse(covariance: dict[tuple[int, int], Polynomial], batch: Fraction, function: Polynomial) -> Polynomial:
     """Return (1/2B) Σ_ij C_ij ∂_i ∂_j f."""
     return combine(
-        (1 / (2 * batch), _product(entry, differentiate(differentiate(measured, i), j)))
-        for (i, j), entry in spread.items()
+        (1 / (2 * batch), _product(entry, differentiate(differentiate(function, i), j)))
+        for (i, j), entry in covariance.items()
     )
 
 

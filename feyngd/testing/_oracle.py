@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from ..spacetimes import Spacetime
+from ..spacetimes import Spacetime, check_spacetime
 from ._enumerated_runs import (
     Kinds,
     PowerSeries,
@@ -99,7 +99,7 @@ def exact_displacement(
         LandscapeError: θ has the wrong number of coordinates.
     """
     check_power(order)
-    spacetime.require_concrete("SGD can be enumerated")
+    check_spacetime(spacetime, concrete="SGD can be enumerated")
     check_work(len(landscape.losses), spacetime)
     runner = _Runner(landscape, theta, order)
     total = [[-value for value in coordinate] for coordinate in runner.start]
@@ -126,9 +126,14 @@ def _measure(
 class _Runner(Runner):
     """Takes steps in power series in η."""
 
-    def _moved(self, before: tuple[PowerSeries, ...], slope: list[Polynomial], step: int) -> tuple[PowerSeries, ...]:
+    def _moved(
+        self, before: tuple[PowerSeries, ...], batch_gradient: list[Polynomial], step: int
+    ) -> tuple[PowerSeries, ...]:
+        """Return θ − η ∇l_batch, every coordinate a power series in η."""
         moved = []
-        for coordinate, partial in zip(before, slope, strict=True):
-            push = substitute(partial, before, self._order)
-            moved.append([old - new for old, new in zip(coordinate, [Fraction(0), *push], strict=False)])
+        for coordinate, partial in zip(before, batch_gradient, strict=True):
+            derivative = substitute(partial, before, self._order)
+            moved.append(
+                [value - change for value, change in zip(coordinate, [Fraction(0), *derivative], strict=False)]
+            )
         return tuple(moved)

@@ -66,18 +66,18 @@ def power_series(expression: sympy.Expr, eta: sympy.Symbol, order: int) -> list[
     terms = order + 3
     while True:
         try:
-            found = _expand(expression, eta, terms)
+            series = _expand(expression, eta, terms)
         except _TooFewTermsError:
-            found = _Laurent(0, ())
-        if found.end > order:
+            series = _Laurent(0, ())
+        if series.end > order:
             break
         if terms >= _MOST_TERMS:
             raise ArgumentError(f"The formula {_short(expression)} divides by what is zero for every η.")
         terms = min(2 * terms, _MOST_TERMS)
-    if found.low < 0:
-        pole = found.terms[0] * eta**found.low
+    if series.low < 0:
+        pole = series.terms[0] * eta**series.low
         raise _refused(f"it has the pole {_short(pole)} at η = 0")
-    return [found.at(power) for power in range(order + 1)]
+    return [series.at(power) for power in range(order + 1)]
 
 
 def _refused(reason: str) -> ArgumentError:
@@ -136,10 +136,10 @@ def _expand(expression: sympy.Expr, eta: sympy.Symbol, terms: int) -> _Laurent:
 
 def _times(a: _Laurent, b: _Laurent) -> _Laurent:
     count = min(len(a.terms), len(b.terms))
-    found = [
+    coefficients = [
         sum((a.terms[i] * b.terms[power - i] for i in range(power + 1)), sympy.Integer(0)) for power in range(count)
     ]
-    return _laurent(a.low + b.low, [sympy.expand(term) for term in found])
+    return _laurent(a.low + b.low, [sympy.expand(term) for term in coefficients])
 
 
 def _power(base: _Laurent, exponent: sympy.Expr, expression: sympy.Expr) -> _Laurent:
@@ -151,14 +151,14 @@ def _power(base: _Laurent, exponent: sympy.Expr, expression: sympy.Expr) -> _Lau
     if base.low and not exponent.is_Integer:
         raise _refused(f"{_short(expression)} is a root of what vanishes or has a pole at η = 0")
     first = base.terms[0]
-    found = [first**exponent]
+    coefficients = [first**exponent]
     for power in range(1, len(base.terms)):
         total = sum(
-            ((i * exponent - power + i) * base.terms[i] * found[power - i] for i in range(1, power + 1)),
+            ((i * exponent - power + i) * base.terms[i] * coefficients[power - i] for i in range(1, power + 1)),
             sympy.Integer(0),
         )
-        found.append(sympy.expand(total / (power * first)))
-    return _laurent(base.low * int(exponent) if base.low else 0, found)
+        coefficients.append(sympy.expand(total / (power * first)))
+    return _laurent(base.low * int(exponent) if base.low else 0, coefficients)
 
 
 def _taylor(inside: _Laurent, expression: sympy.Expr) -> list[sympy.Expr]:
@@ -170,11 +170,11 @@ def _taylor(inside: _Laurent, expression: sympy.Expr) -> list[sympy.Expr]:
 
 def _exponential(inside: _Laurent, expression: sympy.Expr) -> _Laurent:
     terms = _taylor(inside, expression)
-    found = [sympy.exp(terms[0])] if terms else []
+    coefficients = [sympy.exp(terms[0])] if terms else []
     for power in range(1, len(terms)):
-        total = sum((i * terms[i] * found[power - i] for i in range(1, power + 1)), sympy.Integer(0))
-        found.append(sympy.expand(total / power))
-    return _laurent(0, found)
+        total = sum((i * terms[i] * coefficients[power - i] for i in range(1, power + 1)), sympy.Integer(0))
+        coefficients.append(sympy.expand(total / power))
+    return _laurent(0, coefficients)
 
 
 def _logarithm(inside: _Laurent, expression: sympy.Expr) -> _Laurent:
@@ -183,11 +183,11 @@ def _logarithm(inside: _Laurent, expression: sympy.Expr) -> _Laurent:
     if inside.low:
         raise _refused(f"{_short(expression)} is a logarithm of what vanishes or has a pole at η = 0")
     terms = inside.terms
-    found = [sympy.log(terms[0])]
+    coefficients = [sympy.log(terms[0])]
     for power in range(1, len(terms)):
-        total = sum((i * found[i] * terms[power - i] for i in range(1, power)), sympy.Integer(0))
-        found.append(sympy.expand((terms[power] - total / power) / terms[0]))
-    return _laurent(0, found)
+        total = sum((i * coefficients[i] * terms[power - i] for i in range(1, power)), sympy.Integer(0))
+        coefficients.append(sympy.expand((terms[power] - total / power) / terms[0]))
+    return _laurent(0, coefficients)
 
 
 def _composed(inside: _Laurent, expression: sympy.Expr) -> _Laurent:
@@ -196,10 +196,10 @@ def _composed(inside: _Laurent, expression: sympy.Expr) -> _Laurent:
     if not terms:
         raise _TooFewTermsError
     x, center = sympy.Dummy(), terms[0]
-    slope, factors = expression.func(x), []
+    derivative, factors = expression.func(x), []
     for power in range(len(terms)):
-        factors.append(slope.subs(x, center) / sympy.factorial(power))
-        slope = slope.diff(x)
+        factors.append(derivative.subs(x, center) / sympy.factorial(power))
+        derivative = derivative.diff(x)
         if factors[-1].has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
             raise _refused(f"{_short(expression)} is singular at η = 0")
     rest = _Laurent(0, (sympy.Integer(0), *terms[1:]))
