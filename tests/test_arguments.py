@@ -1,4 +1,4 @@
-"""Integers come as those of Python, NumPy, JAX and SymPy; what only looks like one is refused with what to write."""
+"""Integers of Python, NumPy, JAX and SymPy are accepted; for anything else the error says what to write."""
 
 from fractions import Fraction
 

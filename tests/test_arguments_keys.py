@@ -1,4 +1,4 @@
-"""A random key is one key of JAX, typed or raw; a seed or a batch of keys is refused with what to give."""
+"""A random key is a single JAX key, typed or raw; for a seed or a batch of keys the error says what to give."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Embedding counts against definitions written out anew here."""
+"""Embedding counts against definitions written out a second time."""
 
 from fractions import Fraction
 from itertools import permutations, product

@@ -1,4 +1,4 @@
-"""Automorphisms against brute force that knows nothing of colours: permutations built node by node, and known cases."""
+"""Automorphisms against brute force without colours: permutations built node by node, and known cases."""
 
 from math import factorial
 from random import Random
@@ -34,7 +34,7 @@ def count_by_backtracking(parents, labels):
 @pytest.mark.parametrize(
     ("text", "automorphisms"),
     [
-        ("[a[a] b[c] c[b]]", 2),  # the pair tied to itself is no image of the two tied to each other
+        ("[a[a] b[c] c[b]]", 2),  # no automorphism maps the pair tied to itself to the two tied to each other
         ("[a[a] b[b] c[d] d[c]]", 4),
         ("[a[b] b[a] c[d] d[e] e[c]]", 6),
         ("[a[b] b[a] c[d] d[c]]", 8),
@@ -63,7 +63,7 @@ def test_leaves_of_one_parent_are_twins_only_if_their_ties_are_alike():
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_diagrams_of_orders_six_to_twelve(seed):
-    """Trees with equal branches, tied by few or many parts, where symmetry and near-symmetry come up."""
+    """Trees with equal branches, tied by few or many parts, which are often symmetric or nearly so."""
     random = Random(seed)
     for _ in range(40):
         branch = [-1] + [random.randrange(node) for node in range(1, random.randint(1, 4))]
@@ -114,7 +114,7 @@ def diagram_of(*graphs):
 @pytest.mark.parametrize(
     ("graph", "automorphisms"),
     [
-        (nx.frucht_graph(), 1),  # every vertex has three neighbours, and none is like another
+        (nx.frucht_graph(), 1),  # every vertex has three neighbours, and no two vertices are alike
         (nx.tutte_graph(), 3),
         (nx.truncated_tetrahedron_graph(), 24),
         (nx.cubical_graph(), 48),

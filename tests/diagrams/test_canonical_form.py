@@ -89,7 +89,7 @@ def test_all_listed_diagrams_are_pairwise_non_isomorphic():
 @settings(max_examples=150)
 @given(raw_diagrams(6), raw_diagrams(6), st.integers(0, 2**32), st.booleans())
 def test_equality_agrees_with_networkx(raw, other, seed, near):
-    """Random pairs; half of them differ by moving one label only, so that both answers come up."""
+    """Random pairs; half of them differ by moving one label only, so that both answers occur."""
     random = Random(seed)
     if near:
         parents, labels = shuffled(*raw, random)

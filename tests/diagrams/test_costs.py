@@ -1,4 +1,4 @@
-"""Work without bound says what it would cost, before any of it."""
+"""Calls whose work could grow without bound report its cost before they start."""
 
 from itertools import islice, product
 from time import perf_counter

@@ -1,4 +1,4 @@
-"""Diagrams with thousands of nodes: nothing recurses over the tree, nothing is factorial, and answers are right."""
+"""Diagrams with thousands of nodes: no recursion over the tree, no factorial cost, and right answers."""
 
 import copy
 import pickle

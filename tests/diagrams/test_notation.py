@@ -1,4 +1,4 @@
-"""Reading and writing diagrams, and what is said about input that is none."""
+"""Reading and writing diagrams, and the messages about invalid input."""
 
 import networkx as nx
 import pytest

@@ -128,7 +128,7 @@ def test_coefficients_are_volumes_of_weak_orders_in_time(order):
         assert sympy.cancel(series[diagram] - expected) == 0
 
 
-# --- what SGD has and the limits have not -------------------------------------------------------------------------
+# --- how SGD differs from the limits ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spacetime", [Spacetime.sgd(T), Spacetime.sgd(N, B)], ids=str)
@@ -189,7 +189,7 @@ def test_deviation_from_the_sde():
 @settings(max_examples=25, suppress_health_check=SLOW)
 @given(data=st.data(), steps=st.integers(1, 4))
 def test_deviation_from_the_sde_at_a_stationary_point(data, steps):
-    """η³T (tr(H²C)/2 − S:J/6), between two runs that know no diagrams: SGD enumerated, and the generator."""
+    """η³T (tr(H²C)/2 − S:J/6), between two computations without diagrams: SGD enumerated, and the generator."""
     drawn = data.draw(fd.testing.landscapes(dimensions=(1, 2), kinds=(2, 3) if steps < 4 else (2,)))
     theta = data.draw(fd.testing.points(drawn))
     slope = ExactValues(drawn, theta).tensor(1)
@@ -209,7 +209,7 @@ def test_deviation_from_the_sde_at_a_stationary_point(data, steps):
 
 
 def tilted(loss, slope):
-    """A loss less the mean gradient at a point times θ: the point becomes stationary, and C, S, H, J stay."""
+    """Subtract the mean gradient at a point times θ from a loss: the point becomes stationary, and C, S, H, J stay."""
     result = dict(loss)
     for i, part in enumerate(slope):
         powers = tuple(int(i == j) for j in range(len(slope)))
@@ -244,7 +244,7 @@ def test_gauss_fit():
     assert total(ode(3)) == half
 
 
-# --- series like others -------------------------------------------------------------------------------------------
+# --- limits as series -------------------------------------------------------------------------------------------
 
 
 def test_defaults_are_symbols():

@@ -40,7 +40,7 @@ SYMBOLIC = {
 
 
 def subdivided(diagram: Diagram, lengths: tuple[int, ...]) -> Diagram:
-    """Put untied nodes of degree two on every edge: the Hessians that re-summation takes away."""
+    """Put untied nodes of degree two on every edge: the Hessians that re-summation removes."""
     parents, labels, fresh = list(diagram.parents), list(diagram.labels), len(diagram.labels)
     for node, length in enumerate(lengths, start=1):
         for _ in range(length):
@@ -173,7 +173,7 @@ def test_entropic_drift():
 
 
 def test_batch_size_at_order_two():
-    """Corollary 4: gradient descent less SGD is η² (M/2)(N − 1) G·∇(tr C)/2, T = MN."""
+    """Corollary 4: gradient descent minus SGD is η² (M/2)(N − 1) G·∇(tr C)/2, T = MN."""
     M = Symbol("M", integer=True, positive=True)
     gd = fd.expand("test_loss", order=2, spacetime=Spacetime.gd(N, M * N), basis="cumulant")
     sgd = fd.expand("test_loss", order=2, spacetime=Spacetime.sgd(N, 1, M), basis="cumulant")

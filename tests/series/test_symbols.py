@@ -1,4 +1,4 @@
-"""Symbols of a series: known by name, refused if unknown, printed and read back by SymPy."""
+"""Symbols of a series: found by name, an error if unknown, printed and read back by SymPy."""
 
 import re
 from fractions import Fraction

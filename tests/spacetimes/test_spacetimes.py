@@ -1,4 +1,4 @@
-"""Spacetimes: sizes, what is refused and how it is explained, and the runs they draw."""
+"""Spacetimes: sizes, the messages about invalid ones, and the runs that are drawn."""
 
 from collections import Counter
 from fractions import Fraction

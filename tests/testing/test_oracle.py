@@ -56,7 +56,7 @@ def two_point_spacetime(sampling):
 @pytest.mark.parametrize("sampling", ["fixed", "reshuffled", "with-replacement", "full-batch", "explicit"])
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_oracle_equals_a_literal_run_on_two_points(sampling, dimensions):
-    """Enumerate the training sets and runs and push SymPy expressions through the steps."""
+    """Enumerate the training sets and runs and take the steps in SymPy expressions."""
     variables = sympy.symbols("x y")[:dimensions]
     x, y = variables[0], variables[-1]
     losses = [x**3 / 2 - x * y + 1, x**2 * y - 2 * y / 3 + x]

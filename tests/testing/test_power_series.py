@@ -1,4 +1,4 @@
-"""Formulas in η: expanded exactly if they are power series, refused with the reason if not."""
+"""Formulas in η: expanded exactly if they are power series, otherwise an error with the reason."""
 
 import numpy as np
 import pytest
