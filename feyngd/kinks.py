@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ._archive import keep_attributes
 
+
+@keep_attributes
 @dataclass(frozen=True)
 class Kink:
     """An operation of a loss at which a derivative by the parameters jumps.

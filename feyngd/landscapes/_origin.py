@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from .._archive import keep_attributes
 from ..derivatives import FrozenLoss, UnprovableError, digest_of_arrays
 from ..errors import ArgumentError
 from ._landscape import Landscape
 
 
+@keep_attributes
 @dataclass(frozen=True)
 class Origin:
     """Hashes of what a result was computed from; an empty one is not known and differs from nothing.
