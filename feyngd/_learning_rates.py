@@ -1,4 +1,8 @@
-"""The check of learning rates that all packages share."""
+"""The checks of learning rates that all packages share."""
+
+import math
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,11 +11,11 @@ from .errors import ArgumentError
 
 
 def check_learning_rates(learning_rates: ArrayLike, *, schedule: bool = False) -> np.ndarray:
-    """Return the learning rates as an array.
+    """Return learning rates as an array of shape (R,).
 
     Args:
         learning_rates: one or more.
-        schedule: whether they are those of the steps of one run, of which some may be zero.
+        schedule: whether they belong to the steps of one run, where some may be zero.
 
     Raises:
         ArgumentError: there are none, or one is not a positive finite number.
@@ -28,3 +32,18 @@ def check_learning_rates(learning_rates: ArrayLike, *, schedule: bool = False) -
         allowed = "positive and finite" + (", and in a schedule some of them zero" if schedule else "")
         raise ArgumentError(f"Learning rates are {allowed}, got {', '.join(f'{rate:g}' for rate in bad)}.")
     return rates
+
+
+def check_learning_rate(learning_rate: Any) -> float:
+    """Return a single learning rate.
+
+    Raises:
+        ArgumentError: it is not one positive finite number.
+    """
+    rate = None
+    if not isinstance(learning_rate, bool | str) and not np.ndim(learning_rate):
+        with suppress(TypeError, ValueError):
+            rate = float(learning_rate)
+    if rate is None or not 0 < rate < math.inf:
+        raise ArgumentError(f"The learning rate is positive and finite, got {learning_rate!r}.")
+    return rate

@@ -1,6 +1,7 @@
 """Estimates: numbers that carry their error, and what is said where an error is too large."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy import stats
@@ -23,7 +24,7 @@ class Estimate(Kept):
             "strata" for the examples with the largest gradients taken one by one and the others paired; "lanczos" for
             random combinations of gradients with Lanczos' quadrature.
         dtype_error: what floating-point arithmetic adds, measured; `None` if it was not measured.
-        kinks: where the loss is not smooth, so that derivatives do not tell all of it.
+        kinks: where the loss is not smooth, so that derivatives do not describe it fully.
     """
 
     value: float
@@ -44,8 +45,8 @@ class Estimate(Kept):
         """Make an estimate from independent unbiased replicates, or from a single exact number of shape (1,)."""
         if len(replicates) == 1:
             return cls(float(replicates[0]), None, 0, kind or "exact", dtype_error, kinks)
-        spread = float(np.std(replicates, ddof=1)) / len(replicates) ** 0.5
-        return cls(float(np.mean(replicates)), spread, len(replicates), kind or "pairing", dtype_error, kinks)
+        mean, stderr = mean_and_stderr(replicates)
+        return cls(float(mean), float(stderr), len(replicates), kind or "pairing", dtype_error, kinks)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the two-sided Student-t confidence interval; the value twice if it is exact.
@@ -69,6 +70,106 @@ class Estimate(Kept):
         return self.figure + kinks_note(self.kinks)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class LossCurve(Kept):
+    """An expected loss with its standard error at several points: the base of all predictions and simulations.
+
+    The points are learning rates, or the steps of a run.
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the concrete spacetime.
+    """
+
+    quantity: str
+    spacetime: Any
+
+    axis: ClassVar[str] = "η"  # the symbol of a point: "η" for learning rates, "t" for steps
+
+    # Subclasses have these as fields or as properties. Properties here would become the defaults of the fields.
+    if TYPE_CHECKING:
+
+        @property
+        def points(self) -> np.ndarray: ...
+
+        @property
+        def mean(self) -> np.ndarray: ...
+
+        @property
+        def stderr(self) -> np.ndarray: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the curve as plain lists and numbers, for JSON; what is not finite is `None`."""
+        return {
+            "quantity": self.quantity,
+            "spacetime": str(self.spacetime),
+            "mean": finite_or_none(self.mean),
+            "stderr": finite_or_none(self.stderr),
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictedCurve(LossCurve):
+    """A predicted loss with its errors: what `feyngd.compare` and the plots need of a prediction, whatever its kind.
+
+    Subclasses have, as fields or as properties:
+        points: the learning rates or steps, shape (R,).
+        mean, stderr: the prediction and its standard error from sampling.
+        truncation: the size of what the prediction leaves out.
+        converged: whether the truncation is small.
+        last_term: the size of the last term that is kept, which a simulation can confirm.
+        name_of_last: what that term is, in words.
+        meaning_of_converged: when a point counts as converged, in words.
+        start: the quantity at the start.
+        kinks: where the loss is not smooth.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def truncation(self) -> np.ndarray: ...
+
+        @property
+        def converged(self) -> np.ndarray: ...
+
+        @property
+        def last_term(self) -> np.ndarray: ...
+
+        @property
+        def name_of_last(self) -> str: ...
+
+        @property
+        def meaning_of_converged(self) -> str: ...
+
+        @property
+        def start(self) -> float: ...
+
+        @property
+        def kinks(self) -> tuple[Kink, ...]: ...
+
+        def columns(self) -> dict[str, list[str]]: ...
+
+        def plot(self, ax: Any = None) -> Any: ...
+
+    def select(self, points: np.ndarray) -> Self:
+        """Return the prediction at the points of a simulation: by default all of them."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction as plain lists and numbers, for JSON; what is not finite is `None`."""
+        return {
+            **super().to_dict(),
+            "truncation": finite_or_none(self.truncation),
+            "converged": self.converged.tolist(),
+            "kinks": [str(kink) for kink in self.kinks],
+        }
+
+    def errors_text(self, i: int, extra: str = "") -> str:
+        """Return the errors at a point as text, and that it has not converged where it has not."""
+        doubt = "" if self.converged[i] else "   not converged"
+        return f"± {self.stderr[i]:.2g} (sampling) ± {self.truncation[i]:.2g} (truncation){extra}{doubt}"
+
+
 class PrecisionWarning(UserWarning):
     """An estimate is less precise than asked for, or its rounding could not be measured."""
 
@@ -80,6 +181,18 @@ class TruncationWarning(UserWarning):
 CONVERGED = 0.2  # an order counts as small below this fraction of the one before it
 
 
-def mean_and_error(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of independent samples and its standard error."""
-    return samples.mean(axis=axis), samples.std(axis=axis, ddof=1) / samples.shape[axis] ** 0.5
+def mean_and_stderr(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of independent samples along an axis and its standard error.
+
+    A single sample stands for an exact number: its standard error is 0. Where a sample is not finite, neither are mean
+    and standard error.
+    """
+    count = samples.shape[axis]
+    with np.errstate(invalid="ignore"):
+        mean = samples.mean(axis=axis)
+        return mean, samples.std(axis=axis, ddof=1) / count**0.5 if count > 1 else np.zeros_like(mean)
+
+
+def finite_or_none(numbers: np.ndarray) -> list[float | None]:
+    """Return numbers as a list for JSON, which has no infinity and no NaN: `None` in their place."""
+    return [float(x) if np.isfinite(x) else None for x in numbers]

@@ -3,6 +3,10 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +14,9 @@ import numpy as np
 import pytest
 
 import feyngd as fd
+from feyngd.kinks import Kink
 from feyngd.landscapes import Landscape
+from feyngd.simulation import SimulatedCurve
 
 KEY = jax.random.key(0)
 DATA = (jax.random.normal(KEY, (12, 3)), jnp.linspace(-1, 1, 12))
@@ -108,6 +114,44 @@ def test_anchored(anchored, landscape, way, tmp_path):
         assert list(kept.parts) == list(expected.parts)
     orders = {"N": 4, "B": 2, "E": 1, "order": 2, "num_samples": 2, "key": KEY}
     np.testing.assert_allclose(back.orders(**orders).mean, anchored.orders(**orders).mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_simulated_learning_curves(landscape, way, tmp_path):
+    runs = [fd.simulate(landscape, PARAMS, fd.Spacetime.sgd(4, 2, E), 0.1, runs=3, key=KEY) for E in (1, 2)]
+    curve = SimulatedCurve("test_loss", fd.Spacetime.sgd(4, 2, 2), runs)
+    back = way(curve, tmp_path)
+    np.testing.assert_array_equal(back.points, [2, 4])
+    np.testing.assert_array_equal(back.mean, [simulation.mean[0] for simulation in runs])
+    np.testing.assert_array_equal(back.stderr, [simulation.stderr[0] for simulation in runs])
+    assert back.to_dict() == curve.to_dict()
+
+
+READ = """
+import sys
+import feyngd as fd
+name, path = sys.argv[1:]
+print(repr(getattr(fd, name).load(path)))
+"""
+
+
+def test_results_are_read_where_nothing_but_their_class_was_imported(values, anchored, minimum, landscape, tmp_path):
+    """A class is named in files without its module, and every class in the file is known to whoever reads it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.TruncationWarning)
+        kinked = replace(minimum.predict(SPACETIME, 0.1), kinks=(Kink("relu", "model.py:1", 1, 2, 3),))
+    for result in (
+        values,
+        fd.predict(landscape, PARAMS, SPACETIME, 0.01, order=2, values=values),
+        fd.simulate(landscape, PARAMS, SPACETIME, 0.01, runs=2, key=KEY),
+        kinked,
+        anchored.predict(N=4, B=2, E=2),
+    ):
+        name = type(result).__name__
+        result.save(tmp_path / name)
+        assert "feyngd." not in str(np.load(tmp_path / name)["description"])
+        read = subprocess.run([sys.executable, "-c", READ, name, tmp_path / name], capture_output=True, text=True)
+        assert read.stdout.strip() == repr(result), read.stderr
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,15 +1,15 @@
 """Learning curves predicted along the noiseless path, with what each choice contributes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .._archive import Kept
 from ..diagrams import Diagram, diagrams
-from ..estimates import Estimate
+from ..errors import ArgumentError
+from ..estimates import CONVERGED, Estimate, PredictedCurve, mean_and_stderr
 from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
 
@@ -34,7 +34,7 @@ def noise_diagrams() -> tuple[Diagram, ...]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AnchoredPrediction(Kept):
+class AnchoredPrediction(PredictedCurve):
     """An expected loss at every step of SGD, to second order in the noise along the noiseless path.
 
     Attributes:
@@ -56,6 +56,13 @@ class AnchoredPrediction(Kept):
     truncation: np.ndarray
     kinks: tuple[Kink, ...] = ()
 
+    axis: ClassVar[str] = "t"
+
+    @property
+    def points(self) -> np.ndarray:
+        """The steps t, shape (S,)."""
+        return self.times
+
     @property
     def replicates(self) -> np.ndarray:
         """Replicates of all that the noise adds, shape (m, S)."""
@@ -64,13 +71,17 @@ class AnchoredPrediction(Kept):
     @property
     def mean(self) -> np.ndarray:
         """The prediction at every step, in the unit of the loss."""
-        return self.noiseless + self.replicates.mean(axis=0)
+        return self.noiseless + self.noise
+
+    @property
+    def noise(self) -> np.ndarray:
+        """What the noise adds to the noiseless path at every step, shape (S,)."""
+        return mean_and_stderr(self.replicates)[0]
 
     @property
     def stderr(self) -> np.ndarray:
         """The standard error of `mean` from the replicates."""
-        rows = self.replicates
-        return rows.std(axis=0, ddof=1) / len(rows) ** 0.5
+        return mean_and_stderr(self.replicates)[1]
 
     @property
     def contributions(self) -> dict[str, np.ndarray]:
@@ -96,22 +107,62 @@ class AnchoredPrediction(Kept):
         Not so where noise is said to take a loss below zero that is above zero on the path, or where the truncation
         figure is not known.
         """
-        small = self.truncation <= 0.2 * np.abs(self.replicates.mean(axis=0))
+        small = self.truncation <= CONVERGED * np.abs(self.noise)
         senseless = (self.mean < 0) & (self.noiseless > 0) & (self.quantity != "gap")
         return small & ~senseless & (not self.kinks)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the prediction as plain lists and numbers, for JSON."""
+    @property
+    def last_term(self) -> np.ndarray:
+        """The size of what the noise adds at every step."""
+        return np.abs(self.noise)
+
+    @property
+    def name_of_last(self) -> str:
+        """What `last_term` is the size of, in words."""
+        return "noise"
+
+    @property
+    def meaning_of_converged(self) -> str:
+        """When a step counts as converged, in words."""
+        return f"truncation below {CONVERGED:.0%} of what the noise adds"
+
+    @property
+    def start(self) -> float:
+        """The quantity at the first step of the curve, in the unit of the loss."""
+        return float(self.mean[0])
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return what a table shows of the prediction, by column."""
         return {
-            "quantity": self.quantity,
-            "spacetime": str(self.spacetime),
+            "noiseless": [f"{x:.5f}" for x in self.noiseless],
+            "anchored": [f"{x:.5f}" for x in self.mean],
+        }
+
+    def select(self, points: np.ndarray) -> "AnchoredPrediction":
+        """Return the prediction at some of its steps, in the order given.
+
+        Raises:
+            ArgumentError: it does not have such a step.
+        """
+        place = {int(time): i for i, time in enumerate(self.times)}
+        if missing := [int(point) for point in points if int(point) not in place]:
+            raise ArgumentError(f"This learning curve has steps {self.times[0]} to {self.times[-1]}; got {missing[0]}.")
+        chosen = [place[int(point)] for point in points]
+        parts = {name: rows[:, chosen] for name, rows in self.parts.items()}
+        return replace(
+            self,
+            times=self.times[chosen],
+            noiseless=self.noiseless[chosen],
+            parts=parts,
+            truncation=self.truncation[chosen],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the prediction as plain lists and numbers, for JSON; what is not finite is `None`."""
+        return {
+            **super().to_dict(),
             "times": self.times.tolist(),
-            "mean": self.mean.tolist(),
-            "stderr": self.stderr.tolist(),
-            "truncation": [float(x) if np.isfinite(x) else None for x in self.truncation],
-            "converged": self.converged.tolist(),
             "contributions": {name: curve.tolist() for name, curve in self.contributions.items()},
-            "kinks": [str(kink) for kink in self.kinks],
         }
 
     def plot(self, ax: Any = None, *, label: str | None = None, colour: str | None = None) -> Any:
@@ -144,9 +195,7 @@ class AnchoredPrediction(Kept):
 
     def __str__(self) -> str:
         last = ", ".join(f"{name} {curve[-1]:.4g}" for name, curve in self.contributions.items())
-        doubt = "" if self.converged[-1] else "   not converged"
         return (
             f"{self.quantity} after {self.times[-1]} steps, {self.spacetime}: {self.mean[-1]:.6g} "
-            f"± {self.stderr[-1]:.2g} (sampling) ± {self.truncation[-1]:.2g} (truncation){doubt}\n  {last}"
-            f"{kinks_note(self.kinks)}"
+            f"{self.errors_text(-1)}\n  {last}{kinks_note(self.kinks)}"
         )

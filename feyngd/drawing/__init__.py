@@ -1,4 +1,4 @@
-"""Drawing: diagrams and spacetimes as SVG, and diagrams inside matplotlib figures."""
+"""Drawing: diagrams and spacetimes as SVG, diagrams inside matplotlib figures, and figures of results."""
 
 from ._axes import PALETTE as PALETTE
 from ._axes import drawn as drawn
@@ -6,10 +6,10 @@ from ._axes import new_figure as new_figure
 from ._diagram_box import diagram_box as diagram_box
 from ._diagram_svg import diagram_svg as diagram_svg
 from ._diagram_svg import diagrams_svg as diagrams_svg
-from ._learning_curves import plot_contributions as plot_contributions
-from ._learning_curves import plot_curve as plot_curve
 from ._matplotlib import require_matplotlib as require_matplotlib
 from ._plots import plot_comparison as plot_comparison
+from ._plots import plot_contributions as plot_contributions
+from ._plots import plot_curve as plot_curve
 from ._plots import plot_prediction as plot_prediction
 from ._plots import plot_resummed as plot_resummed
 from ._spacetime_svg import spacetime_svg as spacetime_svg

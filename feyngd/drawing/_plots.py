@@ -1,20 +1,93 @@
-"""Figures of predictions and simulations, in matplotlib."""
+"""Figures of predictions, learning curves and comparisons, in matplotlib.
 
-from typing import TYPE_CHECKING, Any
+The protocols say what a figure needs of a result. No class of results is imported: whatever has these attributes can be
+drawn.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
+from ..diagrams import Diagram
+from ..estimates import PredictedCurve, mean_and_stderr
 from ._axes import LABELS, PALETTE, new_axes
+from ._diagram_box import diagram_box
 
-if TYPE_CHECKING:
-    from ..minima import ResummedPrediction
-    from ..prediction import Comparison, Prediction
+_OF_PARTS = {"minibatch noise": PALETTE[3], "finite data": PALETTE[1], "gap": PALETTE[4]}
 
 
-def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
+class DrawnResult(Protocol):
+    """What every figure of a prediction needs; see `PredictedCurve`."""
+
+    @property
+    def quantity(self) -> str: ...
+    @property
+    def spacetime(self) -> Any: ...
+    @property
+    def points(self) -> np.ndarray: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def stderr(self) -> np.ndarray: ...
+    @property
+    def truncation(self) -> np.ndarray: ...
+    @property
+    def converged(self) -> np.ndarray: ...
+    @property
+    def kinks(self) -> tuple[Any, ...]: ...
+    @property
+    def start(self) -> float: ...
+
+
+class DrawnSeries(DrawnResult, Protocol):
+    """A power series in the learning rate that can be cut after every order."""
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def valid_up_to(self) -> float: ...
+    def at(self, learning_rates: Any, *, order: int | None = None) -> tuple[np.ndarray, np.ndarray]: ...
+    def truncate(self, order: int) -> "DrawnSeries": ...
+
+
+class DrawnCurve(DrawnResult, Protocol):
+    """A learning curve: the noiseless path, and replicates of what each part adds to it."""
+
+    @property
+    def noiseless(self) -> np.ndarray: ...
+    @property
+    def parts(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def diagrams(self) -> Mapping[str, tuple[Diagram, ...]]: ...
+
+
+class DrawnSimulation(Protocol):
+    """Means over runs."""
+
+    @property
+    def points(self) -> np.ndarray: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def stderr(self) -> np.ndarray: ...
+    @property
+    def runs(self) -> int: ...
+
+
+class DrawnComparison(Protocol):
+    """A prediction that draws itself, and a simulation."""
+
+    @property
+    def prediction(self) -> PredictedCurve: ...
+    @property
+    def simulation(self) -> DrawnSimulation: ...
+
+
+def plot_prediction(prediction: DrawnSeries, ax: Any = None) -> Any:
     """Draw every order against the learning rate, each dashed from where it stops converging."""
     ax = new_axes(ax)
-    rates = np.linspace(0, prediction.learning_rates.max() * 1.04, 400)
+    rates = np.linspace(0, prediction.points.max() * 1.04, 400)
     for order in range(1, prediction.order + 1):
         cut = prediction.truncate(order)
         mean, stderr = cut.at(rates)
@@ -35,10 +108,10 @@ def plot_prediction(prediction: "Prediction", ax: Any = None) -> Any:
     return ax
 
 
-def plot_resummed(prediction: "ResummedPrediction", ax: Any = None) -> Any:
+def plot_resummed(prediction: DrawnResult, ax: Any = None) -> Any:
     """Draw a re-summed prediction with its errors as bands, and the loss at the start."""
     ax = new_axes(ax)
-    rates, mean = prediction.learning_rates, prediction.mean
+    rates, mean = prediction.points, prediction.mean
     order = np.argsort(rates)
     rates, mean = rates[order], mean[order]
     sampling, reach = 2 * prediction.stderr[order], prediction.truncation[order]
@@ -57,16 +130,79 @@ def plot_resummed(prediction: "ResummedPrediction", ax: Any = None) -> Any:
     return ax
 
 
-def _doubt(prediction: "Prediction | ResummedPrediction") -> str:
+def _doubt(prediction: DrawnResult) -> str:
     return "not smooth: no claim" if prediction.kinks else "not converged"
 
 
-def plot_comparison(comparison: "Comparison", ax: Any = None) -> Any:
+def plot_curve(prediction: DrawnCurve, ax: Any, label: str | None, colour: str | None) -> Any:
+    """Draw a learning curve; on new axes with the noiseless path."""
+    alone = ax is None
+    ax = new_axes(ax)
+    colour = colour or PALETTE[3]
+    times, mean = prediction.points, prediction.mean
+    sampling = 2 * prediction.stderr
+    reach = sampling + prediction.truncation
+    if alone:
+        ax.plot(times, prediction.noiseless, color=PALETTE[0], lw=1.2, ls="--", label="noiseless", zorder=1)
+    label = (label or str(prediction.spacetime)) + (" (not smooth: no claim)" if prediction.kinks else "")
+    ax.plot(times, mean, color=colour, lw=1.8, ls=(0, (3, 2)) if prediction.kinks else "-", label=label, zorder=3)
+    ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.12, lw=0, zorder=2)
+    ax.fill_between(times, mean - sampling, mean + sampling, color=colour, alpha=0.3, lw=0, zorder=2)
+    ax.set_xlabel("step t")
+    ax.set_ylabel(LABELS[prediction.quantity])
+    if alone:
+        ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_contributions(prediction: DrawnCurve, ax: Any) -> Any:
+    """Draw what each part adds, with two standard errors; above, its diagrams beside its name."""
+    ax = new_axes(ax)
+    times, key = prediction.points, []
+    for number, (name, rows) in enumerate(prediction.parts.items()):
+        colour = _OF_PARTS.get(name, PALETTE[(number + 2) % len(PALETTE)])
+        mean, stderr = mean_and_stderr(rows)
+        ax.plot(times, mean, color=colour, lw=1.8, label=name)
+        ax.fill_between(times, mean - 2 * stderr, mean + 2 * stderr, color=colour, alpha=0.25, lw=0)
+        key.append(_named(name, colour, prediction.diagrams.get(name, ())))
+    ax.axhline(0, color=PALETTE[0], lw=0.8)
+    ax.set_xlim(times[0], max(times[-1], 1))
+    ax.set_xlabel("step t")
+    ax.set_ylabel("added to the noiseless path")
+    ax.add_artist(_above(prediction, key, ax))
+    return ax
+
+
+def _named(name: str, colour: str, diagrams: tuple[Diagram, ...]) -> Any:
+    """Return the name of a part in its colour, and its diagrams."""
+    from matplotlib.offsetbox import HPacker, TextArea
+
+    label = TextArea(name, textprops={"color": colour, "fontsize": 9, "fontweight": "bold"})
+    return HPacker(children=[label, *map(diagram_box, diagrams)], align="center", pad=0, sep=5)
+
+
+def _above(prediction: DrawnCurve, key: list[Any], ax: Any) -> Any:
+    """Return the spacetime and the key, to stand above the axes."""
+    from matplotlib.offsetbox import AnchoredOffsetbox, TextArea, VPacker
+
+    title = TextArea(str(prediction.spacetime), textprops={"fontsize": 10})
+    return AnchoredOffsetbox(
+        loc="lower left",
+        child=VPacker(children=[title, *key], align="left", pad=0, sep=3),
+        frameon=False,
+        pad=0.2,
+        borderpad=0,
+        bbox_to_anchor=(0.0, 1.0),
+        bbox_transform=ax.transAxes,
+    )
+
+
+def plot_comparison(comparison: DrawnComparison, ax: Any = None) -> Any:
     """Draw the prediction, and the simulation with error bars of two standard errors."""
     prediction, simulation = comparison.prediction, comparison.simulation
     ax = prediction.plot(ax)
     ax.errorbar(
-        simulation.learning_rates,
+        simulation.points,
         simulation.mean,
         yerr=2 * simulation.stderr,
         fmt="o",

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..drawing import new_figure
 from ..landscapes import Landscape
-from ..prediction import Prediction, check_order, compare
+from ..prediction import Prediction, check_highest_order, compare
 from ..simulation import Simulation, simulate
 from ..spacetimes import Spacetime
 from ._experiment import Experiment, Finding, Outcome, Setting
@@ -58,7 +58,9 @@ def _run(setting: Setting) -> Outcome:
         )
         for i, case in enumerate(cases, 1)
     ]
-    findings += [order_claim(f"start {i}", check_order(c.prediction, c.simulation)) for i, c in enumerate(cases, 1)]
+    findings += [
+        order_claim(f"start {i}", check_highest_order(c.prediction, c.simulation)) for i, c in enumerate(cases, 1)
+    ]
     findings += [_closer(cases, order) for order in range(2, ORDER + 1)]
     data = {
         "spacetime": str(cases[0].prediction.spacetime),

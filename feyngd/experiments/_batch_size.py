@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ..drawing import new_figure
+from ..estimates import mean_and_stderr
 from ..landscapes import Landscape
 from ..prediction import Prediction, check_coefficient
 from ..spacetimes import Spacetime
@@ -19,7 +20,6 @@ from ._networks import (
     Runs,
     convnet_at_starts,
     difference,
-    mean_and_stderr,
     prediction_from,
     rates_up_to,
     values_at,
@@ -116,7 +116,7 @@ def _batches(num_examples: int, setting: Setting, key: jax.Array) -> tuple[np.nd
 
 
 def _findings(name: str, case: _Case) -> list[Finding]:
-    mean, stderr = mean_and_stderr(case.from_gd)
+    mean, stderr = mean_and_stderr(case.from_gd, axis=-1)
     # To first order all runs on one training set end alike.
     check = check_coefficient(case.prediction, case.rates, case.from_gd, lowest=2)
     ratios = {float(rate): case.ratio(i) for i, rate in enumerate(case.rates) if rate < case.edge}
@@ -139,7 +139,10 @@ def _findings(name: str, case: _Case) -> list[Finding]:
 
 
 def _record(case: _Case) -> dict[str, Any]:
-    (sgd, sgd_stderr), (rest, rest_stderr) = mean_and_stderr(case.from_gd), mean_and_stderr(case.from_gdc)
+    (sgd, sgd_stderr), (rest, rest_stderr) = (
+        mean_and_stderr(case.from_gd, axis=-1),
+        mean_and_stderr(case.from_gdc, axis=-1),
+    )
     return {
         "prediction": case.prediction.to_dict(),
         "valid_up_to": case.edge,
@@ -177,7 +180,7 @@ def _draw(ax: Any, case: _Case) -> None:
         (case.from_gd, "black", "o", "SGD, simulated"),
         (by_gdc, START_COLOURS[1], "s", "GDC, simulated"),
     ):
-        mean, stderr = mean_and_stderr(samples / case.rates[:, None] ** 2)
+        mean, stderr = mean_and_stderr(samples / case.rates[:, None] ** 2, axis=-1)
         ax.errorbar(case.rates, mean, yerr=2 * stderr, fmt=marker, ms=4, color=colour, capsize=2.5, lw=1.2, label=label)
     ax.axhline(0, color="#777777", lw=0.8)
     ax.axvspan(case.edge, lines[-1], color="#777777", alpha=0.12, lw=0, label="not converged")

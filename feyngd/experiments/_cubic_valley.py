@@ -7,14 +7,11 @@ import jax
 import numpy as np
 
 from ..drawing import new_figure
-from ..estimates import mean_and_error
 from ..landscapes import toys
 from ..minima import DenseMinimum
 from ..simulation import Ensemble
-from ..spacetimes import Spacetime
+from ._drift_along_valleys import Drift, fourth_power_claim, measure_drift, next_order_claim, speed_claim
 from ._experiment import Experiment, Finding, Outcome, Setting
-from ._order_claims import pooled
-from ._verdicts import all_agree, equivalence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,24 +44,14 @@ VALLEYS = (Valley(1.0, 0.05, 1.0), Valley(1.0, -0.05, 1.0), Valley(2.0, 0.1, 1.5
 
 
 @dataclass(frozen=True)
-class Slide:
-    """Movement along one valley at one learning rate: means of z at equally spaced looks, simulated and predicted.
+class Slide(Drift):
+    """Movement along one valley at one learning rate.
 
-    The prediction is that to the second power of the noise; `next_order` is that after all steps to the fourth.
+    Attributes:
+        valley: the valley.
     """
 
     valley: Valley
-    rate: float
-    steps: int
-    z: np.ndarray
-    stderr: np.ndarray
-    predicted: np.ndarray
-    next_order: float
-
-    @property
-    def looks(self) -> np.ndarray:
-        """The steps after which z is looked at."""
-        return self.steps // len(self.z) * np.arange(1, len(self.z) + 1)
 
 
 def run(setting: Setting) -> Outcome:
@@ -79,66 +66,32 @@ def run(setting: Setting) -> Outcome:
             for rate, own_key in zip(rates, jax.random.split(key, len(rates)), strict=True):
                 slides.append(_slide(valley, minimum, ensemble, rate, units, own_key))
                 task.advance()
-    findings = [*map(_speed, slides), _without_tolerance(slides), _last_noises(slides)]
+    findings = [*map(_speed, slides), next_order_claim(slides), _last_noises(slides)]
     findings += [_direction(slide) for slide in slides if slide.rate == rates[0]]
-    data = {
-        f"{slide.valley}, η = {slide.rate:g}": {
-            "steps": slide.looks,
-            "z simulated": slide.z,
-            "stderr": slide.stderr,
-            "z predicted": slide.predicted,
-            "z predicted to the next order, at the last": slide.next_order,
-            "z to leading order": slide.valley.leading(slide.rate) * slide.looks,
-        }
-        for slide in slides
-    }
+    data = {f"{slide.valley}, η = {slide.rate:g}": slide.data(slide.valley.leading(slide.rate)) for slide in slides}
     return Outcome(findings, data, _figure(slides, rates[0]))
 
 
 def _slide(
     valley: Valley, minimum: DenseMinimum, ensemble: Ensemble, rate: float, units: float, key: jax.Array
 ) -> Slide:
-    """Simulate for 4/η² steps; `units` is ηT times the number of runs, for the precision."""
+    """Predict and simulate 4/η² steps; `units` is ηT times the number of runs, for the precision."""
     steps = LOOKS * max(1, round(4 / rate**2 / LOOKS))
-    z = ensemble.paths(rate, steps, runs=round(units / (rate * steps)), looks=LOOKS, key=key)[..., _ALONG]
-    mean, stderr = mean_and_error(z, axis=1)
-    looks = steps // LOOKS * np.arange(1, LOOKS + 1)
-    predicted = [minimum.displacement(Spacetime.sgd(int(T)), rate)[_ALONG] for T in looks]
-    next_order = float(minimum.displacement(Spacetime.sgd(steps), rate, noises=4)[_ALONG])
-    return Slide(valley, rate, steps, mean, stderr, np.array(predicted), next_order)
+    drift, _ = measure_drift(minimum, ensemble, rate, steps, axis=_ALONG, looks=LOOKS, units=units, key=key)
+    return Slide(**vars(drift), valley=valley)
 
 
 def _speed(slide: Slide) -> Finding:
-    return equivalence(
-        f"the drift per step with {slide.valley} at η = {slide.rate:g} is the engine's, within {TOLERANCE:.0%}",
-        float(slide.predicted[-1]) / slide.steps,
-        float(slide.z[-1]) / slide.steps,
-        stderr=float(slide.stderr[-1]) / slide.steps,
-        relative=TOLERANCE,
-    )
-
-
-def _without_tolerance(slides: list[Slide]) -> Finding:
-    """Find whether the next power of the noise takes away what the first one lacks."""
-    return all_agree(
-        "with the next order of the noise the engine's drift is the simulated one within standard errors",
-        [slide.next_order for slide in slides],
-        [slide.z[-1] for slide in slides],
-        [slide.stderr[-1] for slide in slides],
-    )
+    claim = f"the drift per step with {slide.valley} at η = {slide.rate:g} is the engine's, within {TOLERANCE:.0%}"
+    return speed_claim(claim, slide, tolerance=TOLERANCE)
 
 
 def _last_noises(slides: list[Slide]) -> Finding:
-    """Find whether what four noises add to two is there: valleys widen by about s²h1²/h0² on the way, as 4/η² steps."""
-    two, four = (np.array(z, dtype=float) for z in ([s.predicted[-1] for s in slides], [s.next_order for s in slides]))
-    simulated, stderrs = np.array([[s.z[-1], s.stderr[-1]] for s in slides]).T
-    return pooled(
+    """Judge what four noises add to two: it goes as s²h1²/h0², by which valleys widen in 4/η² steps."""
+    return fourth_power_claim(
         "the simulated drift is beyond that of two noises by what the fourth power of the noise adds, over s²h1²/h0²",
-        (four - two) / two,
-        (simulated - two) / two,
-        stderrs / np.abs(two),
-        [(s.valley.s * s.valley.h1 / s.valley.h0) ** 2 for s in slides],
-        within=((four - two) / two) ** 2,
+        slides,
+        [(slide.valley.s * slide.valley.h1 / slide.valley.h0) ** 2 for slide in slides],
     )
 
 

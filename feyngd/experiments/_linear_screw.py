@@ -1,4 +1,4 @@
-"""The linear screw: SGD climbs a valley of equally good minima for ever, at a speed that the series knows.
+"""The linear screw: SGD climbs a valley of equally good minima for ever, at a speed that the series predicts.
 
 Re-summed to the second power of the noise the speed is η²/(6 − 4η) per step. That is not the speed itself: the fourth
 power changes it by half a percent at η = 0.15.
@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from ..drawing import new_figure
-from ..estimates import mean_and_error
+from ..estimates import mean_and_stderr
 from ..landscapes import toys
 from ..minima import DenseMinimum
 from ..simulation import Ensemble
 from ..spacetimes import Spacetime
+from ._drift_along_valleys import Drift, fourth_power_claim, measure_drift, next_order_claim, speed_claim
 from ._experiment import Experiment, Finding, Outcome, Setting
-from ._order_claims import pooled
-from ._verdicts import agreement, all_agree, equivalence
+from ._verdicts import agreement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,31 +31,14 @@ _COLOURS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7")
 
 
 @dataclass(frozen=True)
-class Climb:
-    """What SGD does at one learning rate: z at equally spaced looks, by the series and in simulations.
+class Climb(Drift):
+    """Movement along the screw at one learning rate.
 
     Attributes:
-        rate: η.
-        steps: T.
-        z: the simulated mean of z at every look, shape (looks,).
-        stderr: its standard error.
-        predicted: E z at every look from the re-summed displacement, to the second power of the noise.
-        next_order: E z after all steps to the fourth power.
         halves: the mean movement in the first and second half of the steps, and the standard error of their difference.
     """
 
-    rate: float
-    steps: int
-    z: np.ndarray
-    stderr: np.ndarray
-    predicted: np.ndarray
-    next_order: float
     halves: tuple[float, float, float]
-
-    @property
-    def looks(self) -> np.ndarray:
-        """The steps after which z is looked at."""
-        return self.steps // len(self.z) * np.arange(1, len(self.z) + 1)
 
 
 def run(setting: Setting) -> Outcome:
@@ -69,17 +52,10 @@ def run(setting: Setting) -> Outcome:
             climbs.append(_climb(minimum, ensemble, rate, distance, units, key))
             task.advance()
         curve = _finite_rate_curve(minimum, np.linspace(0.01, 1.1, 2 if setting.quick else 12) * max(rates))
-    findings = [*map(_speed, climbs), _without_tolerance(climbs), _last_noises(climbs), *map(_steadiness, climbs)]
+    findings = [*map(_speed, climbs), next_order_claim(climbs), _last_noises(climbs), *map(_steadiness, climbs)]
     data: dict[str, Any] = {"curve": dict(zip(("rates", "drift over η²", "with the next order"), curve, strict=True))}
     for climb in climbs:
-        data[f"η = {climb.rate:g}"] = {
-            "steps": climb.looks,
-            "z simulated": climb.z,
-            "stderr": climb.stderr,
-            "z predicted": climb.predicted,
-            "z predicted to the next order, at the last": climb.next_order,
-            "z to leading order": climb.rate**2 / 6 * climb.looks,
-        }
+        data[f"η = {climb.rate:g}"] = climb.data(climb.rate**2 / 6)
     return Outcome(findings, data, _figure(climbs, curve))
 
 
@@ -88,15 +64,11 @@ def _climb(
 ) -> Climb:
     """Simulate for about the time to climb a distance; `units` is ηT times the number of runs, for the precision."""
     steps = LOOKS * round(6 * distance / rate**2 / LOOKS)
-    z = ensemble.paths(rate, steps, runs=round(units / (rate * steps)), looks=LOOKS, key=key)[..., _ALONG]
-    mean, stderr = mean_and_error(z, axis=1)
+    drift, z = measure_drift(minimum, ensemble, rate, steps, axis=_ALONG, looks=LOOKS, units=units, key=key)
     middle = z[LOOKS // 2 - 1]
     halves = float(middle.mean()), float((z[-1] - middle).mean())
-    _, difference = mean_and_error(z[-1] - 2 * middle)
-    looks = steps // LOOKS * np.arange(1, LOOKS + 1)
-    predicted = [minimum.displacement(Spacetime.sgd(int(T)), rate)[_ALONG] for T in looks]
-    next_order = float(minimum.displacement(Spacetime.sgd(steps), rate, noises=4)[_ALONG])
-    return Climb(rate, steps, mean, stderr, np.array(predicted), next_order, (*halves, float(difference)))
+    _, of_difference = mean_and_stderr(z[-1] - 2 * middle)
+    return Climb(**vars(drift), halves=(*halves, float(of_difference)))
 
 
 def _finite_rate_curve(minimum: DenseMinimum, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,36 +83,16 @@ def _finite_rate_curve(minimum: DenseMinimum, rates: np.ndarray) -> tuple[np.nda
 
 
 def _speed(climb: Climb) -> Finding:
-    return equivalence(
-        f"the drift per step at η = {climb.rate:g} is the engine's, within {TOLERANCE:.1%}",
-        float(climb.predicted[-1]) / climb.steps,
-        float(climb.z[-1]) / climb.steps,
-        stderr=float(climb.stderr[-1]) / climb.steps,
-        relative=TOLERANCE,
-    )
-
-
-def _without_tolerance(climbs: list[Climb]) -> Finding:
-    """Find whether the next power of the noise takes away what the first one lacks."""
-    return all_agree(
-        "with the next order of the noise the engine's drift is the simulated one within standard errors",
-        [climb.next_order for climb in climbs],
-        [climb.z[-1] for climb in climbs],
-        [climb.stderr[-1] for climb in climbs],
-    )
+    claim = f"the drift per step at η = {climb.rate:g} is the engine's, within {TOLERANCE:.1%}"
+    return speed_claim(claim, climb, tolerance=TOLERANCE)
 
 
 def _last_noises(climbs: list[Climb]) -> Finding:
-    """Find whether what four noises add to two is there: it grows as η against the drift, and so on for six."""
-    two, four = (np.array(z, dtype=float) for z in ([c.predicted[-1] for c in climbs], [c.next_order for c in climbs]))
-    simulated, stderrs = np.array([[c.z[-1], c.stderr[-1]] for c in climbs]).T
-    return pooled(
+    """Judge what four noises add to two: relative to the drift it grows like η."""
+    return fourth_power_claim(
         "the simulated climb is beyond that of two noises by what the fourth power of the noise adds, over η",
-        (four - two) / two,
-        (simulated - two) / two,
-        stderrs / two,
+        climbs,
         [climb.rate for climb in climbs],
-        within=((four - two) / two) ** 2,
     )
 
 

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from ..drawing import new_figure
+from ..estimates import mean_and_stderr
 from ..evaluation import Values
 from ..landscapes import Landscape
-from ..prediction import Prediction, check_coefficient, check_order
+from ..prediction import Prediction, check_coefficient, check_highest_order
 from ..simulation import Simulation, simulate
 from ..spacetimes import Spacetime
 from ._experiment import Experiment, Finding, Outcome, Setting
@@ -19,7 +20,6 @@ from ._networks import (
     Runs,
     convnet_at_starts,
     difference,
-    mean_and_stderr,
     prediction_from,
     rates_up_to,
     values_at,
@@ -67,7 +67,7 @@ def _run(setting: Setting) -> Outcome:
         name = "the gap after " + ("1 epoch" if prediction.spacetime.E == 1 else f"{prediction.spacetime.E} epochs")
         claim = f"{name} agrees up to η = {prediction.valid_up_to:.3g}"
         findings.append(worst_agreement(claim, prediction, simulation.mean, simulation.stderr))
-        findings.append(order_claim(name, check_order(prediction, simulation)))
+        findings.append(order_claim(name, check_highest_order(prediction, simulation)))
     data = {
         "gaps": [{"prediction": p.to_dict(), "simulation": s.to_dict()} for p, s in gaps],
         "several epochs less one": [_record(one) for one in repeats],
@@ -130,7 +130,7 @@ def _coupled_batches(rng: np.random.Generator, num_examples: int, epochs: int, d
 
 
 def _findings_on_repeats(one: _Repeats) -> list[Finding]:
-    mean, stderr = mean_and_stderr(one.samples)
+    mean, stderr = mean_and_stderr(one.samples, axis=-1)
     what = f"test loss of {one.epochs} epochs less 1 epoch of {one.epochs} times the points"
     check = check_coefficient(one.prediction, one.prediction.learning_rates, one.samples, lowest=2)
     inside = np.flatnonzero(one.prediction.learning_rates < one.edge)
@@ -152,7 +152,7 @@ def _findings_on_repeats(one: _Repeats) -> list[Finding]:
 
 
 def _record(one: _Repeats) -> dict[str, Any]:
-    mean, stderr = mean_and_stderr(one.samples)
+    mean, stderr = mean_and_stderr(one.samples, axis=-1)
     return {
         "epochs": one.epochs,
         "prediction": one.prediction.to_dict(),
@@ -167,7 +167,7 @@ def _figure(repeats: list[_Repeats], gaps: list[tuple[Prediction, Simulation]]) 
     figure, (axes,) = new_figure(columns=2)
     left, right = axes
     for one in repeats:
-        mean, stderr = mean_and_stderr(one.samples)
+        mean, stderr = mean_and_stderr(one.samples, axis=-1)
         _draw(left, one.prediction, mean, stderr, one.edge, one.epochs)
     left.set_title(f"Test loss: E epochs of {_N} points less 1 epoch of {_N}·E", fontsize=10)
     left.set_ylabel("difference of expected test losses, nats")

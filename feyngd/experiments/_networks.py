@@ -89,11 +89,6 @@ def rates_up_to(edge: float, fractions: Sequence[float]) -> list[float]:
     return [float(f"{fraction * edge:.3g}") for fraction in fractions]
 
 
-def mean_and_stderr(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return means over the last axis and their standard errors."""
-    return samples.mean(axis=-1), samples.std(axis=-1, ddof=1) / samples.shape[-1] ** 0.5
-
-
 class Runs:
     """Runs of an optimizer on a landscape in double precision: differences of their ends may be tiny.
 

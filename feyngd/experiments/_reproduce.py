@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from .. import __version__
 from .._files import check_writable, replace_file, write_json
+from .._version import __version__
 from ..drawing import drawn, require_matplotlib
 from ..errors import ArgumentError
 from ..landscapes import digits

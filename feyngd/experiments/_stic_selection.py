@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ..drawing import new_figure
-from ..estimates import mean_and_error
+from ..estimates import mean_and_stderr
 from ..training import response
 from ._experiment import Experiment, Finding, Outcome, Setting
 from ._order_claims import resolved
@@ -80,7 +80,7 @@ class Task:
         truth, points = self.draw(trials, key)
         excess, scores = self.scores(truth, points)
         gap, stic = (excess - scores["AIC"]).mean(axis=1), self.gaps(points)[0].mean(axis=1)
-        (simulated, _), (predicted, _), (_, stderr) = (mean_and_error(one) for one in (gap, stic, gap - stic))
+        (simulated, _), (predicted, _), (_, stderr) = (mean_and_stderr(one) for one in (gap, stic, gap - stic))
         claim = f"{len(self.curvatures)} directions, noise {self.noise:g}: STIC is the gap, in the mean over penalties"
         return resolved(claim, float(predicted), float(simulated), stderr=float(stderr))
 
@@ -122,7 +122,7 @@ def run(setting: Setting) -> Outcome:
 
 def advantage(losses: Losses, one: str, other: str) -> tuple[float, float]:
     """Return by how much a criterion's loss is below another's, the mean of paired differences, and its error."""
-    mean, stderr = mean_and_error(losses[other] - losses[one])
+    mean, stderr = mean_and_stderr(losses[other] - losses[one])
     return float(mean), float(stderr)
 
 
@@ -166,7 +166,7 @@ def _table(name: str, tasks: Mapping[float, Losses]) -> dict[str, Any]:
     """Return means and standard errors, also of the paired differences to STIC."""
     table: dict[str, Any] = {name: list(tasks)}
     for criterion in (*CRITERIA, "best"):
-        table[criterion] = [mean_and_error(losses[criterion]) for losses in tasks.values()]
+        table[criterion] = [mean_and_stderr(losses[criterion]) for losses in tasks.values()]
     for criterion in CRITERIA[1:]:
         table[f"{criterion} − STIC"] = [advantage(losses, "STIC", criterion) for losses in tasks.values()]
     return table
@@ -176,7 +176,7 @@ def _figure(single: Mapping[float, Losses], many: Mapping[float, Losses]) -> "Fi
     figure, ((left, right),) = new_figure(2)
     for name in CRITERIA:
         style = {"fmt": f"{_MARKS[name]}-", "ms": 4, "lw": 1.2, "color": _COLOURS[name], "label": name}
-        means, errors = np.array([mean_and_error(losses[name]) for losses in single.values()]).T
+        means, errors = np.array([mean_and_stderr(losses[name]) for losses in single.values()]).T
         left.errorbar(list(single), means, 2 * errors, **style)
         ratios, errors = np.array([_over_best(losses, name) for losses in many.values()]).T
         right.errorbar(list(many), ratios, 2 * errors, **style)
@@ -201,7 +201,7 @@ def _over_best(losses: Losses, name: str) -> tuple[float, float]:
     """Return the ratio of mean losses of a criterion and of the best penalties, and its error by the delta method."""
     best = losses["best"].mean()
     ratio = losses[name].mean() / best
-    return float(ratio), float(mean_and_error(losses[name] - ratio * losses["best"])[1] / best)
+    return float(ratio), float(mean_and_stderr(losses[name] - ratio * losses["best"])[1] / best)
 
 
 EXPERIMENT = Experiment(

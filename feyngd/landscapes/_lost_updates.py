@@ -1,11 +1,11 @@
-"""Updates that are lost to the precision of the parameters, which no series knows of.
+"""Updates that are lost to the precision of the parameters, which no series contains.
 
 A step θ ← θ − ηg moves every entry of θ by a whole number of units in the last place (ulps). Where η|g| is below half
-an ulp nothing moves, step after step. Otherwise a part of the step is lost or won, the smaller the more ulps it makes.
+an ulp nothing moves, step after step. Otherwise a part of the step is lost or won; the more ulps, the smaller the part.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,6 @@ import numpy as np
 from ..derivatives import per_loss
 from ..errors import LandscapeError
 from ._landscape import Landscape
-
-if TYPE_CHECKING:
-    from ..prediction import Prediction
 
 _BATCHES = 8
 _MATTERS = 0.1  # of the other errors of a prediction: a bound below this is not worth a measurement
@@ -44,57 +41,63 @@ def check_updates_kept(params: Any, what: str) -> None:
             )
 
 
-def lost_updates(prediction: "Prediction", landscape: Landscape, params: Any) -> np.ndarray:
-    """Return what lost and won parts of updates do to a prediction, at every learning rate; never raises.
+def lost_updates(
+    landscape: Landscape,
+    params: Any,
+    learning_rates: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    squared_gradient: float | None,
+    mean_at: Callable[[np.ndarray], np.ndarray],
+    errors: np.ndarray,
+) -> np.ndarray:
+    """Return what lost and won parts of updates do to an expected loss, at every learning rate; never raises.
 
     If the fraction f of every update is lost, SGD at the learning rate η does what it would do at (1 − f)η. The
     fraction is that of the first step, measured on a few batches: of the movement along the gradient, or along the mean
     gradient if that is larger. Where a bound says that it cannot matter beside the other errors it is not measured, and
-    counts as zero. What rounding does to θ by chance, mean zero from step to step, is not part of it.
+    counts as zero. Random rounding of θ, whose mean over steps is zero, is not part of it.
 
     Args:
-        prediction: a prediction with its other errors.
-        landscape: its landscape, with its loss frozen.
-        params: its starting point, arrays.
+        landscape: the landscape, with its loss frozen.
+        params: the starting point, arrays.
+        learning_rates: η, shape (R,).
+        steps: T.
+        batch_size: B.
+        squared_gradient: an estimate of the squared norm of the gradient that moves the parameters; `None` if unknown.
+        mean_at: the expected loss as a function of the learning rates.
+        errors: the other errors of the expected loss, shape (R,).
 
     Returns:
-        The size of the change of the prediction, shape (R,), in the unit of the loss; not a number if it could not be
-        measured.
+        The size of the change of the expected loss, shape (R,), in its unit; not a number if it could not be measured.
     """
-    rates = prediction.learning_rates
+
+    def change(lost: np.ndarray) -> np.ndarray:
+        return np.abs(mean_at(learning_rates) - mean_at(learning_rates * (1 - lost)))
+
     try:
-        most = _bound(prediction, params)
-        others = np.sqrt(prediction.stderr**2 + prediction.truncation**2 + np.nan_to_num(prediction.dtype_error) ** 2)
-        matters = np.maximum(_change(prediction, most), _change(prediction, -most)) > _MATTERS * others
+        most = _most_lost(params, learning_rates, squared_gradient) if steps else np.zeros(learning_rates.shape)
+        matters = np.maximum(change(most), change(-most)) > _MATTERS * errors
         if not matters.any():
-            return np.zeros_like(rates)
-        slopes = _batch_gradients(landscape, params, int(prediction.spacetime.B))
+            return np.zeros(learning_rates.shape)
+        slopes = _batch_gradients(landscape, params, batch_size)
         fractions = [
-            _lost_fraction(params, slopes, rate) if use else 0.0 for rate, use in zip(rates, matters, strict=True)
+            _lost_fraction(params, slopes, rate) if use else 0.0
+            for rate, use in zip(learning_rates, matters, strict=True)
         ]
-        return _change(prediction, np.array(fractions))
+        return change(np.array(fractions))
     except Exception:  # a diagnostic: the prediction stands
-        return np.full(rates.shape, np.nan)
+        return np.full(learning_rates.shape, np.nan)
 
 
-def _change(prediction: "Prediction", lost: np.ndarray) -> np.ndarray:
-    """Return by how much the prediction changes if the fraction `lost` of every update is lost."""
-    rates = prediction.learning_rates
-    return np.abs(prediction.at(rates)[0] - prediction.at(rates * (1 - lost))[0])
-
-
-def _bound(prediction: "Prediction", params: Any) -> np.ndarray:
-    """Return the largest fraction that can be lost, by Cauchy's inequality, at most 1.
-
-    The size of a gradient is told by the term of first order: ηT|G|² of a loss, ηT(⟨|g|²⟩ − |G|²)/N of the gap.
-    """
-    steps, points = int(prediction.spacetime.T), int(prediction.spacetime.N)
-    if prediction.order < 1 or not steps:
-        return np.ones_like(prediction.learning_rates) if steps else np.zeros_like(prediction.learning_rates)
-    squared = abs(prediction.coefficients.mean(axis=0)[1]) / steps * (points if prediction.quantity == "gap" else 1)
+def _most_lost(params: Any, rates: np.ndarray, squared_gradient: float | None) -> np.ndarray:
+    """Return the largest fraction of an update that can be lost, by Cauchy's inequality, at most 1."""
+    if squared_gradient is None:
+        return np.ones(rates.shape)
     half_ulps = np.sqrt(sum(float(np.sum((_ulps(leaf) / 2) ** 2)) for leaf in jax.tree.leaves(params)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(np.minimum(half_ulps / (prediction.learning_rates * np.sqrt(squared)), 1.0), nan=1.0)
+        return np.nan_to_num(np.minimum(half_ulps / (rates * np.sqrt(squared_gradient)), 1.0), nan=1.0)
 
 
 def _ulps(leaf: Any) -> np.ndarray:

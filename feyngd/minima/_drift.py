@@ -5,18 +5,18 @@ array with one axis for every edge: nothing is summed before the coefficient, wh
 been multiplied on.
 """
 
-import math
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from .._arguments import check_integer
+from .._learning_rates import check_learning_rate
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
 from ..landscapes import Landscape, check_landscape, enter
 from ..series import expand
-from ..spacetimes import Spacetime
+from ..spacetimes import Spacetime, check_spacetime
 from ._dense import Derivatives, cumulant, edges_at
 from ._noise_orders import displacement_coefficient, displacement_diagrams
 
@@ -56,9 +56,9 @@ class DenseMinimum:
 
     def displacement(self, spacetime: Spacetime, learning_rate: float, *, noises: int = 2) -> np.ndarray:
         """Return E[θ_T − θ_0], an array of shape (p,) in the unit of the parameters; see `entropic_drift`."""
-        rate, size = _positive(learning_rate), len(self.eigenvalues)
+        rate, size = check_learning_rate(learning_rate), len(self.eigenvalues)
         _check_size(size, 2 * check_integer("noises", noises, least=2) - 1)
-        _check_spacetime(spacetime)
+        check_spacetime(spacetime, concrete="A drift is computed")
         total = np.zeros(size)
         for diagram in (one for count in range(2, noises + 1) for one in displacement_diagrams(count)):
             value = self.value(diagram, open_root=True)
@@ -76,9 +76,9 @@ class DenseMinimum:
             learning_rate: η.
             order: the highest number of edges.
         """
-        rate = _positive(learning_rate)
+        rate = check_learning_rate(learning_rate)
         _check_size(len(self.eigenvalues), check_integer("order", order, least=0))
-        _check_spacetime(spacetime)
+        check_spacetime(spacetime, concrete="A drift is computed")
         series = expand(quantity, order=order, spacetime=spacetime, resummed=True).at_minimum()
         total = 0.0
         for diagram in series:
@@ -154,12 +154,6 @@ def _check_size(parameters: int, edges: int) -> None:
         )
 
 
-def _check_spacetime(spacetime: Any) -> None:
-    if not isinstance(spacetime, Spacetime):
-        raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
-    spacetime.require_concrete("A drift is computed")
-
-
 def _check_gradient(derivatives: Derivatives) -> None:
     slope = float(np.linalg.norm(derivatives.mean_product([(0,)])))
     noise = float(derivatives.mean_product([(0,), (0,)]).sum()) ** 0.5
@@ -168,9 +162,3 @@ def _check_gradient(derivatives: Derivatives) -> None:
             f"The drift starts at a minimum, but the mean gradient has the norm {slope:.2g} where the examples' "
             f"gradients have {noise:.2g}: descend on the mean loss first, or use feyngd.predict."
         )
-
-
-def _positive(learning_rate: Any) -> float:
-    if isinstance(learning_rate, bool) or not 0 < float(learning_rate) < math.inf:
-        raise ArgumentError(f"The learning rate is positive and finite, got {learning_rate!r}.")
-    return float(learning_rate)

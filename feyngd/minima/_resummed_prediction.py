@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .._archive import Kept
-from ..estimates import CONVERGED
+from ..estimates import CONVERGED, PredictedCurve, finite_or_none, mean_and_stderr
 from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ResummedPrediction(Kept):
+class ResummedPrediction(PredictedCurve):
     """The expected loss after SGD from a point near a minimum, re-summed: finite however long SGD runs.
 
     It is the quantity at the start, plus what the mean gradient changes (`noiseless`, zero at a minimum), plus what the
@@ -42,9 +41,14 @@ class ResummedPrediction(Kept):
     kinks: tuple[Kink, ...] = ()
 
     @property
+    def points(self) -> np.ndarray:
+        """The learning rates, shape (R,)."""
+        return self.learning_rates
+
+    @property
     def noise(self) -> np.ndarray:
         """What the noise of the gradients adds at every learning rate, shape (R,)."""
-        return self.replicates.mean(axis=0)
+        return mean_and_stderr(self.replicates)[0]
 
     @property
     def mean(self) -> np.ndarray:
@@ -54,10 +58,7 @@ class ResummedPrediction(Kept):
     @property
     def stderr(self) -> np.ndarray:
         """The standard error of `mean` from sampling; zeros mean that the spectrum is exact."""
-        count = len(self.replicates)
-        if count == 1:
-            return np.zeros(self.replicates.shape[1])
-        return self.replicates.std(axis=0, ddof=1) / count**0.5
+        return mean_and_stderr(self.replicates)[1]
 
     @property
     def converged(self) -> np.ndarray:
@@ -87,21 +88,15 @@ class ResummedPrediction(Kept):
         return f"truncation below {CONVERGED:.0%} of what the noise adds"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the prediction as plain lists and numbers, for JSON."""
+        """Return the prediction as plain lists and numbers, for JSON; what is not finite is `None`."""
         return {
-            "quantity": self.quantity,
-            "spacetime": str(self.spacetime),
+            **super().to_dict(),
             "resummed": True,
             "learning_rates": self.learning_rates.tolist(),
             "start": self.start,
             "noiseless": self.noiseless.tolist(),
             "noise": self.noise.tolist(),
-            "mean": self.mean.tolist(),
-            "stderr": self.stderr.tolist(),
-            "truncation": self.truncation.tolist(),
-            "dtype_error": self.dtype_error.tolist(),
-            "converged": self.converged.tolist(),
-            "kinks": [str(kink) for kink in self.kinks],
+            "dtype_error": finite_or_none(self.dtype_error),
         }
 
     def plot(self, ax: Any = None) -> Any:
@@ -121,11 +116,6 @@ class ResummedPrediction(Kept):
     def __str__(self) -> str:
         title = f"{self.quantity} predicted near a minimum, re-summed, {self.spacetime}"
         lines = [f"{title}; {self.start:.6g} at the start"]
-        columns = (self.learning_rates, self.mean, self.noise, self.stderr, self.truncation, self.converged)
-        for rate, mean, noise, stderr, cut, good in zip(*columns, strict=True):
-            note = "" if good else "   not converged"
-            lines.append(
-                f"  η = {rate:<9.4g} {mean:.6g}, of it {noise:.4g} by noise ± {stderr:.2g} (sampling) "
-                f"± {cut:.2g} (truncation){note}"
-            )
+        for i, (rate, mean, noise) in enumerate(zip(self.points, self.mean, self.noise, strict=True)):
+            lines.append(f"  η = {rate:<9.4g} {mean:.6g}, of it {noise:.4g} by noise {self.errors_text(i)}")
         return "\n".join(lines) + kinks_note(self.kinks)

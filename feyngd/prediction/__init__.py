@@ -5,7 +5,7 @@ from ._compare import compare as compare
 from ._fitted_order import FittedOrder as FittedOrder
 from ._fitted_order import OrderCheck as OrderCheck
 from ._fitted_order import check_coefficient as check_coefficient
-from ._fitted_order import check_order as check_order
+from ._fitted_order import check_highest_order as check_highest_order
 from ._fitted_order import decide as decide
 from ._fitted_order import fit_order as fit_order
 from ._predict import predict as predict

@@ -1,14 +1,16 @@
-"""Predictions against simulations."""
+"""Predictions of any kind against simulations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError
-from ..minima import ResummedPrediction
-from ..simulation import Simulation
-from ._fitted_order import OrderCheck, check_order
+from ..estimates import PredictedCurve, finite_or_none
+from ..simulation import SimulatedCurve, Simulation
+from ..spacetimes import Spacetime
+from ._fitted_order import OrderCheck, check_highest_order
 from ._prediction import Prediction
 
 _FITTED_UP_TO = 3  # times the edge of validity
@@ -16,34 +18,36 @@ _FITTED_UP_TO = 3  # times the edge of validity
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """A prediction next to a simulation of the same quantity, spacetime and learning rates.
+    """A prediction next to a simulation of the same quantity and spacetime.
+
+    Both are at the same learning rates; or, if the prediction is a learning curve, at steps that were simulated.
 
     Attributes:
         prediction: the prediction.
         simulation: the simulation.
     """
 
-    prediction: Prediction | ResummedPrediction
-    simulation: Simulation
+    prediction: PredictedCurve
+    simulation: Simulation | SimulatedCurve
 
     @property
     def difference(self) -> np.ndarray:
-        """Prediction minus simulation at every learning rate."""
-        return self.prediction.mean - self.simulation.mean
+        """Prediction minus simulation at every point that was simulated."""
+        return self._predicted.mean - self.simulation.mean
 
     @property
     def stderr(self) -> np.ndarray:
         """The combined standard error of prediction and simulation."""
-        return np.hypot(self.prediction.stderr, self.simulation.stderr)
+        return np.hypot(self._predicted.stderr, self.simulation.stderr)
 
     @property
     def allowed(self) -> np.ndarray:
         """How far apart the two may be: three combined standard errors plus the truncation figure."""
-        return 3 * self.stderr + self.prediction.truncation
+        return 3 * self.stderr + self._predicted.truncation
 
     @property
     def agrees(self) -> np.ndarray:
-        """Whether prediction and simulation are as close as allowed at every learning rate.
+        """Whether prediction and simulation are as close as allowed at every point.
 
         As the truncation figure is about the size of the last order, that alone does not confirm the last order: see
         `resolves` and `highest_order`.
@@ -51,27 +55,32 @@ class Comparison:
         return np.abs(self.difference) <= self.allowed
 
     @property
+    def converged(self) -> np.ndarray:
+        """Whether the prediction has converged at every point that was simulated."""
+        return self._predicted.converged
+
+    @property
     def resolves(self) -> np.ndarray:
-        """Whether the errors are small enough to see the last order at every learning rate.
+        """Whether the errors are small enough to see the last order at every point.
 
         That is, whether `last_term` of the prediction is above three combined standard errors: where it is not, the
         simulation could not have noticed that the last order is wrong.
         """
-        return self.prediction.last_term > 3 * self.stderr
+        return self._predicted.last_term > 3 * self.stderr
 
     @property
     def highest_order(self) -> OrderCheck | None:
-        """The coefficient of the highest order against the one fitted to the runs; `None` for a re-summed prediction.
+        """The coefficient of the highest order against the one fitted to the runs; `None` unless `predict` made it.
 
-        What is `allowed` contains the whole last order, so that one that is wrong would agree; this tells it from a
-        right one, where runs are enough. Learning rates beyond three times `valid_up_to` are left out of the fit, as
-        they may lie where no power series holds.
+        What is `allowed` contains the whole last order, so that a wrong one would agree; this check tells it from a
+        right one, if there are enough runs. Learning rates beyond three times `valid_up_to` are left out of the fit, as
+        no power series may hold there.
         """
-        if not isinstance(self.prediction, Prediction):
+        if not isinstance(self.prediction, Prediction) or not isinstance(self.simulation, Simulation):
             return None
         near = self.simulation.learning_rates <= _FITTED_UP_TO * self.prediction.valid_up_to
         rates, samples = self.simulation.learning_rates[near], self.simulation.samples[near]
-        return check_order(self.prediction, replace(self.simulation, learning_rates=rates, samples=samples))
+        return check_highest_order(self.prediction, replace(self.simulation, learning_rates=rates, samples=samples))
 
     @property
     def passed(self) -> bool:
@@ -80,12 +89,12 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The verdict on all learning rates: "agrees", "DIFFERS", or "not converged" at any of them.
+        """The verdict on all points: "agrees", "DIFFERS", or "not converged" at any of them.
 
         They differ where a prediction that has converged is not as close as allowed, or runs contradict the highest
         order. Where nothing has converged nothing is confirmed.
         """
-        converged, highest = self.prediction.converged, self.highest_order
+        converged, highest = self.converged, self.highest_order
         if not self.agrees[converged].all() or (highest is not None and highest.verdict is False):
             return "DIFFERS"
         return "agrees" if converged.any() else "not converged"
@@ -95,8 +104,8 @@ class Comparison:
         return {
             "prediction": self.prediction.to_dict(),
             "simulation": self.simulation.to_dict(),
-            "difference": [float(x) if np.isfinite(x) else None for x in self.difference],
-            "allowed": [float(x) if np.isfinite(x) else None for x in self.allowed],
+            "difference": finite_or_none(self.difference),
+            "allowed": finite_or_none(self.allowed),
             "agrees": self.agrees.tolist(),
             "resolves": self.resolves.tolist(),
             "passed": self.passed,
@@ -105,7 +114,7 @@ class Comparison:
         }
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the prediction at every order and the simulation with error bars.
+        """Draw the prediction, at every order if it has several, and the simulation with error bars.
 
         Returns:
             The matplotlib axes.
@@ -114,15 +123,21 @@ class Comparison:
 
         return plot_comparison(self, ax)
 
+    @property
+    def _predicted(self) -> PredictedCurve:
+        """The prediction at the points that were simulated."""
+        return self.prediction.select(self.simulation.points)
+
     def __repr__(self) -> str:
         return f"<Comparison of {self.prediction!r} and {self.simulation!r}>"
 
     def __str__(self) -> str:
-        P, R = self.prediction, self.simulation
+        P, R = self._predicted, self.simulation
         columns = P.columns()
-        header = ["η", *columns, "± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "last order", "verdict"]
+        errors = ["± sampling", "± cut", "simulation", "± s.e.", "diff/allowed", "last order", "verdict"]
+        header = [P.axis, *columns, *errors]
         rows = []
-        for i, rate in enumerate(P.learning_rates):
+        for i, point in enumerate(P.points):
             verdict = "agrees" if self.agrees[i] else "DIFFERS"
             if not P.converged[i]:
                 verdict = "not converged"
@@ -130,7 +145,7 @@ class Comparison:
                 verdict += ", SGD diverged"
             rows.append(
                 [
-                    f"{rate:.4g}",
+                    f"{point:.4g}" if P.axis == "η" else f"{point}",
                     *(column[i] for column in columns.values()),
                     f"{P.stderr[i]:.1e}",
                     f"{P.truncation[i]:.1e}",
@@ -156,12 +171,14 @@ class Comparison:
         )
 
 
-def compare(prediction: Prediction | ResummedPrediction, simulation: Simulation) -> Comparison:
+def compare(prediction: PredictedCurve, simulation: Simulation | Sequence[Simulation]) -> Comparison:
     """Set a prediction against a simulation.
 
     Args:
-        prediction: what `predict`, or `predict` of a `NearMinimum`, returned.
-        simulation: what `simulate` returned, of the same quantity and spacetime and at the same learning rates.
+        prediction: what `predict`, `predict` of a `NearMinimum`, or `predict` of an `Anchored` returned.
+        simulation: what `simulate` returned, of the same quantity and spacetime and at the same learning rates. For a
+            learning curve, which `Anchored` predicts, at the learning rate that was anchored; or several of them, of
+            spacetimes that begin the predicted one, such as fewer epochs of the same N and B.
 
     Raises:
         ArgumentError: they differ in quantity, spacetime or learning rates.
@@ -169,18 +186,50 @@ def compare(prediction: Prediction | ResummedPrediction, simulation: Simulation)
     Returns:
         A `Comparison`, which prints as a table and plots.
     """
-    predictions = (Prediction, ResummedPrediction)
-    if not isinstance(prediction, predictions) or not isinstance(simulation, Simulation):
+    several = [simulation] if isinstance(simulation, Simulation) else simulation
+    if (
+        not isinstance(prediction, PredictedCurve)
+        or not isinstance(several, Sequence)
+        or not several
+        or not all(isinstance(one, Simulation) for one in several)
+    ):
         raise ArgumentError(f"compare takes a Prediction and a Simulation; got {prediction!r} and {simulation!r}.")
-    for name in ("quantity", "spacetime"):
-        ours, theirs = getattr(prediction, name), getattr(simulation, name)
-        if ours != theirs:
-            raise ArgumentError(
-                f"The prediction has the {name} {ours}, the simulation {theirs}: compare like with like."
-            )
-    if not np.array_equal(prediction.learning_rates, simulation.learning_rates):
+    if prediction.axis == "t":
+        return Comparison(prediction, _curve(prediction, several))
+    if not isinstance(simulation, Simulation):
+        raise ArgumentError(f"Only a learning curve is compared with several simulations; got {prediction!r}.")
+    _check_alike("quantity", prediction.quantity, simulation.quantity)
+    _check_alike("spacetime", prediction.spacetime, simulation.spacetime)
+    if not np.array_equal(prediction.points, simulation.learning_rates):
         raise ArgumentError(
-            f"The prediction is at learning rates {prediction.learning_rates}, the simulation at "
+            f"The prediction is at learning rates {prediction.points}, the simulation at "
             f"{simulation.learning_rates}: use the same for both."
         )
     return Comparison(prediction, simulation)
+
+
+def _curve(prediction: PredictedCurve, simulations: Sequence[Simulation]) -> SimulatedCurve:
+    """Return simulations as a learning curve to be set against a predicted one."""
+    rates = {float(rate) for simulation in simulations for rate in simulation.learning_rates}
+    if len(rates) != 1:
+        raise ArgumentError(
+            f"A learning curve has one learning rate, the anchored one; these simulations have {sorted(rates)}."
+        )
+    for simulation in simulations:
+        _check_alike("quantity", prediction.quantity, simulation.quantity)
+        if not _begins(simulation.spacetime, prediction.spacetime):
+            _check_alike("spacetime", prediction.spacetime, simulation.spacetime)
+    ordered = sorted(simulations, key=lambda simulation: int(simulation.spacetime.T))
+    return SimulatedCurve(prediction.quantity, prediction.spacetime, ordered)
+
+
+def _begins(part: Spacetime, whole: Spacetime) -> bool:
+    """Whether runs on a spacetime do what runs on another one do in their first steps."""
+    same = (part.N, part.B, part.sampling) == (whole.N, whole.B, whole.sampling)
+    explicit = part.explicit is None or part.explicit == (whole.explicit or ())[: len(part.explicit)]
+    return bool(same and explicit and part.T <= whole.T)
+
+
+def _check_alike(name: str, ours: Any, theirs: Any) -> None:
+    if ours != theirs:
+        raise ArgumentError(f"The prediction has the {name} {ours}, the simulation {theirs}: compare like with like.")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
+from ..estimates import mean_and_stderr
 from ..simulation import Simulation
 from ._prediction import Prediction
 
@@ -197,13 +198,13 @@ def _fit(
     below = _weights(rates, order, lowest) @ numbers
     below, last = below[:-1] - below[:-1].mean(axis=1, keepdims=True), below[-1]
     factors = np.linalg.lstsq(below.T, last - last.mean(), rcond=None)[0] if len(known) else np.zeros(order - lowest)
-    mix, root = np.append(-factors, 1.0), numbers.shape[1] ** 0.5
+    mix = np.append(-factors, 1.0)
     weights = mix @ _weights(rates, order, lowest)
     coefficients = weights @ numbers
 
     def change(kept: slice) -> float:
-        changes = coefficients - mix @ _weights(rates[kept], order, lowest) @ numbers[kept]
-        return float(abs(changes.mean()) + changes.std(ddof=1) / root)
+        mean, stderr = mean_and_stderr(coefficients - mix @ _weights(rates[kept], order, lowest) @ numbers[kept])
+        return float(abs(mean) + stderr)
 
     # A fit that is on its way tells little of how far it has to go: unless the last of the largest learning rates
     # changes it much less than the ones before, all that any of them changes counts.
@@ -211,8 +212,9 @@ def _fit(
     steady = last_change <= max(others) / 3
     bias = max(last_change, change(slice(1, None)), 0.0 if steady else max(others)) + rounding * abs(weights.sum())
     value = coefficients.mean() + (factors @ np.asarray(known, dtype=float) if len(known) else 0.0)
-    free = max(numbers.shape[1] - 1 - len(known), 1)
-    stderr = (np.sum((coefficients - coefficients.mean()) ** 2) / free) ** 0.5 / root
+    # Every control that was fitted takes a degree of freedom, which the plain standard error would miss.
+    runs = numbers.shape[1]
+    stderr = (np.sum((coefficients - coefficients.mean()) ** 2) / max(runs - 1 - len(known), 1) / runs) ** 0.5
     controls = tuple(factors.tolist()) if len(known) else ()
     return FittedOrder(order, float(value), float(stderr), float(bias), tuple(rates.tolist()), controls)
 
@@ -228,7 +230,7 @@ def _weights(rates: np.ndarray, order: int, lowest: int) -> np.ndarray:
     return np.asarray((inverse / scale ** powers[:, None])[: order - lowest + 1])
 
 
-def check_order(prediction: Prediction, simulation: Simulation) -> OrderCheck:
+def check_highest_order(prediction: Prediction, simulation: Simulation) -> OrderCheck:
     """Set the coefficient of the highest order of a prediction against that of the simulated runs.
 
     Args:
@@ -275,7 +277,6 @@ def check_coefficient(
     # What the predicted orders are off by moves the fitted coefficient with its controls, and the predicted one.
     controls = fitted.controls if fitted and fitted.controls else [0.0] * (order - lowest)
     mix = np.append(-np.array(controls), 1.0)
-    replicates, dtype = rows[:, lowest:] @ mix, measured[:, lowest:] @ mix
-    sampling = replicates.std(ddof=1) / len(rows) ** 0.5 if len(rows) > 1 else 0.0
-    error = float(np.hypot(sampling, np.sqrt(np.mean(dtype**2))))
+    _, sampling = mean_and_stderr(rows[:, lowest:] @ mix)
+    error = float(np.hypot(sampling, np.sqrt(np.mean((measured[:, lowest:] @ mix) ** 2))))
     return OrderCheck(fitted, float(rows.mean(axis=0)[order]), error)

@@ -18,9 +18,9 @@ from ..evaluation import Values, evaluate
 from ..kinks import Kink
 from ..landscapes import Landscape, Origin, check_landscape, check_reading, check_updates_kept, enter, lost_updates
 from ..progress import Progress
-from ..quantities import QUANTITIES
+from ..quantities import check_quantity
 from ..series import Series, expand
-from ..spacetimes import Spacetime
+from ..spacetimes import Spacetime, check_spacetime
 from ._convergence import by_tree
 from ._prediction import Prediction
 
@@ -78,11 +78,8 @@ def predict(
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1.
     """
     rates = check_learning_rates(learning_rates)
-    if quantity not in QUANTITIES:
-        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
-    if not isinstance(spacetime, Spacetime):
-        raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
-    spacetime.require_concrete("SGD is predicted")
+    check_quantity(quantity)
+    check_spacetime(spacetime, concrete="SGD is predicted")
     check_landscape(landscape)
     check_reading(landscape, spacetime)
     landscape, params = enter(landscape, params)
@@ -118,7 +115,7 @@ def predict(
     measured = rounding if check_dtype is not False and np.isfinite(rounding).all() else None
     prediction = Prediction(quantity, spacetime, rates, coefficients, measured, trees=trees, kinks=kinks)
     if measured is not None:
-        prediction = replace(prediction, lost_updates=lost_updates(prediction, landscape, params))
+        prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
     if not prediction.converged.all():
         far = rates[~prediction.converged]
         where = f"{far.min():.3g}" if len(far) == 1 else f"{far.min():.3g} to {far.max():.3g}"
@@ -129,6 +126,29 @@ def predict(
             stacklevel=2,
         )
     return prediction
+
+
+def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> np.ndarray:
+    """Return what updates do to a prediction that are lost to the precision of the parameters, shape (R,).
+
+    The first order is ηT|G|² of a loss and ηT(⟨|g|²⟩ − |G|²)/N of the gap, from which a squared gradient is known.
+    """
+    spacetime, squared = prediction.spacetime, None
+    steps = int(spacetime.T)
+    if prediction.order and steps:
+        points = int(spacetime.N) if prediction.quantity == "gap" else 1
+        squared = abs(float(prediction.coefficients.mean(axis=0)[1])) / steps * points
+    errors = (prediction.stderr, prediction.truncation, np.nan_to_num(prediction.dtype_error))
+    return lost_updates(
+        landscape,
+        params,
+        prediction.learning_rates,
+        steps=steps,
+        batch_size=int(spacetime.B),
+        squared_gradient=squared,
+        mean_at=lambda rates: prediction.at(rates)[0],
+        errors=np.sqrt(np.sum(np.square(errors), axis=0)),
+    )
 
 
 def series_by_root(

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .._archive import Kept
 from .._learning_rates import check_learning_rates
 from ..errors import ArgumentError
-from ..estimates import CONVERGED
+from ..estimates import CONVERGED, PredictedCurve, finite_or_none, mean_and_stderr
 from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
 from ._acceleration import accelerates, jackknife
@@ -16,7 +15,7 @@ from ._convergence import Orders
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prediction(Kept):
+class Prediction(PredictedCurve):
     """The expected loss after SGD at several learning rates, from a series cut after some order.
 
     The sampling error of the values (`stderr`), the error of cutting the series (`truncation`) and that of
@@ -45,6 +44,11 @@ class Prediction(Kept):
     lost_updates: np.ndarray | None = None
     trees: np.ndarray | None = None
     kinks: tuple[Kink, ...] = ()
+
+    @property
+    def points(self) -> np.ndarray:
+        """The learning rates, shape (R,)."""
+        return self.learning_rates
 
     @property
     def order(self) -> int:
@@ -126,11 +130,9 @@ class Prediction(Kept):
 
     @property
     def _orders(self) -> Orders:
-        count, rounding = len(self.coefficients), self.rounding
-        zeros = np.zeros(self.order + 1)
+        rounding, zeros = self.rounding, np.zeros(self.order + 1)
         return Orders(
-            self.coefficients.mean(axis=0),
-            self.coefficients.std(axis=0, ddof=1) / count**0.5 if count > 1 else zeros,
+            *mean_and_stderr(self.coefficients),
             zeros if rounding is None or not len(rounding) else np.sqrt(np.mean(rounding**2, axis=0)),
             zeros if self.trees is None else np.sqrt(np.sum(self.trees**2, axis=1)),
         )
@@ -147,10 +149,7 @@ class Prediction(Kept):
                 f"The prediction goes to order {self.order}, so order is 0 to {self.order}; got {order!r}."
             )
         powers = np.asarray(learning_rates, dtype=float)[..., None] ** np.arange(cut + 1)
-        rows = powers @ self.coefficients[:, : cut + 1].T
-        count = self.coefficients.shape[0]
-        spread = rows.std(axis=-1, ddof=1) / count**0.5 if count > 1 else np.zeros(rows.shape[:-1])
-        return rows.mean(axis=-1), spread
+        return mean_and_stderr(powers @ self.coefficients[:, : cut + 1].T, axis=-1)
 
     @property
     def can_accelerate(self) -> bool:
@@ -189,21 +188,15 @@ class Prediction(Kept):
         return replace(self, coefficients=coefficients, rounding=rounding, trees=trees)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the prediction as plain lists and numbers, for JSON."""
+        """Return the prediction as plain lists and numbers, for JSON; what is not finite is `None`."""
         return {
-            "quantity": self.quantity,
-            "spacetime": str(self.spacetime),
+            **super().to_dict(),
             "order": self.order,
             "learning_rates": self.learning_rates.tolist(),
-            "mean": self.mean.tolist(),
-            "stderr": self.stderr.tolist(),
-            "truncation": self.truncation.tolist(),
-            "dtype_error": [float(x) if np.isfinite(x) else None for x in self.dtype_error],
+            "dtype_error": finite_or_none(self.dtype_error),
             "valid_up_to": self.valid_up_to,
-            "converged": self.converged.tolist(),
             "mean_by_order": [self.at(self.learning_rates, order=k)[0].tolist() for k in range(self.order + 1)],
             "coefficients": self.coefficients.mean(axis=0).tolist(),
-            "kinks": [str(kink) for kink in self.kinks],
         }
 
     @property
@@ -246,9 +239,7 @@ class Prediction(Kept):
             f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}; "
             f"valid up to η = {self.valid_up_to:.3g}"
         ]
-        columns = (self.learning_rates, self.mean, self.stderr, self.truncation, self.dtype_error, self.converged)
-        for rate, mean, stderr, cut, rounding, good in zip(*columns, strict=True):
-            note = f" ± {rounding:.1g} (dtype)" if np.isfinite(rounding) else ""
-            note += "" if good else "   not converged"
-            lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g} (sampling) ± {cut:.2g} (truncation){note}")
+        for i, (rate, mean, rounding) in enumerate(zip(self.points, self.mean, self.dtype_error, strict=True)):
+            dtype = f" ± {rounding:.1g} (dtype)" if np.isfinite(rounding) else ""
+            lines.append(f"  η = {rate:<9.4g} {mean:.6g} {self.errors_text(i, dtype)}")
         return "\n".join(lines) + kinks_note(self.kinks)

@@ -4,4 +4,5 @@ from ._ensemble import Ensemble as Ensemble
 from ._sde import SDESimulation as SDESimulation
 from ._sde import simulate_sde as simulate_sde
 from ._sgd import simulate as simulate
+from ._simulation import SimulatedCurve as SimulatedCurve
 from ._simulation import Simulation as Simulation

@@ -1,10 +1,9 @@
 """Ensembles of SGD runs whose parameters are looked at on the way."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..landscapes import Landscape
 
@@ -18,15 +17,21 @@ class Ensemble:
         block: the number of runs that are vectorised together.
     """
 
-    def __init__(self, landscape: Landscape, params: Any, *, block: int) -> None:
+    def __init__(self, landscape: Landscape, params: PyTree, *, block: int) -> None:
         self._start, loss = landscape.flatten(params)
         self._block, self._data = block, landscape.data
         gradients = jax.vmap(jax.grad(loss))
 
         # The number of steps is an argument like any other: one compilation serves all learning rates.
         @jax.jit
-        def advance(iterates: jax.Array, rate: float, steps: int, data: Any, key: jax.Array) -> jax.Array:
-            def step(time: int, iterates: jax.Array) -> jax.Array:
+        def advance(
+            iterates: Float[Array, "runs params"],
+            rate: Float[Array, ""],
+            steps: Int[Array, ""],
+            data: PyTree,
+            key: PRNGKeyArray,
+        ) -> Float[Array, "runs params"]:
+            def step(time: Int[Array, ""], iterates: Float[Array, "runs params"]) -> Float[Array, "runs params"]:
                 drawn = jax.random.randint(jax.random.fold_in(key, time), (block,), 0, landscape.num_examples)
                 return iterates - rate * gradients(iterates, jax.tree.map(lambda leaf: leaf[drawn], data))
 
@@ -34,7 +39,9 @@ class Ensemble:
 
         self._advance = advance
 
-    def paths(self, rate: float, steps: int, *, runs: int, looks: int = 1, key: jax.Array) -> np.ndarray:
+    def paths(
+        self, rate: float, steps: int, *, runs: int, looks: int = 1, key: PRNGKeyArray
+    ) -> Float[np.ndarray, "looks runs params"]:
         """Return θ − θ_0 at every look in every run, an array of shape (looks, runs, p), in the unit of the parameters.
 
         Args:

@@ -8,17 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
-from ..derivatives import flat_loss, per_loss
+from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError, SpacetimeError
+from ..estimates import finite_or_none, mean_and_stderr
 from ..landscapes import Landscape, check_landscape, check_reading, enter
 from ..progress import Progress, check_progress
-from ..spacetimes import Spacetime
-from ._sgd import _BLOCK
+from ..spacetimes import Spacetime, check_spacetime
+from ._sgd import BLOCK
 from ._simulation import Simulation
 
 
@@ -30,15 +32,15 @@ class SDESimulation(Simulation):
         quantity: "test_loss".
         spacetime: the concrete spacetime whose T and B the SDE has.
         learning_rates: the learning rates, shape (R,).
-        samples: for every path the loss extrapolated to endless substeps, shape (R, runs): twice the loss with all
-            substeps less the loss with half as many on the same noise. The paths at different learning rates share
+        samples: for every path the loss extrapolated to infinitely many substeps, shape (R, runs): twice the loss with
+            all substeps less the loss with half as many on the same noise. The paths at different learning rates share
             their noise.
         substeps: the number of substeps in one step of SGD.
         refinements: what the extrapolation adds to the loss with all substeps, shape (R, runs).
     """
 
     substeps: int
-    refinements: np.ndarray
+    refinements: Float[np.ndarray, "rates runs"]
 
     @property
     def discretization(self) -> np.ndarray:
@@ -46,13 +48,11 @@ class SDESimulation(Simulation):
 
         The error of the extrapolated mean shrinks with the square of the substep, and this figure with the substep.
         """
-        with np.errstate(invalid="ignore"):
-            stderr = self.refinements.std(axis=1, ddof=1) / self.runs**0.5
-            return np.hypot(self.refinements.mean(axis=1), stderr)
+        return np.hypot(*mean_and_stderr(self.refinements, axis=1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the simulation as plain lists and numbers, for JSON; what is not finite is `None`."""
-        figures = [float(x) if np.isfinite(x) else None for x in self.discretization]
+        figures = finite_or_none(self.discretization)
         return {**super().to_dict(), "limit": "SDE", "substeps": self.substeps, "discretization": figures}
 
     def __repr__(self) -> str:
@@ -80,7 +80,7 @@ def simulate_sde(
     """Run the SDE of SGD many times, dθ = −∇l dt + √(ηC(θ)/B) dW in Itô's sense for the time ηT, and average.
 
     This is what continuous time makes of SGD, and `feyngd.sde` its series; `simulate` runs SGD itself. Of the spacetime
-    only T and B matter: the SDE sees fresh points all the time, as SGD does in one epoch. l and C are the mean loss and
+    only T and B matter: the SDE never sees a point twice, like SGD in one epoch. l and C are the mean loss and
     the covariance of the gradient over the data.
 
     The equation is integrated by Euler's and Maruyama's method in `substeps` substeps a step, and in half as many on
@@ -104,10 +104,10 @@ def simulate_sde(
         An `SDESimulation`: mean, standard error and a figure for the time steps at every learning rate.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, substeps, runs or chunk size are unfit, or the
-            landscape has the unbiased reading, which knows no distribution to take C from.
+        ArgumentError: a learning rate is not positive and finite, substeps, runs or chunk size are invalid, or the
+            landscape has the unbiased reading, in which the distribution, and so C, is unknown.
         SpacetimeError: the spacetime has symbols or batches of different sizes, or its N does not suit the reading.
-        LandscapeError: the loss, data or parameters are unfit.
+        LandscapeError: the loss, data or parameters are invalid.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Corollary 3 and section 5.3.
@@ -128,11 +128,11 @@ def simulate_sde(
     tested = landscape.data if landscape.test_data is None else landscape.test_data
     keys = jax.random.split(key, runs)
     ends = np.empty((2, len(rates), runs))
-    size = chunk_size * max(1, min(runs, _BLOCK) // chunk_size)  # whole chunks, to compile them only
+    size = chunk_size * max(1, min(runs, BLOCK) // chunk_size)  # whole chunks, to compile them only
     with shown.task(len(rates) * runs, "paths of the SDE") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
-                block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
+                block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
                 done = measure(params, rate, landscape.data, tested, keys[block])
                 real = min(size, runs - first)
                 ends[:, row, first : first + real] = np.asarray(done, dtype=float).T[:, :real]
@@ -143,9 +143,7 @@ def simulate_sde(
 
 
 def _check_spacetime(landscape: Landscape, spacetime: Spacetime) -> None:
-    if not isinstance(spacetime, Spacetime):
-        raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
-    spacetime.require_concrete("The SDE is simulated")
+    check_spacetime(spacetime, concrete="The SDE is simulated")
     if landscape.reading == "unbiased":
         raise ArgumentError(
             "In the unbiased reading the distribution is unknown, and so is the covariance C that drives the SDE: use "
@@ -161,12 +159,14 @@ def _check_spacetime(landscape: Landscape, spacetime: Spacetime) -> None:
 
 @per_loss
 def _compiled_measure(
-    example_loss: Callable[..., Any], steps: int, batch: int, substeps: int, chunk_size: int
-) -> Callable[..., jax.Array]:
-    """Compile paths of the SDE and the losses at their ends, with fine and with coarse steps."""
+    example_loss: Loss, steps: int, batch: int, substeps: int, chunk_size: int
+) -> Callable[..., Float[Array, "runs 2"]]:
+    """Compile paths of the SDE and the losses at their ends, with fine and with coarse substeps."""
 
     @jax.jit
-    def measure(params: Any, rate: Any, data: Any, tested: Any, keys: jax.Array) -> jax.Array:
+    def measure(
+        params: PyTree, rate: Float[Array, ""], data: PyTree, tested: PyTree, keys: Shaped[Array, " runs *raw"]
+    ) -> Float[Array, "runs 2"]:
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, steps, batch, substeps)
         rate = jnp.asarray(rate, dtype=theta.dtype)
@@ -175,26 +175,48 @@ def _compiled_measure(
     return measure
 
 
-def _make_run(loss: Callable[..., jax.Array], steps: int, batch: int, substeps: int) -> Callable[..., jax.Array]:
-    def losses(theta: jax.Array, data: Any) -> jax.Array:
+def _make_run(
+    loss: Callable[[Float[Array, " params"], PyTree], Any], steps: int, batch: int, substeps: int
+) -> Callable[..., Float[Array, "2"]]:
+    """Return a function that follows one path of the SDE, for the time ηT, twice at once.
+
+    The state is θ with fine substeps of length h = η/substeps, and θ with coarse ones of length 2h, both driven by the
+    same Brownian motions W_n, one for every example n. With M examples, l their mean loss and l_n that of one,
+
+        θ ← θ − h ∇l(θ) + √(η/(BM)) Σ_n (ΔW_n − mean of ΔW) ∇l_n(θ),    ΔW_n ~ N(0, h),
+
+    has the covariance ηhC/B in each substep. It is one gradient of a weighted sum of the examples' losses.
+    """
+
+    def losses(theta: Float[Array, " params"], data: PyTree) -> Float[Array, " examples"]:
         return jax.vmap(partial(loss, theta))(data)
 
-    def move(theta: jax.Array, rate: jax.Array, data: Any, step: jax.Array, increments: jax.Array) -> jax.Array:
-        """Take one Euler–Maruyama step; `increments` are those of one Brownian motion for every example."""
-        count = len(increments)
+    def move(
+        theta: Float[Array, " params"],
+        rate: Float[Array, ""],
+        data: PyTree,
+        h: Float[Array, ""],
+        increments: Float[Array, " examples"],
+    ) -> Float[Array, " params"]:
+        """Take one Euler–Maruyama substep of length h; `increments` are ΔW."""
+        count = len(increments)  # M
         noise = jnp.sqrt(rate / (batch * count)) * (increments - jnp.mean(increments))
-        return theta + jax.grad(lambda theta: jnp.dot(noise - step / count, losses(theta, data)))(theta)
+        return theta + jax.grad(lambda theta: jnp.dot(noise - h / count, losses(theta, data)))(theta)
 
-    def run(theta: jax.Array, rate: jax.Array, data: Any, tested: Any, key: jax.Array) -> jax.Array:
-        step, count = rate / substeps, jax.tree.leaves(data)[0].shape[0]
+    def run(
+        theta: Float[Array, " params"], rate: Float[Array, ""], data: PyTree, tested: PyTree, key: PRNGKeyArray
+    ) -> Float[Array, "2"]:
+        h, count = rate / substeps, jax.tree.leaves(data)[0].shape[0]
 
-        def two_steps(ends: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+        def two_substeps(
+            ends: tuple[Float[Array, " params"], Float[Array, " params"]], key: PRNGKeyArray
+        ) -> tuple[tuple[Float[Array, " params"], Float[Array, " params"]], None]:
             fine, coarse = ends
-            first, second = jnp.sqrt(step) * jax.random.normal(key, (2, count), theta.dtype)
-            fine = move(move(fine, rate, data, step, first), rate, data, step, second)
-            return (fine, move(coarse, rate, data, 2 * step, first + second)), None
+            first, second = jnp.sqrt(h) * jax.random.normal(key, (2, count), theta.dtype)  # ΔW of the two fine substeps
+            fine = move(move(fine, rate, data, h, first), rate, data, h, second)
+            return (fine, move(coarse, rate, data, 2 * h, first + second)), None
 
-        ends, _ = jax.lax.scan(two_steps, (theta, theta), jax.random.split(key, steps * substeps // 2))
+        ends, _ = jax.lax.scan(two_substeps, (theta, theta), jax.random.split(key, steps * substeps // 2))
         return jnp.stack([jnp.mean(losses(end, tested)) for end in ends])
 
     return run

@@ -7,35 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sympy
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from numpy.typing import ArrayLike
 
-from .._archive import keep
 from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
-from ..derivatives import flat_loss, per_loss
+from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError
 from ..landscapes import Landscape, check_reading, enter
 from ..progress import Progress, check_progress
-from ..quantities import QUANTITIES
-from ..spacetimes import Spacetime
+from ..quantities import check_quantity
+from ..spacetimes import Spacetime, check_spacetime
 from ._simulation import Simulation
 
-
-def _kept_spacetime(spacetime: Spacetime) -> tuple[Any, ...]:
-    sizes = (spacetime.N, spacetime.B, spacetime.E, spacetime.T)
-    return *(None if size is None else int(size) for size in sizes), spacetime.sampling, spacetime.explicit
-
-
-def _spacetime_again(kept: tuple[Any, ...]) -> Spacetime:
-    N, B, E, T = (None if size is None else sympy.Integer(size) for size in kept[:4])
-    return Spacetime(N, B, E, T, kept[4], kept[5])
-
-
-keep(Spacetime, _kept_spacetime, _spacetime_again)
-
-_BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
+BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
 
 
 def simulate(
@@ -65,9 +51,9 @@ def simulate(
         learning_rates: one or more learning rates, positive and finite.
         runs: the number of runs at every learning rate, at least 2.
         quantity: "test_loss", "train_loss" or "gap".
-        control: take from every run's loss what its batches do to first order by being better or worse than others,
-            η Σ_t G·(g_t − G) with the gradients at the start: zero on average, so that the mean stays, and most of the
-            spread for small learning rates. Samples are then no losses of single runs.
+        control: subtract from every run's loss what its batches do to first order by being better or worse than others,
+            η Σ_t G·(g_t − G) with the gradients at the start. That is zero on average, so that the mean stays, and most
+            of the spread for small learning rates. Samples are then not losses of single runs.
         chunk_size: the number of runs that are vectorised together; memory grows with it.
         progress: shows progress; silent by default.
         key: a JAX random key; the same key gives the same runs.
@@ -76,36 +62,33 @@ def simulate(
         A `Simulation`: mean and standard error at every learning rate.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, runs, chunk size or quantity are unfit, or a control
-            is asked for in the gap.
+        ArgumentError: a learning rate is not positive and finite, runs, chunk size or quantity are invalid, or a
+            control is asked for in the gap.
         SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
-        LandscapeError: the loss, data or parameters are unfit.
+        LandscapeError: the loss, data or parameters are invalid.
     """
     rates = check_learning_rates(learning_rates)
-    if quantity not in QUANTITIES:
-        raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+    check_quantity(quantity)
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
     check_key(key, "Training sets and batches are drawn at random")
     shown = check_progress(progress)
-    if not isinstance(spacetime, Spacetime):
-        raise ArgumentError(f"A Spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
-    spacetime.require_concrete("SGD is simulated")
+    check_spacetime(spacetime, concrete="SGD is simulated")
     landscape, params = enter(landscape, params, forward=control)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
-        raise ArgumentError("A control takes off what batches do to first order, and that is nothing in the gap.")
+        raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     shares = _shares(spacetime)
     measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, runs))
     luck = _luck(landscape, params)
     samples = np.empty((len(rates), runs))
-    size = min(runs, _BLOCK)
+    size = min(runs, BLOCK)
     with shown.task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
-                block = np.minimum(np.arange(first, first + size), runs - 1)  # the last one is filled up: one shape
+                block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
                 data = landscape.data, landscape.test_data
                 done = measure(params, rate, data, training_sets[block], batches[block], shares, luck)
                 real = min(size, runs - first)
@@ -117,8 +100,10 @@ def simulate(
     return Simulation(quantity, spacetime, rates, samples)
 
 
-def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return training sets, examples of shape (runs, N), and batches, examples of shape (runs, T, B)."""
+def _draw(
+    landscape: Landscape, spacetime: Spacetime, runs: int, key: PRNGKeyArray
+) -> tuple[Int[Array, "runs points"], Int[Array, "runs steps slots"]]:
+    """Return training sets, N examples for every run, and batches, B of these examples for every step."""
     for_sets, for_batches = jax.random.split(key)
     N, M = int(spacetime.N), landscape.num_examples
     if landscape.reading == "population":
@@ -134,46 +119,46 @@ def _draw(landscape: Landscape, spacetime: Spacetime, runs: int, key: jax.Array)
     return jnp.asarray(training_sets), jnp.asarray(batches)
 
 
-def _luck(landscape: Landscape, params: Any) -> np.ndarray:
-    """Return every example's loss at the start less the population's mean, shape (M,)."""
+def _luck(landscape: Landscape, params: PyTree) -> Float[np.ndarray, " examples"]:
+    """Return every example's loss at the start less the population's mean."""
     losses = np.asarray(landscape.losses(params), dtype=float)
     return losses - losses.mean()
 
 
-def _gains(landscape: Landscape, params: Any, quantity: str) -> np.ndarray:
-    """Return how much a step along every example's gradient lowers the loss to first order, G·g, shape (M,)."""
+def _gains(landscape: Landscape, params: PyTree, quantity: str) -> Float[np.ndarray, " examples"]:
+    """Return how much a step along every example's gradient lowers the loss to first order, G·g."""
     is_tested = quantity == "test_loss" and landscape.test_data is not None
-    gains = _compiled_gains(landscape.loss, min(_BLOCK, landscape.num_examples))
+    gains = _compiled_gains(landscape.loss, min(BLOCK, landscape.num_examples))
     measured = landscape.test_data if is_tested else landscape.data
     return np.asarray(gains(params, landscape.data, measured), dtype=float)
 
 
 @per_loss
-def _compiled_gains(loss: Callable[..., Any], chunk_size: int) -> Callable[..., jax.Array]:
+def _compiled_gains(loss: Loss, chunk_size: int) -> Callable[[PyTree, PyTree, PyTree], Float[Array, " examples"]]:
     """Compile G·g of every example, G being the gradient of the mean loss over data of their own."""
 
     @jax.jit
-    def gains(params: Any, data: Any, measured: Any) -> jax.Array:
-        def mean(params: Any) -> jax.Array:
+    def gains(params: PyTree, data: PyTree, measured: PyTree) -> Float[Array, " examples"]:
+        def mean(params: PyTree) -> Float[Array, ""]:
             return jnp.mean(jax.lax.map(partial(loss, params), measured, batch_size=chunk_size))
 
-        slope = jax.grad(mean)(params)
+        gradient = jax.grad(mean)(params)
         return jax.lax.map(
-            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (slope,))[1], data, batch_size=chunk_size
+            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (gradient,))[1], data, batch_size=chunk_size
         )
 
     return gains
 
 
-def _padded(spacetime: Spacetime, runs: int) -> np.ndarray:
-    """Return explicit batches as an array of shape (runs, T, B), smaller ones filled up with their first point."""
+def _padded(spacetime: Spacetime, runs: int) -> Int[np.ndarray, "runs steps slots"]:
+    """Return explicit batches, the same in every run, smaller ones filled up with their first point."""
     batches = [[*batch, *batch[:1] * (int(spacetime.B) - len(batch))] for batch in spacetime.explicit or ()]
     array = np.array(batches, dtype=int).reshape(len(batches), int(spacetime.B))
     return np.broadcast_to(array, (runs, *array.shape))
 
 
-def _shares(spacetime: Spacetime) -> np.ndarray:
-    """Return the share of every slot in its step's mean, shape (T, B): 1/B, and 0 for slots that only fill up."""
+def _shares(spacetime: Spacetime) -> Float[np.ndarray, "steps slots"]:
+    """Return the share of every slot in its step's mean: 1/B, and 0 for slots that only fill up."""
     sizes = [len(batch) for batch in spacetime.explicit or ()] or [int(spacetime.B)] * int(spacetime.T)
     slots = np.arange(int(spacetime.B))
     return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
@@ -181,14 +166,20 @@ def _shares(spacetime: Spacetime) -> np.ndarray:
 
 @per_loss
 def _compiled_measure(
-    example_loss: Callable[..., Any], quantity: str, reading: str, chunk_size: int
-) -> Callable[..., jax.Array]:
+    example_loss: Loss, quantity: str, reading: str, chunk_size: int
+) -> Callable[..., Float[Array, " runs"]]:
     """Compile runs of SGD and their measurement, once for every loss, shape and question."""
 
     @jax.jit
     def measure(
-        params: Any, rate: Any, data: Any, training_sets: jax.Array, batches: jax.Array, shares: Any, luck: Any
-    ) -> jax.Array:
+        params: PyTree,
+        rate: Float[Array, ""],
+        data: PyTree,
+        training_sets: Int[Array, "runs points"],
+        batches: Int[Array, "runs steps slots"],
+        shares: Float[Array, "steps slots"],
+        luck: Float[Array, " examples"],
+    ) -> Float[Array, " runs"]:
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, quantity, reading)
         rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
@@ -199,15 +190,25 @@ def _compiled_measure(
     return measure
 
 
-def _make_run(loss: Callable[..., jax.Array], quantity: str, reading: str) -> Callable[..., jax.Array]:
-    def losses(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+def _make_run(
+    loss: Callable[[Float[Array, " params"], PyTree], Any], quantity: str, reading: str
+) -> Callable[..., Float[Array, ""]]:
+    """Return a function that does one run of SGD and measures the quantity at its end."""
+
+    def losses(theta: Float[Array, " params"], data: PyTree, indices: Int[Array, " some"]) -> Float[Array, " some"]:
         examples = jax.tree.map(lambda leaf: leaf[indices], data)
         return jax.vmap(partial(loss, theta))(examples)
 
-    def mean_loss(theta: jax.Array, data: Any, indices: jax.Array) -> jax.Array:
+    def mean_loss(theta: Float[Array, " params"], data: PyTree, indices: Int[Array, " some"]) -> Float[Array, ""]:
         return jnp.mean(losses(theta, data, indices))
 
-    def test_loss(theta: jax.Array, data: Any, test_data: Any, training_set: jax.Array, luck: jax.Array) -> jax.Array:
+    def test_loss(
+        theta: Float[Array, " params"],
+        data: PyTree,
+        test_data: PyTree,
+        training_set: Int[Array, " points"],
+        luck: Float[Array, " examples"],
+    ) -> Float[Array, ""]:
         if reading == "conditional":
             return mean_loss(theta, test_data, jnp.arange(jax.tree.leaves(test_data)[0].shape[0]))
         population = jnp.arange(len(luck))
@@ -217,17 +218,19 @@ def _make_run(loss: Callable[..., jax.Array], quantity: str, reading: str) -> Ca
         return (jnp.sum(everything) - jnp.sum(everything[training_set])) / (len(luck) - len(training_set))
 
     def run(
-        theta: jax.Array,
-        rate: jax.Array,
-        both_data: tuple[Any, Any],
-        shares: jax.Array,
-        luck: jax.Array,
-        drawn: tuple[jax.Array, jax.Array],
-    ) -> jax.Array:
+        theta: Float[Array, " params"],
+        rate: Float[Array, ""],
+        both_data: tuple[PyTree, PyTree],
+        shares: Float[Array, "steps slots"],
+        luck: Float[Array, " examples"],
+        drawn: tuple[Int[Array, " points"], Int[Array, "steps slots"]],
+    ) -> Float[Array, ""]:
         training_set, batches = drawn
         data, test_data = both_data
 
-        def step(theta: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        def step(
+            theta: Float[Array, " params"], slot: tuple[Int[Array, " slots"], Float[Array, " slots"]]
+        ) -> tuple[Float[Array, " params"], None]:
             batch, share = slot
             gradient = jax.grad(lambda theta: jnp.dot(share, losses(theta, data, batch)))(theta)
             return theta - rate * gradient, None

@@ -1,16 +1,18 @@
-"""Simulations: the results of many real runs."""
+"""The results of many real runs: losses at several learning rates, or at several steps of one schedule."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
-from .._archive import Kept
+from ..estimates import LossCurve, mean_and_stderr
 from ..spacetimes import Spacetime
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Simulation(Kept):
+class Simulation(LossCurve):
     """The loss after real SGD, averaged over independent runs.
 
     Attributes:
@@ -18,16 +20,21 @@ class Simulation(Kept):
         spacetime: the concrete spacetime.
         learning_rates: the learning rates, shape (R,).
         samples: the result of every run, shape (R, runs). The runs at different learning rates share their training
-            sets and batches, so that differences between learning rates are less noisy. From the train loss, and so
-            in the gap, the luck of the training set at the start is taken off: its loss there less the population's,
-            which is zero on average. So is that of held-out examples in the unbiased reading, and with a control that
-            of the batches to first order.
+            sets and batches, so that differences between learning rates are less noisy. Subtracted from the train loss,
+            and so from the gap, is the luck of the training set at the start: its loss there less the population's,
+            which is zero on average. In the unbiased reading so is the luck of the held-out examples, and with a
+            control what the batches do to first order.
     """
 
     quantity: str
     spacetime: Spacetime
-    learning_rates: np.ndarray
-    samples: np.ndarray
+    learning_rates: Float[np.ndarray, " rates"]
+    samples: Float[np.ndarray, "rates runs"]
+
+    @property
+    def points(self) -> Float[np.ndarray, " rates"]:
+        """The learning rates, shape (R,)."""
+        return self.learning_rates
 
     @property
     def runs(self) -> int:
@@ -35,31 +42,18 @@ class Simulation(Kept):
         return self.samples.shape[1]
 
     @property
-    def mean(self) -> np.ndarray:
+    def mean(self) -> Float[np.ndarray, " rates"]:
         """The mean over runs; not finite where a run has diverged."""
-        with np.errstate(invalid="ignore"):
-            return self.samples.mean(axis=1)
+        return mean_and_stderr(self.samples, axis=1)[0]
 
     @property
-    def stderr(self) -> np.ndarray:
+    def stderr(self) -> Float[np.ndarray, " rates"]:
         """The standard error of the mean; not finite where a run has diverged."""
-        with np.errstate(invalid="ignore"):
-            return self.samples.std(axis=1, ddof=1) / self.runs**0.5
+        return mean_and_stderr(self.samples, axis=1)[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the simulation as plain lists and numbers, for JSON; a diverged mean is `None`."""
-
-        def finite(array: np.ndarray) -> list[float | None]:
-            return [float(x) if np.isfinite(x) else None for x in array]
-
-        return {
-            "quantity": self.quantity,
-            "spacetime": str(self.spacetime),
-            "runs": self.runs,
-            "learning_rates": self.learning_rates.tolist(),
-            "mean": finite(self.mean),
-            "stderr": finite(self.stderr),
-        }
+        return {**super().to_dict(), "runs": self.runs, "learning_rates": self.learning_rates.tolist()}
 
     def __repr__(self) -> str:
         rates = len(self.learning_rates)
@@ -72,3 +66,48 @@ class Simulation(Kept):
             note = f"   {diverged} of {self.runs} runs diverged" if diverged else ""
             lines.append(f"  η = {rate:<9.4g} {mean:.6g} ± {stderr:.2g}{note}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimulatedCurve(LossCurve):
+    """A learning curve: simulations of one schedule at one learning rate, each ended after other numbers of steps.
+
+    Attributes:
+        quantity: "test_loss", "train_loss" or "gap".
+        spacetime: the whole schedule.
+        simulations: one for each number of steps, in their order.
+    """
+
+    quantity: str
+    spacetime: Spacetime
+    simulations: Sequence[Simulation]
+
+    axis: ClassVar[str] = "t"
+
+    @property
+    def points(self) -> np.ndarray:
+        """The steps after which runs were ended, shape (L,)."""
+        return np.array([int(simulation.spacetime.T) for simulation in self.simulations])
+
+    @property
+    def runs(self) -> int:
+        """The number of runs behind every point; the least of them if they differ."""
+        return min(simulation.runs for simulation in self.simulations)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean over runs at every point; not finite where a run has diverged."""
+        return np.array([float(simulation.mean[0]) for simulation in self.simulations])
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of the mean; not finite where a run has diverged."""
+        return np.array([float(simulation.stderr[0]) for simulation in self.simulations])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the curve as plain lists and numbers, for JSON; a diverged mean is `None`."""
+        rate = float(self.simulations[0].learning_rates[0])
+        return {**super().to_dict(), "runs": self.runs, "learning_rate": rate, "times": self.points.tolist()}
+
+    def __repr__(self) -> str:
+        return f"<SimulatedCurve of {self.quantity}, {self.runs} runs at {len(self.points)} steps, {self.spacetime}>"

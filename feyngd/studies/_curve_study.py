@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,9 +13,10 @@ from .._arguments import check_integer
 from .._files import check_writable, replace_file, write_json
 from .._keys import check_key
 from ..anchoring import Anchored, AnchoredPrediction, anchor
-from ..drawing import PALETTE, require_matplotlib
+from ..drawing import PALETTE, drawn, new_figure, require_matplotlib
 from ..errors import ArgumentError
 from ..landscapes import Landscape
+from ..prediction import Comparison, compare
 from ..progress import Progress
 from ..simulation import simulate
 from ..spacetimes import Spacetime
@@ -28,45 +29,58 @@ class Curve:
     """A predicted learning curve and simulations at a few steps.
 
     Attributes:
-        prediction: the curve.
-        times: the steps that were simulated, shape (L,).
-        mean: the simulated test loss there, shape (L,).
-        stderr: its standard error.
+        comparison: the prediction next to the simulations.
     """
 
-    prediction: AnchoredPrediction
-    times: np.ndarray
-    mean: np.ndarray
-    stderr: np.ndarray
+    comparison: Comparison
+
+    @property
+    def prediction(self) -> AnchoredPrediction:
+        """The predicted learning curve."""
+        predicted = self.comparison.prediction
+        assert isinstance(predicted, AnchoredPrediction)
+        return predicted
+
+    @property
+    def times(self) -> np.ndarray:
+        """The steps that were simulated, shape (L,)."""
+        return self.comparison.simulation.points
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The simulated loss there, shape (L,)."""
+        return self.comparison.simulation.mean
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of `mean`."""
+        return self.comparison.simulation.stderr
 
     @property
     def difference(self) -> np.ndarray:
         """Prediction minus simulation at the simulated steps."""
-        return self.prediction.mean[self.times] - self.mean
+        return self.comparison.difference
 
     @property
     def allowed(self) -> np.ndarray:
         """Three combined standard errors plus the truncation figure."""
-        stderr = np.hypot(self.prediction.stderr[self.times], self.stderr)
-        return 3 * stderr + self.prediction.truncation[self.times]
+        return self.comparison.allowed
 
     @property
     def agrees(self) -> bool:
         """Whether none differs where the expansion is small; where it is small nowhere this says nothing: `tested`."""
-        small = self.prediction.converged[self.times]
-        return bool(np.all((np.abs(self.difference) <= self.allowed) | ~small))
+        return self.comparison.verdict != "DIFFERS"
 
     @property
     def tested(self) -> bool:
         """Whether the expansion is small at any of the simulated steps."""
-        return bool(self.prediction.converged[self.times].any())
+        return bool(self.comparison.converged.any())
 
     def __str__(self) -> str:
-        P = self.prediction
-        rows = [f"{P.spacetime}: noiseless {P.noiseless[-1]:.5f}"]
-        columns = (self.times, P.mean[self.times], P.stderr[self.times], P.truncation[self.times])
-        small = P.converged[self.times]
-        for t, mean, stderr, cut, simulated, error, good in zip(*columns, self.mean, self.stderr, small, strict=True):
+        P = self.prediction.select(self.times)
+        rows = [f"{P.spacetime}: noiseless {self.prediction.noiseless[-1]:.5f}"]
+        columns = (self.times, P.mean, P.stderr, P.truncation, self.mean, self.stderr, P.converged)
+        for t, mean, stderr, cut, simulated, error, good in zip(*columns, strict=True):
             rows.append(
                 f"  t = {t:<5d} {mean:.5f} ± {stderr:.1g} (sampling) ± {cut:.1g} (truncation)   "
                 f"simulated {simulated:.5f} ± {error:.1g}{'' if good else '   not converged'}"
@@ -146,13 +160,10 @@ def _simulated(
 ) -> Curve:
     epochs = int(spacetime.T * spacetime.B / spacetime.N)
     looks = sorted({max(1, round(epochs * (k + 1) / _LOOKS)) for k in range(_LOOKS)})
-    found = []
-    for look in looks:
-        shorter = Spacetime.sgd(spacetime.N, spacetime.B, look, sampling=spacetime.sampling)
-        simulation = simulate(anchored.landscape, anchored.params, shorter, rate, runs=runs, progress=progress, key=key)
-        found.append((int(shorter.T), float(simulation.mean[0]), float(simulation.stderr[0])))
-    times, mean, stderr = (np.array(column) for column in zip(*found, strict=True))
-    return Curve(anchored.predict(spacetime), times, mean, stderr)
+    shorter = [Spacetime.sgd(spacetime.N, spacetime.B, look, sampling=spacetime.sampling) for look in looks]
+    options: dict[str, Any] = {"runs": runs, "progress": progress, "key": key}
+    simulations = [simulate(anchored.landscape, anchored.params, one, rate, **options) for one in shorter]
+    return Curve(compare(anchored.predict(spacetime), simulations))
 
 
 def _record(curve: Curve) -> dict[str, Any]:
@@ -165,15 +176,10 @@ def _record(curve: Curve) -> dict[str, Any]:
     }
 
 
-def _write_figure(folder: Any, curves: Sequence[Curve]) -> None:
+def _write_figure(folder: Path, curves: Sequence[Curve]) -> None:
     """Draw the curves of every training-set size above, and what noise contributes at the smallest batch below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     sizes = sorted({int(curve.prediction.spacetime.N) for curve in curves})
-    figure = Figure(figsize=(5.6 * len(sizes), 7.6), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(sizes), squeeze=False, sharex=True)
+    figure, axes = new_figure(len(sizes), rows=2, width=5.6, height=3.8, sharex=True)
     for (above, below), size in zip(axes.T, sizes, strict=True):
         own = sorted(
             (curve for curve in curves if size == curve.prediction.spacetime.N), key=lambda c: c.prediction.spacetime.B
@@ -188,6 +194,4 @@ def _write_figure(folder: Any, curves: Sequence[Curve]) -> None:
         above.legend(frameon=False, fontsize=8)
         first.plot_contributions(below)
         above.set_xlabel("")
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png")
-    replace_file(folder / "anchor.png", drawn.getvalue())
+    replace_file(folder / "anchor.png", drawn(figure, "png"))

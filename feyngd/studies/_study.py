@@ -13,7 +13,7 @@ from .._arguments import check_integer
 from .._files import check_writable, replace_file, write_json
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
-from ..drawing import require_matplotlib
+from ..drawing import drawn, new_figure, require_matplotlib
 from ..estimates import TruncationWarning
 from ..evaluation import Values, evaluate
 from ..landscapes import Landscape, check_landscape, check_reading, check_updates_kept, enter
@@ -157,15 +157,7 @@ def _values_record(values: Values) -> dict[str, Any]:
 
 
 def _write_figure(path: Path, comparisons: Sequence[Comparison]) -> None:
-    from io import BytesIO
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.6 * len(comparisons), 4.3), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)  # not pyplot: no window, no global state
-    for ax, comparison in zip(figure.subplots(1, len(comparisons), squeeze=False)[0], comparisons, strict=True):
+    figure, (axes,) = new_figure(len(comparisons), width=5.6, height=4.3)
+    for ax, comparison in zip(axes, comparisons, strict=True):
         comparison.plot(ax)
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png")
-    replace_file(path, drawn.getvalue())
+    replace_file(path, drawn(figure, "png"))

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from .._files import check_writable
+from .._version import __version__
 from ..diagrams import diagrams
 from ..evaluation import Values, evaluate
 from ..landscapes import DIGITS_MODELS, Landscape, cross_entropy, digits_landscape
@@ -144,8 +145,6 @@ class _Network:
 
     def description(self) -> dict[str, Any]:
         """Return all that the values depend on."""
-        from .. import __version__
-
         return {
             "version": __version__,
             "loss": [self.model, _source(DIGITS_MODELS[self.model]), _source(cross_entropy)],

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from .._arguments import check_integer, check_order
 from .._learning_rates import check_learning_rates
+from .._version import __version__
 from ..errors import ArgumentError, SpacetimeError
 from ..landscapes import DIGITS_MODELS, digits
 from ..quantities import QUANTITIES
@@ -78,8 +79,6 @@ class Configuration:
     @property
     def name(self) -> str:
         """What the files are called: readable, then a hash of the whole content and the version of feyngd."""
-        from .. import __version__
-
         content = digest({"version": __version__, **self.to_dict()})[:12]
         return f"{self.model}_N{self.N}_B{self.B}_E{self.E}_{self.sampling}_seed{self.seed}-{content}"
 

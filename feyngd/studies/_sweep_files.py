@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .._files import write_json
+from .._version import __version__
 from ..diagrams import Diagram
 from ..evaluation import Values
 from ..prediction import Comparison, Prediction
+from ..simulation import Simulation
 from ._store import UnsoundError, beside, read_json, read_npz, write_npz
 from ._sweep_config import Configuration
 
@@ -19,8 +21,6 @@ def write_result(
     path: Path, configuration: Configuration, prediction: Prediction, comparison: Comparison | None
 ) -> None:
     """Write the arrays of a result to an NPZ file and its record to a JSON file; `path` is without extension."""
-    from .. import __version__
-
     arrays = {
         "configuration": np.array(json.dumps(configuration.to_dict())),
         "learning_rates": prediction.learning_rates,
@@ -36,6 +36,7 @@ def write_result(
         "comparison": None,
     }
     if comparison is not None:
+        assert isinstance(comparison.simulation, Simulation)
         arrays["samples"] = comparison.simulation.samples
         verdict = comparison.to_dict()
         record["simulation"] = verdict.pop("simulation")

@@ -26,7 +26,7 @@ from feyngd.experiments._gauss_quadrature import descend, diffuse, next_orders, 
 from feyngd.experiments._order_claims import order_claim, pooled, resolved
 from feyngd.landscapes import digits, logistic_regression, toys
 from feyngd.minima import DenseMinimum
-from feyngd.prediction import FittedOrder, OrderCheck, check_order
+from feyngd.prediction import FittedOrder, OrderCheck, check_highest_order
 from feyngd.simulation._ensemble import Ensemble
 
 WRONG = {"deleted": 0.0, "doubled": 2.0, "of the other sign": -1.0}
@@ -172,7 +172,7 @@ def test_gaps(setting, values, monkeypatch) -> None:
     ((prediction, simulation),) = multi_epoch._gaps(
         landscape, start, found, replace(setting, quick=False), jax.random.key(2)
     )
-    holds_only_untampered(lambda factor: order_claim("", check_order(wrong(prediction, factor), simulation)))
+    holds_only_untampered(lambda factor: order_claim("", check_highest_order(wrong(prediction, factor), simulation)))
 
 
 # --- toys ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from feyngd.experiments import (
     _mean_estimation,
     _stic_selection,
 )
+from feyngd.experiments._drift_along_valleys import next_order_claim
 from feyngd.experiments._experiment import Setting
 from feyngd.experiments._verdicts import all_agree, equivalence
 from feyngd.landscapes import toys
@@ -106,12 +107,12 @@ def test_wrong_drifts_are_found_out():
     """One and a half percent off is too much: as much as the leading order is at η = 0.03."""
     ((_, row), *_) = outcome("cubic-valley").data.items()
     numbers = row["z simulated"], row["stderr"], row["z predicted"], row["z predicted to the next order, at the last"]
-    right = _cubic_valley.Slide(_cubic_valley.VALLEYS[0], 0.2, int(row["steps"][-1]), *numbers)
+    right = _cubic_valley.Slide(0.2, int(row["steps"][-1]), *numbers, valley=_cubic_valley.VALLEYS[0])
     wrong = replace(right, predicted=1.015 * right.predicted, next_order=1.015 * right.next_order)
     assert _cubic_valley._speed(right).holds
     assert not _cubic_valley._speed(wrong).holds
-    assert _cubic_valley._without_tolerance([right]).holds
-    assert not _cubic_valley._without_tolerance([wrong]).holds
+    assert next_order_claim([right]).holds
+    assert not next_order_claim([wrong]).holds
     assert not _cubic_valley._direction(replace(right, z=-right.z)).holds
 
 

@@ -234,6 +234,31 @@ def test_comparisons_are_told_drawn_and_kept():
         fd.compare(near.predict(fd.Spacetime.sgd(41), rates), simulation)
 
 
+@pytest.mark.parametrize("examples", [10, 300])
+@pytest.mark.parametrize("method", ["dense", "lanczos"])
+@pytest.mark.parametrize("double", [False, True])
+def test_a_truncation_that_is_rounding_noise_is_zero(double, method, examples):
+    """A quadratic has no higher orders, whatever single or double precision makes of differences that are zero."""
+    with jax.enable_x64(double):
+        noise = np.random.default_rng(0).normal(size=examples).astype(float if double else np.float32)
+        landscape = fd.Landscape(lambda theta, x: 0.005 * theta**2 + x * theta, noise - noise.mean())
+        near = fd.near_minimum(landscape, jnp.zeros((), noise.dtype), method=method, key=KEY)
+        for quantity in ("test_loss", "gap"):
+            found = near.predict(fd.Spacetime.sgd(500), [0.01, 0.3], quantity=quantity)
+            assert found.noise.all()
+            np.testing.assert_array_equal(found.truncation, 0)
+            assert "± 0 (truncation)" in str(found)
+
+
+def test_a_truncation_beside_which_the_noise_is_no_larger_than_rounding_is_kept():
+    with jax.enable_x64(False):
+        noise = np.array([-1e-4, 1e-4], dtype=np.float32)
+        landscape = fd.Landscape(lambda theta, x: 1.0 + jnp.cosh(theta) + x * theta, noise)
+        near = fd.near_minimum(landscape, jnp.float32(0), key=KEY)
+        with pytest.warns(fd.TruncationWarning):
+            assert near.predict(fd.Spacetime.sgd(500), 0.1).truncation > 0
+
+
 def test_a_start_that_is_no_minimum_is_named():
     landscape, _ = toys.mean_estimation()
     near = fd.near_minimum(landscape, jnp.array(30.0), key=KEY)

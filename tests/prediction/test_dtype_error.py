@@ -7,7 +7,7 @@ import pytest
 
 import feyngd as fd
 from feyngd.estimates import PrecisionWarning
-from feyngd.landscapes._lost_updates import lost_updates
+from feyngd.landscapes import lost_updates
 from feyngd.prediction._predict import series_by_root
 from feyngd.studies._sweep_config import read_config
 
@@ -162,10 +162,17 @@ def test_updates_that_are_rounded_up_count_too():
 
 
 def test_a_failure_to_measure_lost_updates_leaves_the_prediction():
-    rows = np.array([[1.0, -0.5]])
-    prediction = fd.Prediction("test_loss", fd.Spacetime.gd(2, 5), np.array([1e-9]), rows, np.zeros((1, 2)))
     landscape = fd.Landscape(lambda p, x: p["no such"] * x, np.ones(2))
-    lost = lost_updates(prediction, landscape, jnp.array(1.0))
+    lost = lost_updates(
+        landscape,
+        jnp.array(1.0),
+        np.array([1e-9]),
+        steps=5,
+        batch_size=2,
+        squared_gradient=0.1,
+        mean_at=lambda rates: 1 - 0.5 * rates,
+        errors=np.array([5e-10]),
+    )
     assert np.isnan(lost).all()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.prediction import FittedOrder, OrderCheck, check_coefficient, check_order, decide, fit_order
+from feyngd.prediction import FittedOrder, OrderCheck, check_coefficient, check_highest_order, decide, fit_order
 
 S = fd.Spacetime.sgd(N=10, B=1, E=1)
 RATES = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
@@ -305,10 +305,10 @@ def test_errors_of_predicted_orders_count() -> None:
     """Errors of all orders that are one and the same multiple of the coefficients; rounding is measured apart."""
     prediction, simulation = example()
     exact = fd.Prediction("test_loss", S, prediction.learning_rates, prediction.coefficients.mean(axis=0)[None])
-    assert check_order(exact, simulation).prediction_stderr == 0
+    assert check_highest_order(exact, simulation).prediction_stderr == 0
     rounded = fd.Prediction("test_loss", S, exact.learning_rates, exact.coefficients, np.array([[0, 0, 0, 0.1]]))
-    assert check_order(rounded, simulation).prediction_stderr == pytest.approx(0.1)
+    assert check_highest_order(rounded, simulation).prediction_stderr == pytest.approx(0.1)
     plain = check_coefficient(prediction, simulation.learning_rates, simulation.samples, start=2.0)
     assert plain.prediction_stderr == pytest.approx(0.001, rel=1e-6)
     order_0 = fd.Prediction("test_loss", S, exact.learning_rates, exact.coefficients[:, :1])
-    assert check_order(order_0, simulation).verdict is None
+    assert check_highest_order(order_0, simulation).verdict is None
