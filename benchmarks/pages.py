@@ -6,7 +6,7 @@ from typing import Any
 
 import acceleration
 import numpy as np
-from writing import replaced, table
+from writing import paragraph, replaced, table
 
 
 def targets(results: Mapping[str, Any]) -> str:
@@ -133,11 +133,12 @@ def simulations(results: Mapping[str, Any]) -> str:
         ]
         header = ["η", "change of the loss", "SGD − GD", "simulated change to 1 %, g", "simulated SGD − GD to 10 %, g"]
         header += ["our error of the change", "our error of SGD − GD", "truncation"]
-        parts.append(
+        sgd, descent = found["one run"]
+        costs = paragraph(
             f"`{name}`: all values of order ≤ 3 with 16 pairings take {found['all values']:,.0f} g, for every learning "
-            f"rate and spacetime; one simulated run {found['one run'][0]:.2g} g (SGD) and {found['one run'][1]:.2g} g "
-            f"(gradient descent).\n\n{table(header, rows)}"
+            f"rate and spacetime; one simulated run {sgd:.2g} g (SGD) and {descent:.2g} g (gradient descent)."
         )
+        parts.append(f"{costs}\n\n{table(header, rows)}")
     return "\n\n".join(parts)
 
 
@@ -190,11 +191,12 @@ def accelerated(results: Mapping[str, Any]) -> str:
         [name, *(float(one[form][at[3.0]] / abs(found[name]["change"][at[3.0]])) for form in ("plain", "exponential"))]
         for name, one in by_problem.items()
     ]
-    return (
-        f"{table(header, rows)}\n\n"
+    cover = paragraph(
         "The distance between the exponential form and the plain series, with three standard errors of the simulation, "
-        f"covers the error of the exponential form in {int(np.sum(covered))} of {np.size(covered)} cases.\n\n"
-        f"Errors at three times the range, in units of the change:\n\n"
+        f"covers the error of the exponential form in {int(np.sum(covered))} of {np.size(covered)} cases."
+    )
+    return (
+        f"{table(header, rows)}\n\n{cover}\n\nErrors at three times the range, in units of the change:\n\n"
         f"{table(['problem', 'plain', 'exponential'], single)}"
     )
 

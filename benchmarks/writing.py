@@ -5,6 +5,7 @@ between them is written by that command and replaced whenever it runs; the text 
 """
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = ["| " + " | ".join(map(shown, row)) + " |" for row in (header, *rows)]
     lines.insert(1, "|" + "---|" * len(header))
     return "\n".join(lines)
+
+
+def paragraph(text: str) -> str:
+    """Return text in lines as long as those of the documentation."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def shown(cell: Any) -> str:
