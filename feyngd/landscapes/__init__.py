@@ -1,5 +1,7 @@
 """Loss landscapes: a loss, a population of examples, and models, datasets and toys to make them from."""
 
+from ..kinks import Kink as Kink
+from ..kinks import SmoothnessWarning as SmoothnessWarning
 from . import toys as toys
 from ._datasets import digits as digits
 from ._datasets import load_cifar10 as load_cifar10

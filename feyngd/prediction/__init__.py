@@ -1,5 +1,6 @@
-"""Prediction: series times values, simulation, and the comparison of the two."""
+"""Prediction: series times values, and the comparison of any prediction with simulations."""
 
+from .._deprecations import moved
 from ._compare import Comparison as Comparison
 from ._compare import compare as compare
 from ._fitted_order import FittedOrder as FittedOrder
@@ -11,3 +12,16 @@ from ._fitted_order import fit_order as fit_order
 from ._predict import predict as predict
 from ._predict import series_by_root as series_by_root
 from ._prediction import Prediction as Prediction
+
+_MOVED = {
+    "ResummedPrediction": "feyngd.ResummedPrediction",
+    "SDESimulation": "feyngd.SDESimulation",
+    "Simulation": "feyngd.Simulation",
+    "TruncationWarning": "feyngd.TruncationWarning",
+    "check_order": "feyngd.prediction.check_highest_order",
+    "simulate": "feyngd.simulate",
+    "simulate_sde": "feyngd.simulate_sde",
+    "study": "feyngd.study",
+    "sweep": "feyngd.sweep",
+}
+__getattr__ = moved(__name__, _MOVED, since="0.2", until="0.4")
