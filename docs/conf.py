@@ -82,9 +82,10 @@ def keep_bars(app, what, name, obj, options, lines):
 
 
 def shorten_types(app, domain, objtype, content):
-    """Name NumPy's ArrayLike, which is a long union, and drop the private modules that types come from."""
+    """Drop private modules and the types of results, which prose gives, and name ArrayLike, which is a long union."""
     union = stringify_annotation(ArrayLike, mode="smart")
     for types in app.env.current_document.autodoc_annotations.values():
+        types.pop("return", None)
         for name, written in types.items():
             types[name] = re.sub(r"~?(?:\w+\.)*_\w+\.(?:\w+\.)*(?=\w)", "", written.replace(union, "ArrayLike"))
 

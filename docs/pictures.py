@@ -295,7 +295,7 @@ def _oracle() -> bytes:
 def _axes():
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 3.4), layout="constrained", dpi=150)
+    figure = Figure(figsize=(7.2, 3.3), layout="constrained", dpi=140)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
