@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.drawing._axes import new_figure
+from feyngd.drawing import new_figure
 from feyngd.experiments import Finding, Outcome, Setting
 from feyngd.experiments import _basic_predictions as basic
 from feyngd.experiments import _batch_size as batch_size
@@ -27,7 +27,7 @@ from feyngd.experiments._order_claims import order_claim, pooled, resolved
 from feyngd.landscapes import digits, logistic_regression, toys
 from feyngd.minima import DenseMinimum
 from feyngd.prediction import FittedOrder, OrderCheck, check_highest_order
-from feyngd.simulation._ensemble import Ensemble
+from feyngd.simulation import Ensemble
 
 WRONG = {"deleted": 0.0, "doubled": 2.0, "of the other sign": -1.0}
 SIGMA = "one standard error in % of the predicted"

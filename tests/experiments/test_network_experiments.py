@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.drawing._axes import drawn
+from feyngd.drawing import drawn
 from feyngd.experiments import Outcome, Setting
 from feyngd.experiments import _basic_predictions as basic
 from feyngd.experiments import _batch_size as batch_size

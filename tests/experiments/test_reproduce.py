@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.drawing._axes import new_figure
+from feyngd.drawing import new_figure
 from feyngd.experiments import EXPERIMENTS, Experiment, Finding, Outcome, Setting, reproduce
 from feyngd.experiments._verdicts import agreement
 

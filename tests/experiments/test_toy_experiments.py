@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.drawing._axes import drawn
+from feyngd.drawing import drawn
 from feyngd.experiments import (
     _cubic_valley,
     _gauss_fit,
@@ -24,7 +24,7 @@ from feyngd.experiments._experiment import Setting
 from feyngd.experiments._verdicts import all_agree, equivalence
 from feyngd.landscapes import toys
 from feyngd.minima import entropic_drift
-from feyngd.simulation._ensemble import Ensemble
+from feyngd.simulation import Ensemble
 from feyngd.training import stic_value, tic_value
 
 EXPERIMENTS = {

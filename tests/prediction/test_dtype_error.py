@@ -9,7 +9,6 @@ import feyngd as fd
 from feyngd.estimates import PrecisionWarning
 from feyngd.landscapes import lost_updates
 from feyngd.prediction._predict import series_by_root
-from feyngd.studies._sweep_config import read_config
 
 KEY = jax.random.key(0)
 X, Y = np.linspace(-1, 1, 12), np.sin(np.linspace(-3, 3, 12))
@@ -100,31 +99,6 @@ def test_what_cannot_be_measured_is_said_once_for_both_roots():
     assert sum(issubclass(one.category, PrecisionWarning) for one in shown) == 1
     assert np.isnan(found.dtype_error).all()
     assert np.isfinite(found.mean).all()
-
-
-def test_sweeps_say_whether_to_measure():
-    entries = {
-        "models": ["logistic"],
-        "limit": 40,
-        "N": [4],
-        "B": [2],
-        "E": [1],
-        "sampling": ["reshuffled"],
-        "learning_rates": [0.01],
-        "seeds": [0],
-        "quantity": "test_loss",
-        "order": 1,
-        "runs": 0,
-        "replicates": 2,
-    }
-    (left,) = read_config(entries)
-    (off,) = read_config({**entries, "check_dtype": False})
-    assert left.check_dtype is None
-    assert "check_dtype" not in left.to_dict()
-    assert off.check_dtype is False
-    assert off.name != left.name
-    with pytest.raises(fd.ArgumentError, match="check_dtype is true or false"):
-        read_config({**entries, "check_dtype": "no"})
 
 
 # --- updates that are lost ------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+import feyngd as fd
 from feyngd.studies import _sweep
 from feyngd.studies._store import Store, UnsoundError, beside, digest
-from feyngd.studies._sweep_config import Configuration
+from feyngd.studies._sweep_config import Configuration, read_config
 
 ONE = Configuration(
     model="logistic",
@@ -114,3 +115,28 @@ def test_files_that_are_left_alone_are_passed_by_in_order(tmp_path):
         assert (found, path.name) == (None, name)
         assert len(lines) == len(store.left_alone) == number - 1
         beside(path, "json").write_text("")
+
+
+def test_sweeps_say_whether_to_measure():
+    entries = {
+        "models": ["logistic"],
+        "limit": 40,
+        "N": [4],
+        "B": [2],
+        "E": [1],
+        "sampling": ["reshuffled"],
+        "learning_rates": [0.01],
+        "seeds": [0],
+        "quantity": "test_loss",
+        "order": 1,
+        "runs": 0,
+        "replicates": 2,
+    }
+    (left,) = read_config(entries)
+    (off,) = read_config({**entries, "check_dtype": False})
+    assert left.check_dtype is None
+    assert "check_dtype" not in left.to_dict()
+    assert off.check_dtype is False
+    assert off.name != left.name
+    with pytest.raises(fd.ArgumentError, match="check_dtype is true or false"):
+        read_config({**entries, "check_dtype": "no"})
