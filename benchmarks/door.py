@@ -15,7 +15,7 @@ import jax
 import feyngd as fd
 from feyngd.derivatives._fingerprint import fingerprint
 from feyngd.landscapes import DIGITS_MODELS, digits_landscape, enter, kinks_at
-from feyngd.landscapes._traced_checks import trace_loss
+from feyngd.landscapes.checks import trace_loss
 
 _REPEATS = 9
 

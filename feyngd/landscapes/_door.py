@@ -1,4 +1,4 @@
-"""The one door: what every public call that takes a landscape and parameters does before it starts."""
+"""What every public call that takes a landscape and parameters does before it starts."""
 
 from typing import Any
 
@@ -7,9 +7,14 @@ import jax
 from ..derivatives import FrozenLoss, noted
 from ..errors import ArgumentError
 from ..kinks import Kink
-from ._checks import param_arrays
 from ._landscape import Landscape
-from ._traced_checks import check_depends_on_params, check_forward_mode, check_no_constant_key, check_reverse_mode
+from .checks import (
+    check_depends_on_params,
+    check_forward_mode,
+    check_no_constant_key,
+    check_reverse_mode,
+    param_arrays,
+)
 from .smoothness import find_kinks, warn_of_kinks
 
 
@@ -25,13 +30,13 @@ def enter(landscape: Any, params: Any, *, forward: bool = True) -> tuple[Landsca
     Args:
         landscape: what was given as a landscape.
         params: what was given as parameters.
-        forward: whether derivatives are taken in forward mode, along directions, as all but plain gradients are.
+        forward: whether derivatives are taken in forward mode, along directions; only plain gradients are not.
 
     Returns:
-        The landscape with its loss frozen, and the parameters as JAX arrays that nobody else can write to.
+        The landscape with its loss frozen, and the parameters as JAX arrays that no one else can write to.
 
     Raises:
-        ArgumentError: it is no landscape.
+        ArgumentError: `landscape` is not a `Landscape`.
         LandscapeError: the parameters are invalid, the loss cannot be traced or differentiated, does not depend on the
             parameters, or draws its random numbers from one constant key.
     """

@@ -14,8 +14,7 @@ import numpy as np
 from .._arguments import check_integer
 from ..derivatives import FrozenLoss, Loss, digest_of_arrays, flat_loss, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
-from ._checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays
-from ._traced_checks import trace_loss
+from .checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays, trace_loss
 
 READINGS = ("population", "unbiased", "conditional")
 
@@ -38,12 +37,12 @@ class Landscape:
     Attributes:
         loss: `loss(params, example)` returns the loss of one example, a real scalar. The example has the structure of
             `data` without the leading axis. It must be traceable by JAX and smooth: series use its higher derivatives.
-            It is traced afresh in every call, so that what it reads may change between calls. Whatever is random in it,
-            a mask or the key it is drawn from, has to be part of the example. A training point is then the pair and
-            keeps its mask in all epochs: right for the test loss of one epoch without repeats; with repeats the masks'
-            noise counts as if it came again, and train loss and gap are those with the masks that were seen.
+            It is traced again in every call, so that what it reads may change between calls. Whatever is random in it,
+            a mask or the key it is drawn from, has to be part of the example. A training point is then the pair, and
+            keeps its mask in all epochs. That is right for the test loss of one epoch without repeats. With repeats the
+            same masks come again, and train loss and gap are those with the masks that were seen.
         data: a pytree of arrays that share their leading axis, the M examples. NumPy arrays are copied to JAX arrays
-            once, here, in JAX's current precision.
+            once, when the landscape is made, in JAX's current precision.
         test_data: separate test examples with the structure of `data`, for the conditional reading; `None` otherwise.
         reading: what `data` stands for, see above.
 
@@ -121,7 +120,7 @@ class Landscape:
         return jax.tree.map(lambda leaf: leaf[index], self.data)
 
     def mean_loss(self, params: Any, chunk_size: int = 256) -> jax.Array:
-        """The mean loss l(θ) over the data: the test loss, but in the conditional reading the train loss.
+        """The mean loss l(θ) over the data: in the conditional reading the train loss, in the others the test loss.
 
         Args:
             params: the parameters θ, a pytree of floating-point arrays.
@@ -194,8 +193,8 @@ class Landscape:
     def frozen(self, params: Any) -> "Landscape":
         """The landscape with its loss as it is now: traced once, so that it cannot change during a computation.
 
-        Every public call goes through here. The loss is traced afresh; what was compiled before is used again only if
-        the trace has the same equations and the same constants.
+        Every public call uses it. The loss is traced again; programs that were compiled before are used only if the
+        trace has the same equations and the same constants.
 
         Args:
             params: the parameters, a pytree of floating-point arrays.
@@ -221,7 +220,7 @@ class Landscape:
 
     @cached_property
     def data_digest(self) -> str:
-        """A hash of reading, data and test data, which tells what values belong to."""
+        """A hash of reading, data and test data, which results carry to show what they belong to."""
         if "_given" in self.__dict__:  # a frozen landscape: the hash is taken once
             return self.__dict__["_given"].data_digest
         return digest_of_arrays((self.data, self.test_data)) + self.reading

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArgumentError, LandscapeError
-from ._array_leaves import as_numbers
+from .checks import as_numbers
 
 
 def real_numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:

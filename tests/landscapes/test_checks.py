@@ -11,7 +11,7 @@ from flax import nnx
 from jax.experimental import sparse
 
 from feyngd.errors import LandscapeError
-from feyngd.landscapes._checks import check_same_examples, example_arrays, param_arrays
+from feyngd.landscapes.checks import check_same_examples, example_arrays, param_arrays
 
 ROWS = np.array([[1.0, -2.0], [0.5, 4.0], [3.0, 0.0]])
 EXTENDED = pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is double here")

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from feyngd.errors import ArgumentError, LandscapeError
-from feyngd.landscapes._traced_checks import (
+from feyngd.landscapes.checks import (
     check_depends_on_params,
     check_forward_mode,
     check_no_constant_key,

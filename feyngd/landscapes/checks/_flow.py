@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend import core
 
-from .smoothness import user_line
+from ..smoothness import user_line
 
 Line = Callable[[], str]  # finding a line takes time, and is needed only in messages
 Note = Callable[[core.JaxprEqn, list[bool], bool, Line], None]

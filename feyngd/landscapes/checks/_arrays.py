@@ -1,4 +1,4 @@
-"""What makes data, parameters and a loss a landscape, checked before any long computation."""
+"""Data and parameters as JAX arrays, checked, and the check of what a loss returns."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import LandscapeError
-from ._array_leaves import as_jax_array, is_key_array, leaves_with_names
+from ...derivatives import is_key_array
+from ...errors import LandscapeError
+from ._array_leaves import as_jax_array, leaves_with_names
 
 _HOW_TO_SPLIT = (
     "Of an equinox model: params, static = eqx.partition(model, eqx.is_inexact_array), and eqx.combine(params, static) "
@@ -17,7 +18,7 @@ _HOW_TO_SPLIT = (
 
 
 def example_arrays(data: Any, name: str = "data") -> Any:
-    """Return a pytree of array-likes as one of JAX arrays that share a non-empty leading axis.
+    """Return a pytree of array-likes as a pytree of JAX arrays that share a non-empty leading axis.
 
     Values stay what they are, up to the rounding of double precision where JAX is set to single. NumPy arrays are
     copied. Other axes may be empty, and a leaf may hold random keys.
@@ -76,7 +77,7 @@ def check_same_examples(data: Any, test_data: Any) -> None:
 
 
 def param_arrays(params: Any) -> Any:
-    """Return a pytree of numbers and array-likes as one of strong-typed floating-point JAX arrays.
+    """Return a pytree of numbers and array-likes as a pytree of strong-typed floating-point JAX arrays.
 
     NumPy arrays are copied. Traced arrays pass, without a look at their values.
 
@@ -117,7 +118,7 @@ def _param_array(leaf: Any, where: str) -> jax.Array:
 
 
 def _why_not_params(leaf: Any) -> str | None:
-    """Say what a leaf is, in the words of the libraries that such leaves come from."""
+    """Say what is wrong with a leaf that is no array, in the words of the library it comes from."""
     kind = type(leaf).__name__
     if isinstance(leaf, str | bytes):
         return (

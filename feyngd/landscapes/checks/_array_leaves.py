@@ -1,6 +1,6 @@
-"""One leaf of data or of parameters as a JAX array of the same values, or the reason why it is none.
+"""One leaf of data or of parameters as a JAX array of the same values, or the reason why it cannot become one.
 
-Array-likes of other libraries are told by what they can do, so that none of those libraries is imported.
+Array-likes of other libraries are recognised by their attributes, so that none of those libraries is imported.
 """
 
 from typing import Any
@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import LandscapeError
+from ...derivatives import is_key_array
+from ...errors import LandscapeError
 
 
 def leaves_with_names(tree: Any, name: str) -> list[tuple[str, Any]]:
@@ -65,11 +66,6 @@ def as_numbers(given: Any, where: str) -> np.ndarray:
     return _in_double(array, where) if array.dtype.char in "gG" else array
 
 
-def is_key_array(array: Any) -> bool:
-    """Whether an array holds typed random keys."""
-    return bool(jnp.issubdtype(array.dtype, jax.dtypes.prng_key))
-
-
 def _is_sparse(leaf: Any) -> bool:
     return callable(getattr(type(leaf), "todense", None)) and hasattr(leaf, "shape")
 
@@ -90,7 +86,7 @@ def _as_numpy(leaf: Any, where: str) -> np.ndarray:
 
 
 def _why_not(leaf: Any) -> str | None:
-    """Say what is wrong with a leaf that NumPy would read, but not as what it means."""
+    """Say what is wrong with a leaf that NumPy reads, but with another meaning."""
     kind = type(leaf).__name__
     if np.ma.is_masked(leaf):
         return (

@@ -1,4 +1,4 @@
-"""What the trace of a loss tells: whether it is a function of parameters and one example that can be differentiated.
+"""Checks of the trace of a loss: whether it is a function of parameters and one example that can be differentiated.
 
 Each check takes the trace that `trace_loss` returns and how many of its inputs are leaves of the parameters.
 """
@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad
 
-from ..derivatives import Loss
-from ..errors import FeynGDError, LandscapeError
-from ._checks import check_loss_value
+from ...derivatives import Loss
+from ...errors import FeynGDError, LandscapeError
+from ._arrays import check_loss_value
 from ._flow import Line, depends, visit
 
 _DRAWS = ("random_bits", "random_gamma", "threefry2x32", "rng_bit_generator", "rng_uniform")
@@ -174,7 +174,7 @@ def _shapes(name: str, tree: Any) -> str:
 
 def _line_of(error: Exception) -> str:
     """The innermost line of a traceback that is not in a library."""
-    ours = str(Path(__file__).parents[1])
+    ours = str(Path(__file__).parents[2])
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         parts = Path(frame.filename).parts
         if not {"site-packages", "dist-packages"} & set(parts) and not frame.filename.startswith((ours, "<frozen")):
