@@ -1,6 +1,6 @@
 """Convolutions as matrix products, for losses whose kernels differ from example to example.
 
-A tangent of a kernel is one kernel for each row of a sweep. XLA's convolution of every example with a kernel of its own
+A tangent of a kernel is one kernel for each row of a pass. XLA's convolution of every example with a kernel of its own
 is several times slower on a CPU than the same sum written as a product of patches with a matrix, and small convolutions
 with one kernel are too.
 """

@@ -1,13 +1,13 @@
 """A loss in double precision: the equations of its trace, run again with wider numbers.
 
-A loss is not the same function for parameters in double precision: carries of loops that it makes in single precision
-no longer fit, random draws take more bits, and a model that computes in bfloat16 does so still. So it is not traced a
-second time. The equations of its one trace are interpreted, and every real or complex number in them is lifted to 64
-bits for each real part, whatever the precision it was written in. Integers, booleans and random keys stay as they are.
+For parameters in double precision a loss is another function: carries of loops that it makes in single precision do not
+match, random draws take more bits, and a model that computes in bfloat16 still does. So it is not traced a second time.
+The equations of its one trace are interpreted, and every real or complex number in them is lifted to 64 bits for each
+real part, whatever precision it was written in. Integers, booleans and random keys stay as they are.
 
 - A random draw is made in its own precision and lifted afterwards, so that it stays the same draw.
-- What looks at the bits of numbers (`bitcast_convert_type`) and what is not made of equations (callbacks, foreign
-  functions) gets numbers of the precision that it was traced with.
+- Operations on the bits of numbers (`bitcast_convert_type`), and callbacks and foreign functions, which are not made of
+  equations, get numbers of the precision that they were traced with.
 - A rule of `jax.custom_jvp` is traced in its own precision, and its equations are lifted like all others.
 - Constants are those of the trace, rounded to the precision that they were written in.
 """
@@ -34,7 +34,7 @@ _AS_TRACED = frozenset(("bitcast_convert_type", "rng_uniform", "pure_callback", 
 
 
 class LiftingError(Exception):
-    """A loss cannot be interpreted in double precision; says why."""
+    """A loss cannot be interpreted in double precision; the message says why."""
 
 
 def lifted(loss: Loss, params: PyTree, example: PyTree) -> Loss:

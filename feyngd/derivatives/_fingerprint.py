@@ -1,8 +1,8 @@
-"""What a traced loss computes, in a form that can be compared: the proof that a compiled program still fits.
+"""What a traced loss computes, in a form that can be compared: proof that a compiled program is still right.
 
 Two traces with equal fingerprints have the same equations and the same constants, so a program compiled from one of
-them computes the other. Derivative rules that users write (`jax.custom_jvp`) are traced as well: the equations of the
-function do not tell what its derivative is.
+them computes the other. Derivative rules that users write (`jax.custom_jvp`) are traced as well, since the equations of
+the function do not determine its derivative.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ _RULES = (
 
 
 class UnprovableError(Exception):
-    """A constant has no value yet, because it is traced itself: nothing can be said about what it will be."""
+    """A constant has no value yet, because it is traced itself."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,7 +203,7 @@ class _Reader:
 
 
 def _trace_rule(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
-    """Trace what differentiation makes of a function with a rule of its own; `None` where one trace does not tell."""
+    """Trace what differentiation makes of a function with a rule of its own; `None` where one trace is not enough."""
     if eqn.params.get("symbolic_zeros"):  # such rules may depend on which arguments are differentiated
         return None
     shapes = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in eqn.invars]  # type: ignore[attr-defined]

@@ -1,9 +1,9 @@
 """A loss as it is at the moment of a call, and the programs compiled from it.
 
-A Python function can compute something else tomorrow: it may read a global, an attribute of an object, a default
-argument or an array that has been changed. So no program is kept under a function. Every public call traces the loss
-afresh, which takes milliseconds. Programs belong to the trace, and a later call uses them again only where its own
-trace has the same equations and the same constants.
+A Python function may compute something else in a later call: it may read a global, an attribute of an object, a default
+argument or an array that has been changed. So no program is kept for a function. Every public call traces the loss
+again, which takes milliseconds. Programs belong to the trace, and a later call uses them again only where its own trace
+has the same equations and the same constants.
 """
 
 import weakref
@@ -30,7 +30,7 @@ _SIGNATURES = 16  # shapes and dtypes of parameters and examples that are kept f
 
 
 class FrozenLoss:
-    """A loss that was traced and cannot change any more: `loss(params, example)` for one kind of arrays.
+    """A loss that was traced and cannot change: `loss(params, example)` for parameters and examples of one shape.
 
     Args:
         traced: the trace; its inputs are the leaves of the parameters, then those of an example.
@@ -41,7 +41,7 @@ class FrozenLoss:
         jaxpr: the trace.
         fingerprint: its content; `None` where a constant is a tracer itself.
         programs: what was compiled from it, by what was asked for.
-        notes: what was found out about it, by name: checks that passed need not be repeated.
+        notes: results of checks, by name, which need not be repeated.
     """
 
     def __init__(self, traced: core.ClosedJaxpr, print_: Fingerprint | None, name: str) -> None:
@@ -67,10 +67,10 @@ class FrozenLoss:
 
 
 def frozen_loss(loss: Loss, traced: core.ClosedJaxpr, owner: Any) -> FrozenLoss:
-    """Return the frozen form of a trace: one from before, with its programs, if it certainly computes the same.
+    """Return the frozen form of a trace: an earlier one, with its programs, if it certainly computes the same.
 
     Programs live as long as the function, or for a method as long as its object. Only the latest trace is kept for each
-    kind of arrays, so that what a loss has closed over earlier is let go.
+    kind of arrays, so that arrays which a loss has closed over earlier can be freed.
 
     Args:
         loss: the function.
@@ -97,7 +97,7 @@ def per_loss(make: Callable[..., Program]) -> Callable[..., Program]:
     """Decorate a function of a loss and hashable options that compiles a program: it is kept with a frozen loss.
 
     For a loss that is not frozen nothing is kept. The programs of a frozen one run with JAX's default settings, since
-    strict ones have had their say when the loss was traced.
+    strict ones were applied when the loss was traced.
     """
 
     @wraps(make)

@@ -1,4 +1,4 @@
-"""JAX's strict modes are about a user's code: they hold where a loss is traced, not in what is made from its trace."""
+"""JAX's strict modes are for a user's code: they apply where a loss is traced, not to programs made from its trace."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

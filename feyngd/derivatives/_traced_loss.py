@@ -2,7 +2,7 @@
 
 A *site* is a weight matrix that the loss uses once, in a product with activations. Its gradient for one example is a
 product too, of the activations and of the cotangents behind it, and far smaller in that form than as a matrix. So a
-traced loss can be run with something added behind every site, and tells the activations in front of it.
+traced loss can be run with something added behind every site, and returns the activations in front of it.
 """
 
 import math
