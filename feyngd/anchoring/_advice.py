@@ -40,8 +40,8 @@ def advise(anchored: Anchored, spacetime: Spacetime, *, factor: int = 2) -> tupl
     """Rank changes of batch size, data, epochs and sampling by what they do to the test loss at the end.
 
     Every change keeps the number of example evaluations, E·N, and the learning rate of every step: smaller batches make
-    more steps, more data fewer epochs. All are arithmetic on the same functionals, so that what they have in common
-    does not blur the differences.
+    more steps, more data fewer epochs. All are arithmetic on the same functionals, so that errors which they share
+    cancel in the differences.
 
     Args:
         anchored: the functionals.
@@ -49,26 +49,26 @@ def advise(anchored: Anchored, spacetime: Spacetime, *, factor: int = 2) -> tupl
         factor: by how much batch size and data are changed, 2 or more.
 
     Returns:
-        The changes, those that lower the test loss most first; and those that cannot be told, with the reason.
+        The changes, those that lower the test loss most first; and those that cannot be predicted, with the reason.
 
     Raises:
         ArgumentError: the spacetime has no epochs, or the factor is not an integer ≥ 2.
-        SpacetimeError: the planned run itself is not served.
+        SpacetimeError: the planned run itself cannot be predicted.
     """
     _check(spacetime, factor)
     planned = anchored.predict(spacetime)
-    found, untold = [], []
+    ranked, unpredicted = [], []
     for change, sizes in _changes(anchored, spacetime, factor):
         try:
             changed = _made(*sizes)
             other = anchored.predict(changed)
         except SpacetimeError as error:
-            untold.append(f"{change}: {error}")
+            unpredicted.append(f"{change}: {error}")
             continue
         base = planned.noiseless[-1] + planned.replicates[:, -1]
         effect = Estimate.from_replicates(other.noiseless[-1] + other.replicates[:, -1] - base, kind="path")
-        found.append(Advice(change, changed, effect, float(np.hypot(other.truncation[-1], planned.truncation[-1]))))
-    return sorted(found, key=lambda advice: advice.effect.value), untold
+        ranked.append(Advice(change, changed, effect, float(np.hypot(other.truncation[-1], planned.truncation[-1]))))
+    return sorted(ranked, key=lambda advice: advice.effect.value), unpredicted
 
 
 def anchored_for_advice(spacetime: Spacetime, *, factor: int = 2) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def anchored_for_advice(spacetime: Spacetime, *, factor: int = 2) -> dict[str, A
     """
     _check(spacetime, factor)
     length = sympy.Rational(int(spacetime.N), int(spacetime.B))
-    lengths = [int(one) for one in (length / factor, length, length * factor) if one.is_Integer]
+    lengths = [int(each) for each in (length / factor, length, length * factor) if each.is_Integer]
     return {"steps": int(spacetime.T) * factor, "epoch_lengths": lengths, "fixed_order": True}
 
 
@@ -91,7 +91,7 @@ def _check(spacetime: Spacetime, factor: int) -> None:
     check_integer("factor", factor, least=2)
     if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
         raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
-    spacetime.require_concrete("Changes are told apart")
+    spacetime.require_concrete("Changes are compared")
 
 
 def _changes(anchored: Anchored, spacetime: Spacetime, factor: int) -> list[tuple[str, tuple]]:
@@ -114,5 +114,5 @@ def _changes(anchored: Anchored, spacetime: Spacetime, factor: int) -> list[tupl
 def _made(N: int, B: int, budget: int, sampling: str) -> Spacetime:
     steps = sympy.Rational(budget, B)
     if not steps.is_Integer:
-        raise SpacetimeError(f"{budget} evaluations are no whole number of batches of {B}.")
+        raise SpacetimeError(f"{budget} evaluations are not a whole number of batches of {B}.")
     return Spacetime.sgd(N, B, T=int(steps), sampling=sampling)

@@ -16,7 +16,16 @@ from ..landscapes import Landscape, Origin, check_landscape, check_updates_kept,
 from ..progress import Progress, check_progress
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
 from ._noise_weights import RUN, STEP, Ties
-from .path import PILOTS, Draws, Reduced, Runs, SecondOrder, columns, controlled, room_for
+from .path import (
+    PILOTS,
+    ControlVariates,
+    Draws,
+    DrawsAlongPath,
+    NoiselessPath,
+    columns,
+    controlled,
+    plan_memory,
+)
 
 READINGS = ("population", "conditional")
 
@@ -45,7 +54,7 @@ def anchor(
     """Run gradient descent on the mean loss once, with what noise does along it: every N, B, E and sampling at once.
 
     The plain series ends where training begins to matter. Here batch losses are l + ε (l_batch − l), and the expected
-    loss after every step is expanded in ε instead of η: order ε⁰ is the noiseless path, order ε² a sum of few
+    loss after every step is expanded in ε instead of η: order ε⁰ is the noiseless path, order ε² a sum of a few
     functionals of it, weighted by what sampling does to pairs of steps.
 
     Args:
@@ -55,18 +64,19 @@ def anchor(
         learning_rate: η, or one for every step, of which some may be zero.
         epoch_lengths: the numbers of steps of an epoch, N/B, for which several reshuffled epochs are to be predicted.
         fixed_order: whether to anchor for several epochs in one fixed order too.
-        num_samples: the number of draws of signs behind every functional, at least 2. In each, noise of single steps is
-            drawn twice, and that of the whole run, which rules most errors, six times if training sets are random.
+        num_samples: the number of draws of signs behind every functional, at least 2. In each draw the noise of single
+            steps is drawn twice. If training sets are random, noise shared by the whole run dominates the error, so it
+            is drawn six times.
         noise_examples: how many random examples make the noise of a step in every draw, at least 2. Those with larger
             gradients along the path are drawn more often, and count less.
-        curvature_examples: how many random examples stand for all in every Hessian, at least 2. Few of them leave the
-            mean as it is and make standard errors larger; the path itself takes all examples.
-        control_directions: in how many directions of the noise Hessians are those of all examples, and a chain with a
-            known mean is taken off every draw, which makes standard errors smaller; none for 0. They are kept for all
-            steps, fewer where the memory is small, and no more than half of what is tried.
+        curvature_examples: how many random examples stand for all in every Hessian, at least 2. With fewer the mean
+            stays as it is and standard errors grow; the path itself takes all examples.
+        control_directions: in how many directions of the noise Hessians are those of all examples. These directions
+            also give control variates of known mean: subtracting them is unbiased and cuts the standard error. 0 for
+            none. They are kept for all steps, fewer where the memory is small, and at most half of what is tried.
         truncation_samples: the number of draws for the third and fourth derivatives behind the truncation figure, or 0
-            for none: then it is NaN, and nothing is called converged. With few of them it is no more than a size, of
-            which two standard errors are part, and tells of skewness only after about T over that many steps.
+            for none: then it is NaN, and nothing is called converged. Two standard errors are part of the figure. Few
+            draws give only an order of magnitude and may miss skewness in the first T/truncation_samples steps.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
         key: a JAX random key.
@@ -76,8 +86,8 @@ def anchor(
         the draws that were finished, and warns; without any the interrupt goes on.
 
     Raises:
-        ArgumentError: an option is unfit, the reading is "unbiased", or the memory does not suffice.
-        LandscapeError: the loss, data or parameters are unfit, parameters have less than single precision, in which
+        ArgumentError: an option is invalid, the reading is "unbiased", or the memory is too small.
+        LandscapeError: the loss, data or parameters are invalid, parameters have less than single precision, in which
             updates are lost, or the path diverges.
 
     References:
@@ -92,39 +102,42 @@ def anchor(
         check_integer(name, size, least=2)
         for name, size in (("noise_examples", noise_examples), ("curvature_examples", curvature_examples))
     )
-    ties = _ties(landscape, epoch_lengths, fixed_order)
+    ties = _ties_to_anchor(landscape, epoch_lengths, fixed_order)
     given = landscape
     landscape, params = enter(landscape, params)
     check_updates_kept(params, "What is anchored")
     landscape.validate(params)
     kinks = kinks_at(landscape, params)
     drawn = len(columns(ties, landscape.reading))
-    # Of the directions that pilots span, the lesser half is what happened to be drawn.
+    # Of the directions that pilots span, the half of smaller curvature is an accident of the pilots' draws.
     pilots = PILOTS * drawn
-    room = room_for(params, drawn, len(ties), steps, min(control_directions, pilots // 2), pilots)
-    runs = Runs(landscape, params, rates, chunk_size, *sizes)
-    runs.check_path()
+    memory = plan_memory(params, drawn, len(ties), steps, min(control_directions, pilots // 2), pilots)
+    path = NoiselessPath(landscape, params, rates, chunk_size, *sizes)
+    path.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
-    reduced = runs.uncontrolled(ties)
-    if room.directions:
+    controls = path.no_control_variates(ties)
+    if memory.directions:
         with progress.task(1, "directions of the noise") as task:
-            reduced = runs.reduced(ties, room.directions, for_pilots)
+            controls = path.control_variates(ties, memory.directions, for_pilots)
             task.advance()
-    groups = _draws(runs, ties, num_samples, min(num_samples, room.draws), reduced, for_second, progress)
-    third, fourth = _higher(runs, ties, truncation_samples, min(truncation_samples, room.jets), for_higher, progress)
-    draws = Draws(*(np.concatenate(parts)[:num_samples] for parts in zip(*(one.draws for one in groups), strict=True)))
-    test = controlled(draws.test, draws.test_controls, reduced.test)
-    train = controlled(draws.train, draws.train_controls, reduced.train)
-    field = controlled(draws.field, draws.field_controls, reduced.field)
+    groups = _draws(path, ties, num_samples, min(num_samples, memory.draws), controls, for_second, progress)
+    together = min(truncation_samples, memory.higher_draws)
+    third, fourth = _higher_orders(path, ties, truncation_samples, together, for_higher, progress)
+    draws = Draws(
+        *(np.concatenate(parts)[:num_samples] for parts in zip(*(group.draws for group in groups), strict=True))
+    )
+    test = controlled(draws.test, draws.test_controls, controls.test)
+    train = controlled(draws.train, draws.train_controls, controls.train)
+    influence = controlled(draws.influence, draws.influence_controls, controls.influence)
     return Anchored(
         given,
         params,
         rates,
         groups[0].train_path,
         groups[0].test_path,
-        {one: test[:, i] for i, one in enumerate(ties)},
-        {one: train[:, i] for i, one in enumerate(ties)},
-        field[:, ties.index(RUN)] if landscape.reading == "population" else np.zeros_like(test[:, 0]),
+        {each: test[:, i] for i, each in enumerate(ties)},
+        {each: train[:, i] for i, each in enumerate(ties)},
+        influence[:, ties.index(RUN)] if landscape.reading == "population" else np.zeros_like(test[:, 0]),
         third,
         fourth,
         chunk_size,
@@ -137,21 +150,21 @@ def anchor(
 
 
 def _draws(
-    runs: Runs,
+    path: NoiselessPath,
     ties: list[Ties],
     num_samples: int,
     together: int,
-    reduced: Reduced,
+    controls: ControlVariates,
     key: jax.Array,
     progress: Progress,
-) -> list[SecondOrder]:
+) -> list[DrawsAlongPath]:
     """Draw in groups of one size, so that all is compiled once; an interruption keeps those that are finished."""
-    groups: list[SecondOrder] = []
+    groups: list[DrawsAlongPath] = []
     try:
         with progress.task(num_samples, "noise along the path") as task:
             for first in range(0, num_samples, together):
                 keys = jax.random.split(jax.random.fold_in(key, first), together)
-                groups.append(runs.second_order(ties, keys, reduced))
+                groups.append(path.second_order(ties, keys, controls))
                 task.advance(min(together, num_samples - first))
     except KeyboardInterrupt:
         if not groups:
@@ -165,15 +178,15 @@ def _draws(
     return groups
 
 
-def _higher(
-    runs: Runs, ties: list[Ties], count: int, together: int, key: jax.Array, progress: Progress
+def _higher_orders(
+    path: NoiselessPath, ties: list[Ties], count: int, together: int, key: jax.Array, progress: Progress
 ) -> tuple[dict[Ties, np.ndarray], dict[Ties, np.ndarray]]:
     """Return third and fourth derivatives, which an interruption leaves unknown."""
     if not count:
         return {}, {}
     try:
         with progress.task(1, "next orders of the noise") as task:
-            third, fourth = runs.higher_orders(ties, count, together, key)
+            third, fourth = path.higher_orders(ties, count, together, key)
             task.advance()
     except KeyboardInterrupt:
         warnings.warn(
@@ -181,11 +194,11 @@ def _higher(
             InterruptedWarning,
             stacklevel=3,
         )
-        third = fourth = np.full((len(ties), 1, runs.steps + 1), np.nan)
+        third = fourth = np.full((len(ties), 1, path.steps + 1), np.nan)
     return dict(zip(ties, third, strict=True)), dict(zip(ties, fourth, strict=True))
 
 
-def _ties(landscape: Landscape, epoch_lengths: Any, fixed_order: bool) -> list[Ties]:
+def _ties_to_anchor(landscape: Landscape, epoch_lengths: Any, fixed_order: bool) -> list[Ties]:
     """Return the equivalences of steps to anchor; those of one epoch are those of the run."""
     if isinstance(epoch_lengths, int):
         raise ArgumentError(f"epoch_lengths is a list of numbers of steps, such as [40]; got {epoch_lengths!r}.")

@@ -13,14 +13,15 @@ from .._arguments import check_integer
 from .._keys import check_key
 from ..derivatives import CHUNK
 from ..errors import ArgumentError, SpacetimeError
+from ..estimates import mean_and_stderr
 from ..kinks import Kink
 from ..landscapes import Landscape, Origin, check_reading, enter
 from ..progress import Progress, check_progress
-from ..quantities import QUANTITIES
-from ..spacetimes import Spacetime
+from ..quantities import check_quantity
+from ..spacetimes import Spacetime, check_spacetime
 from ._noise_weights import RUN, Ties, served
 from ._prediction import AnchoredPrediction
-from .path import Runs
+from .path import NoiselessPath
 
 NOISE = CURVATURE = 64  # examples, as measured in benchmarks/anchoring.py
 CONTROL = 48  # directions
@@ -138,10 +139,9 @@ class Anchored:
 
         Raises:
             ArgumentError: the quantity is unknown, N is missing, or sizes are given beside a spacetime.
-            SpacetimeError: the steps are more than were anchored; or epochs have a length that was not anchored.
+            SpacetimeError: there are more steps than were anchored, or epochs have a length that was not anchored.
         """
-        if quantity not in QUANTITIES:
-            raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, QUANTITIES))}.")
+        check_quantity(quantity)
         spacetime = self._spacetime(spacetime, N, B, E, T, sampling)
         steps = self._check(spacetime)
         weights = served(spacetime, self.landscape.reading, steps)
@@ -190,8 +190,8 @@ class Anchored:
             them, or two of its standard errors.
 
         Raises:
-            ArgumentError: an option is unfit.
-            SpacetimeError: the steps are more than were anchored, or the spacetime does not suit the reading.
+            ArgumentError: an option is invalid.
+            SpacetimeError: there are more steps than were anchored, or the spacetime does not suit the reading.
         """
         check_integer("order", order, least=2)
         check_integer("num_samples", num_samples, least=2)
@@ -199,17 +199,17 @@ class Anchored:
         spacetime = self._spacetime(spacetime, N, B, E, T, sampling)
         steps = self._check(spacetime)
         sizes = self.noise_examples, self.curvature_examples
-        runs = Runs(self._landscape_then, self.params, self.rates[:steps], self.chunk_size, *sizes)
+        path = NoiselessPath(self._landscape_then, self.params, self.rates[:steps], self.chunk_size, *sizes)
         groups = []
         with check_progress(progress).task(num_samples, f"noise to order {order}") as task:
             for first in range(0, num_samples, _TOGETHER):
                 count = min(_TOGETHER, num_samples - first)
-                groups.append(runs.batches(spacetime, count, order, jax.random.fold_in(key, first)))
+                groups.append(path.real_batches(spacetime, count, order, jax.random.fold_in(key, first)))
                 task.advance(count)
-        found = np.concatenate(groups)
-        parts = {f"order {k}": found[:, :, k] / math.factorial(k) for k in range(2, order + 1)}
-        last = parts[f"order {order}"]
-        truncation = np.maximum(np.abs(last.mean(axis=0)), 2 * _error(last))
+        derivatives = np.concatenate(groups)
+        parts = {f"order {k}": derivatives[:, :, k] / math.factorial(k) for k in range(2, order + 1)}
+        mean, stderr = mean_and_stderr(parts[f"order {order}"])
+        truncation = np.maximum(np.abs(mean), 2 * stderr)
         times, noiseless = np.arange(steps + 1), self.test_loss[: steps + 1]
         return AnchoredPrediction("test_loss", spacetime, times, noiseless, parts, truncation, self.kinks)
 
@@ -244,8 +244,7 @@ class Anchored:
         sampling: str | None,
     ) -> Spacetime:
         if spacetime is not None:
-            if not isinstance(spacetime, Spacetime):
-                raise ArgumentError(f"spacetime is made by Spacetime.sgd, .gd or .from_batches; got {spacetime!r}.")
+            check_spacetime(spacetime)
             sizes = {"N": N, "B": B, "E": E, "T": T, "sampling": sampling}
             if twice := ", ".join(f"{name}={size!r}" for name, size in sizes.items() if size is not None):
                 raise ArgumentError(f"Give a spacetime or its sizes, not both; got {spacetime} and {twice}.")
@@ -265,17 +264,19 @@ class Anchored:
         self, quantity: str, spacetime: Spacetime, weights: dict[Ties, Any], steps: int
     ) -> AnchoredPrediction:
         until = slice(0, steps + 1)
-        second = self.train_second if quantity == "train_loss" else self.second
         zero = np.zeros_like(next(iter(self.second.values()))[:, until])
-        rows = {ties: float(weight) / 2 * second[ties][:, until] for ties, weight in weights.items()}
-        total = sum(rows.values(), start=zero)
-        parts = {}
+
+        def added(second: dict[Ties, np.ndarray]) -> np.ndarray:
+            """Return ½ Σ W(s, t) D_st, what the noise adds to a loss."""
+            return sum((float(weight) / 2 * second[ties][:, until] for ties, weight in weights.items()), start=zero)
+
+        second = self.train_second if quantity == "train_loss" else self.second
+        total, parts = added(second), {}
         if self.landscape.reading == "conditional":
             noiseless = {"test_loss": self.test_loss, "train_loss": self.train_loss}.get(quantity)
             if quantity == "gap":
                 noiseless = self.test_loss - self.train_loss
-                train = sum((float(w) / 2 * self.train_second[t][:, until] for t, w in weights.items()), start=zero)
-                total = total - train
+                total = total - added(self.train_second)
             parts["minibatch noise"] = total
         else:
             noiseless = np.zeros(self.steps + 1) if quantity == "gap" else self.test_loss
@@ -293,8 +294,8 @@ class Anchored:
     def _truncation(self, weights: dict[Ties, Any]) -> np.ndarray:
         """Return the sizes of orders ε³ and ε⁴ together, both of which fall like the square of the weights.
 
-        Few draws of heavy tails miss much of them: two standard errors are part of the figure. Without draws it is not
-        known, save where there is no noise.
+        Few draws of a heavy-tailed quantity miss much of it: two standard errors are part of the figure. Without draws
+        it is not known, except where there is no noise.
         """
         third, fourth = np.zeros((2, 1, self.steps + 1))
         if any(ties not in self.fourth for ties in weights):
@@ -302,18 +303,12 @@ class Anchored:
         for ties, weight in ((ties, float(weight)) for ties, weight in weights.items()):
             third = third + weight * abs(weight) * self.third[ties] / 6
             fourth = fourth + weight**2 * self.fourth[ties] / 24
-        size = np.abs(third.mean(axis=0)) + np.abs(fourth.mean(axis=0))
-        return size + 2 * np.hypot(_error(third), _error(fourth))
+        (third, third_error), (fourth, fourth_error) = mean_and_stderr(third), mean_and_stderr(fourth)
+        return np.abs(third) + np.abs(fourth) + 2 * np.hypot(third_error, fourth_error)
 
     def __repr__(self) -> str:
         drop = f"{self.train_loss[0]:.3g} to {self.train_loss[-1]:.3g}"
-        ties = ", ".join(str(one) for one in self.second)
+        ties = ", ".join(str(each) for each in self.second)
         return (
             f"<Anchored on {self.steps} noiseless steps, mean loss {drop}; ties: {ties}; {len(self.influence)} draws>"
         )
-
-
-def _error(rows: np.ndarray) -> np.ndarray:
-    """Return standard errors of the mean of replicates; zeros for a single one."""
-    count = len(rows)
-    return np.asarray(rows.std(axis=0, ddof=1) / count**0.5 if count > 1 else np.zeros(rows.shape[1:]))

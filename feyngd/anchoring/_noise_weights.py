@@ -15,8 +15,6 @@ from .._archive import keep_attributes
 from ..errors import SpacetimeError
 from ..spacetimes import Spacetime
 
-KINDS = ("step", "epoch", "place", "run")
-
 
 @keep_attributes
 @dataclass(frozen=True, order=True)
@@ -53,8 +51,8 @@ def noise_weights(spacetime: Spacetime, reading: str = "population") -> dict[Tie
 
     Args:
         spacetime: a concrete spacetime.
-        reading: "population", where training sets are drawn anew; or "conditional", where the data are the training set
-            and only their order is random, with fields centred over the data.
+        reading: "population", where training sets are random; or "conditional", where the data are the training set and
+            only their order is random, so that the noise of a full batch is zero.
 
     Raises:
         SpacetimeError: the spacetime has symbols, or its batches are listed, or fixed in the conditional reading.
@@ -71,7 +69,7 @@ def noise_weights(spacetime: Spacetime, reading: str = "population") -> dict[Tie
         )
     epoch = Ties("epoch", N // B)
     if reading == "conditional":
-        found = {
+        weights = {
             "reshuffled": {
                 STEP: Fraction(N, B * (N - 1)) if N > 1 else Fraction(0),
                 epoch: -Fraction(1, max(N - 1, 1)),
@@ -79,7 +77,7 @@ def noise_weights(spacetime: Spacetime, reading: str = "population") -> dict[Tie
             "with-replacement": {STEP: Fraction(1, B)},
             "full-batch": {},
         }[sampling]
-        return {} if B == N and sampling == "reshuffled" else found
+        return {} if B == N and sampling == "reshuffled" else weights
     return {
         "reshuffled": {STEP: Fraction(1, B), RUN: Fraction(1, N), epoch: -Fraction(1, N)},
         "fixed": {Ties("place", N // B): Fraction(1, B)},
@@ -90,8 +88,8 @@ def noise_weights(spacetime: Spacetime, reading: str = "population") -> dict[Tie
 
 def served(spacetime: Spacetime, reading: str, steps: int) -> dict[Ties, Fraction]:
     """Return the weights up to a step, with equivalences that are the same up to there put together."""
-    found: dict[Ties, Fraction] = {}
+    merged: dict[Ties, Fraction] = {}
     for ties, weight in noise_weights(spacetime, reading).items():
         same = next((t for t in (STEP, RUN) if np.array_equal(t.labels(steps), ties.labels(steps))), ties)
-        found[same] = found.get(same, Fraction(0)) + weight
-    return {ties: weight for ties, weight in found.items() if weight}
+        merged[same] = merged.get(same, Fraction(0)) + weight
+    return {ties: weight for ties, weight in merged.items() if weight}

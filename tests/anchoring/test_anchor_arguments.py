@@ -10,7 +10,7 @@ import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import InterruptedWarning, anchor, noise_weights
 from feyngd.anchoring.path import _memory
-from feyngd.anchoring.path._noiseless_path import Runs
+from feyngd.anchoring.path._noiseless_path import NoiselessPath
 from feyngd.progress import Progress
 
 KEY, START = jax.random.key(0), jnp.array(2.0)
@@ -175,15 +175,15 @@ def test_single_precision_where_double_is_the_default():
 
 def test_too_little_memory_is_said_before_anything_runs(monkeypatch):
     monkeypatch.setattr(_memory, "available_memory", lambda: 64)
-    with pytest.raises(fd.ArgumentError, match=r"1 parameters and 8 chains.*give fewer epoch_lengths"):
+    with pytest.raises(fd.ArgumentError, match=r"1 parameters and 8 runs.*give fewer epoch_lengths"):
         anchored()
     monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 8 * 4 * 16 * 2)
-    assert _memory.chains_together(1, 4, 8) == 24
+    assert _memory.runs_together(1, 4, 8) == 24
 
     def pilots(*_):
         pytest.fail("pilots need as much memory as four draws")
 
-    monkeypatch.setattr(Runs, "reduced", pilots)
+    monkeypatch.setattr(NoiselessPath, "control_variates", pilots)
     assert len(anchored(control_directions=16).influence) == 2
     made = anchored(num_samples=7)
     assert len(made.influence) == 7
@@ -220,14 +220,14 @@ def test_an_interruption_keeps_what_is_finished(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runs, "higher_orders", interrupted)
+    monkeypatch.setattr(NoiselessPath, "higher_orders", interrupted)
     with pytest.warns(InterruptedWarning, match="truncation figure"):
         unsure = anchored(truncation_samples=2).predict(N=4)
     assert np.isfinite(unsure.mean).all()
     assert np.isnan(unsure.truncation).all()
     assert not unsure.converged.any()
 
-    monkeypatch.setattr(Runs, "second_order", interrupted)
+    monkeypatch.setattr(NoiselessPath, "second_order", interrupted)
     with pytest.raises(KeyboardInterrupt):
         anchored()
 
@@ -255,14 +255,14 @@ def test_a_classifier_that_is_thrown_about_is_refused():
 @pytest.mark.parametrize("toy", ["cosh", "mean_estimation", "cubic_valley"])
 def test_a_path_that_stands_still_at_a_minimum_is_not_refused(toy):
     made, start = getattr(fd.landscapes.toys, toy)()
-    runs = Runs(made, start, np.full(20, 0.3), 8, 64, 64)
-    runs.check_path()
+    path = NoiselessPath(made, start, np.full(20, 0.3), 8, 64, 64)
+    path.check_path()
 
 
 def test_descent_above_the_edge_that_finds_flatter_ground_goes_on():
     """log cosh is flat far out: from 0.3 a rate above 2/h jumps about, and ends below a start that is far up."""
     made = fd.Landscape(lambda theta, x: jnp.log(jnp.cosh(theta)) + 0.0 * x, np.array([-1.0, 1.0]))
-    Runs(made, jnp.array(3.0), np.full(6, 2.2), 8, 64, 64).check_path()
+    NoiselessPath(made, jnp.array(3.0), np.full(6, 2.2), 8, 64, 64).check_path()
 
 
 def test_learning_rates_of_zero_in_a_schedule():

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ...derivatives import Loss, Sums, per_loss
-from ._importance import Urn
+from ._importance import ExampleSampler
 from ._noise_directions import Directions
 
-READ = 4  # steps, at most, whose adjoints are taken: T, T/2, T/4 and T/8
+ADJOINTS = 4  # steps, at most, whose adjoints are taken: T, T/2, T/4 and T/8
 _EXAMPLES = 64  # examples that make D³ in a step
 
 
@@ -25,18 +26,18 @@ class Adjoints(NamedTuple):
     """J adjoints: those of the mean loss in a few steps of the path and, with test data, after them of the test loss.
 
     Attributes:
-        vectors: λ_{t+1} for steps t from 0 to T, shape (T + 1, J, P); zero from the step it belongs to on.
-        bends: E_t D³_t[λ_{t+1}] E_tᵀ, shape (T + 1, J, k, k).
-        factors: how much of λ_t is nearest to the gradient in step t, 1 in the step it belongs to, shape (T + 1, J).
-        train: which of them is read for the mean loss, shape (T + 1,): that of the first step that is not before.
+        vectors: λ_{t+1} for steps t from 0 to T; zero from the step on that it belongs to.
+        bends: E_t D³_t[λ_{t+1}] E_tᵀ.
+        factors: how much of λ_t is nearest to the gradient in step t, 1 in the step that it belongs to.
+        train: which of them is read for the mean loss in every step: that of the first step that is not before.
         test: which one is read for the test loss.
     """
 
-    vectors: jax.Array
-    bends: jax.Array
-    factors: jax.Array
-    train: jax.Array
-    test: jax.Array
+    vectors: Float[Array, "*steps adjoints params"]
+    bends: Float[Array, "*steps adjoints directions directions"]
+    factors: Float[Array, "*steps adjoints"]
+    train: Int[Array, "*steps"]
+    test: Int[Array, "*steps"]
 
     @classmethod
     def none(cls, steps: int, num_params: int, dtype: Any) -> "Adjoints":
@@ -45,18 +46,18 @@ class Adjoints(NamedTuple):
         first = jnp.zeros(steps + 1, int)
         return cls(vectors, bends, factors, first, first)
 
-    def at(self, time: jax.Array) -> "Adjoints":
+    def at(self, time: Int[Array, ""]) -> "Adjoints":
         """Return those of one step."""
         return Adjoints(*(array[time] for array in self))
 
-    def unread(self, rows: int) -> jax.Array:
-        """Return what they have read before the first step, u = 0, shape (rows, J): a sum over all steps to come."""
-        return jnp.zeros((rows, self.vectors.shape[1]), jnp.promote_types(self.vectors.dtype, jnp.float32))
+    def nothing_read(self, runs: int) -> Float[Array, "runs adjoints"]:
+        """Return u = 0, what they have read in each of some runs before the first step."""
+        return jnp.zeros((runs, self.vectors.shape[1]), jnp.promote_types(self.vectors.dtype, jnp.float32))
 
 
-def read_steps(steps: int) -> np.ndarray:
+def adjoint_steps(steps: int) -> Int[np.ndarray, " ends"]:
     """Return the steps whose adjoints are taken, in rising order."""
-    return np.unique([max(1, steps >> halvings) for halvings in range(READ)])
+    return np.unique([max(1, steps >> halvings) for halvings in range(ADJOINTS)])
 
 
 @per_loss
@@ -69,45 +70,47 @@ def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[...
         tested: whether the loss is measured on test data too.
 
     Returns:
-        A function of the parameters, the data, the test data or `None`, the path, shape (T + 1, P), its directions, the
-        learning rates, shape (T,), an urn for curvature, and a key.
+        A function of the parameters, the data, the test data or `None`, the path, its directions, the learning rates,
+        a sampler for curvature, and a key.
     """
 
     @jax.jit
     def adjoints(
-        params: Any,
-        data: Any,
-        test_data: Any,
-        path: jax.Array,
+        params: PyTree,
+        data: PyTree,
+        test_data: PyTree,
+        path: Float[Array, "points params"],
         directions: Directions,
-        rates: jax.Array,
-        urn: Urn,
-        key: jax.Array,
+        rates: Float[Array, " steps"],
+        sampler: ExampleSampler,
+        key: PRNGKeyArray,
     ) -> Adjoints:
         sums = Sums(loss, params, chunk_size)
-        read = read_steps(len(rates))
+        read = adjoint_steps(len(rates))
         measured = (data, test_data) if tested else (data,)
-        ends = jnp.tile(read, len(measured))
+        ends = jnp.tile(read, len(measured))  # the step that every adjoint belongs to
 
-        def step(later: jax.Array, given: Any) -> Any:
+        def step(later: Float[Array, "adjoints params"], given: Any) -> Any:
             """Go from λ_{t+1} to λ_t."""
-            point, vectors, rate, time = given
-            near = urn.examples(jax.random.fold_in(key, time), data, _EXAMPLES)
+            point, vectors, rate, time = given  # θ_t, E_t, η and t
+            near = sampler.examples(jax.random.fold_in(key, time), data, _EXAMPLES)
 
-            def bend(own: tuple[jax.Array, jax.Array]) -> jax.Array:
+            def bend(own: tuple[Int[Array, ""], Float[Array, " params"]]) -> Float[Array, "directions directions"]:
+                """Return E D³[λ_{t+1}] Eᵀ of one adjoint; zeros from the step on that it belongs to."""
                 end, adjoint = own
-                found = jax.lax.cond(
+                products = jax.lax.cond(
                     time < end,
                     lambda: sums.third_products(point, *near, adjoint, vectors),
                     lambda: jnp.zeros_like(vectors),
                 )
-                return found @ vectors.T
+                return products @ vectors.T
 
-            slopes = jnp.repeat(jnp.stack([sums.mean_gradient(point, each)[1] for each in measured]), len(read), axis=0)
-            curved = sums.products(point, data, sums.equal(data), later)
-            now = jnp.where((time == ends)[:, None], slopes, later - rate * curved)
+            of_losses = jnp.stack([sums.mean_gradient(point, each)[1] for each in measured])
+            gradients = jnp.repeat(of_losses, len(read), axis=0)  # G of the loss that every adjoint belongs to
+            curved = sums.products(point, data, sums.equal(data), later)  # H λ_{t+1}
+            now = jnp.where((time == ends)[:, None], gradients, later - rate * curved)
             squares = jnp.sum(now * now, axis=1)
-            factors = jnp.where(squares > 0, jnp.sum(now * slopes, axis=1) / jnp.where(squares > 0, squares, 1), 0)
+            factors = jnp.where(squares > 0, jnp.sum(now * gradients, axis=1) / jnp.where(squares > 0, squares, 1), 0)
             return now, (later, jax.lax.map(bend, (ends, later)), factors)
 
         last = jnp.zeros((len(ends), len(sums.start)), sums.start.dtype)

@@ -1,7 +1,11 @@
-"""The noiseless path and the derivatives of the perturbed one by the size of the noise, step by step.
+"""Derivatives of the perturbed path by the size of the noise, of all orders up to K, step by step.
 
-With batch losses l + ε F_t the iterate is a function of ε. Its derivatives at ε = 0, of all orders up to K, follow from
-one another step by step, on the path of gradient descent on l: nothing is stored but the current ones.
+With batch losses l + ε F_t the iterate is a function θ_t(ε). Its derivatives θ^(1) … θ^(K) at ε = 0 follow from one
+another on the path of gradient descent on l:
+
+    θ^(k)_{t+1} = θ^(k)_t − η (d^k/dε^k ∇l(θ_t(ε)) + k d^{k−1}/dε^{k−1} ∇F_t(θ_t(ε)))
+
+Nothing is stored but the current ones.
 """
 
 from collections.abc import Callable
@@ -9,17 +13,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ...derivatives import Loss, Sums, per_loss
-from ._importance import Urn, picked
-from ._noise import Field
+from ._importance import ExampleSampler, picked
+from ._noise import Noise
 
 
 @per_loss
-def compiled_jets(
+def compiled_higher_orders(
     loss: Loss, order: int, chunk_size: int, tested: bool, curvature: int | None = None
 ) -> Callable[..., Any]:
-    """Compile a run along the noiseless path with R replicates of perturbations.
+    """Compile a run along the noiseless path with R replicates of noise.
 
     Args:
         loss: `loss(params, example)`.
@@ -27,72 +32,106 @@ def compiled_jets(
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
         curvature: how many random examples stand for all in derivatives of the mean loss; all of them if `None`. With
-            some of them what is found is no more than its size.
+            some of them the result gives only an order of magnitude.
 
     Returns:
-        A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), the field of
-        R replicates, and the urn and the key to draw examples by. For every t from 0 to T it returns the mean loss,
-        shape (T + 1,); its derivatives, (T + 1, R, K); those of F_t(θ_t), less than K of them, from the 0-th on,
-        (T + 1, R, K); and the test loss with its derivatives, (T + 1, R, K + 1), or `None`.
+        A function of the parameters, the data, the test data or `None`, the learning rates, R replicates of noise, and
+        the sampler and the key that examples are drawn by. For every t from 0 to T it returns the mean loss, shape
+        (T + 1,); its derivatives 1 to K, (T + 1, R, K); derivatives 0 to K − 1 of F_t(θ_t), (T + 1, R, K); and the test
+        loss with its derivatives, (T + 1, R, K + 1), or `None`.
     """
 
     @jax.jit
-    def jets(
-        params: Any, data: Any, test_data: Any, rates: jax.Array, field: Field, urn: Urn, key: jax.Array
+    def higher_orders(
+        params: PyTree,
+        data: PyTree,
+        test_data: PyTree,
+        rates: Float[Array, " steps"],
+        noise: Noise,
+        sampler: ExampleSampler,
+        key: PRNGKeyArray,
     ) -> tuple[Any, ...]:
         sums = Sums(loss, params, chunk_size)
-        replicates = field.share.shape[1]
-        field = Field(field.indices, *(part.astype(sums.start.dtype) for part in field[1:]))
+        replicates = noise.share.shape[1]
+        noise = Noise(noise.indices, *(part.astype(sums.start.dtype) for part in noise[1:]))
 
-        def along(theta: jax.Array, derivatives: tuple[jax.Array, ...], examples: Any, weights: jax.Array) -> Any:
-            """Return the derivatives of a sum and of its gradient along the curve that is perturbed."""
-            return sums.over(lambda total: ladder(jax.value_and_grad(total), theta, derivatives), examples, weights)
+        def along(
+            theta: Float[Array, " params"],
+            derivatives: tuple[Float[Array, " params"], ...],
+            examples: PyTree,
+            weights: Float[Array, " examples"],
+        ) -> tuple[Any, ...]:
+            """Return the derivatives of a sum and of its gradient along the curve θ(ε), each a pair."""
+            return sums.over(
+                lambda total: derivatives_along(jax.value_and_grad(total), theta, derivatives), examples, weights
+            )
 
-        def one(theta: jax.Array, path: Any, derivatives: tuple[jax.Array, ...], noise: Any, key: Any) -> Any:
-            indices, weights, share = noise
-            of_mean = [path, *along(theta, derivatives, *urn.examples(key, data, curvature))[1:]]
-            own = along(theta, derivatives[:-1], picked(data, indices), weights)
-            centred = [
-                tuple(x - share * y for x, y in zip(*pair, strict=True)) for pair in zip(own, of_mean, strict=False)
+        def replicate(
+            theta: Float[Array, " params"],
+            on_path: tuple[Float[Array, ""], Float[Array, " params"]],
+            derivatives: tuple[Float[Array, " params"], ...],
+            noise: Noise,
+            key: PRNGKeyArray | None,
+        ) -> tuple[tuple[Float[Array, " params"], ...], Float[Array, " order"], Float[Array, " order"]]:
+            """Return by what −η times the derivatives of θ move, the derivatives of the mean loss, and those of F."""
+            of_mean = [on_path, *along(theta, derivatives, *sampler.examples(key, data, curvature))[1:]]
+            of_batch = along(theta, derivatives[:-1], picked(data, noise.indices), noise.weights)
+            # F is the weighted sum less its share of the mean loss; each entry has a value and a gradient.
+            of_noise = [
+                tuple(x - noise.share * y for x, y in zip(*pair, strict=True))
+                for pair in zip(of_batch, of_mean, strict=False)
             ]
-            pushes = [of_mean[k][1] + k * centred[k - 1][1] for k in range(1, order + 1)]
+            moves = tuple(of_mean[k][1] + k * of_noise[k - 1][1] for k in range(1, order + 1))
             losses = jnp.stack([value for value, _ in of_mean[1:]])
-            return tuple(pushes), losses, jnp.stack([f for f, _ in centred])
+            return moves, losses, jnp.stack([value for value, _ in of_noise])
 
-        def measured(theta: jax.Array, derivatives: tuple[jax.Array, ...]) -> jax.Array:
+        def measured(
+            theta: Float[Array, " params"], derivatives: tuple[Float[Array, " params"], ...]
+        ) -> Float[Array, " orders"]:
+            """Return the test loss and its derivatives."""
             equal = sums.equal(test_data)
-            return jnp.stack(sums.over(lambda total: ladder(total, theta, derivatives), test_data, equal))
+            return jnp.stack(sums.over(lambda total: derivatives_along(total, theta, derivatives), test_data, equal))
 
-        def step(carry: Any, given: Any) -> Any:
+        def step(
+            carry: tuple[Float[Array, " params"], tuple[Float[Array, "replicates params"], ...]],
+            given: tuple[Noise, Float[Array, ""], PRNGKeyArray],
+        ) -> Any:
+            """Take a step of θ and of its derivatives θ^(1) … θ^(K), a row a replicate."""
             theta, derivatives = carry
             noise, rate, key = given
-            value, slope = sums.mean_gradient(theta, data)
+            value, gradient = sums.mean_gradient(theta, data)
             keys = None if curvature is None else jax.random.split(key, replicates)
-            pushes, losses, noise = jax.vmap(one, in_axes=(None, None, 0, 0, None if keys is None else 0))(
-                theta, (value, slope), derivatives, tuple(noise), keys
+            moves, losses, noises = jax.vmap(replicate, in_axes=(None, None, 0, 0, None if keys is None else 0))(
+                theta, (value, gradient), derivatives, noise, keys
             )
             test = jax.vmap(measured, in_axes=(None, (0,) * order))(theta, derivatives) if tested else None
-            moved = tuple(d - rate * push for d, push in zip(derivatives, pushes, strict=True))
-            return (theta - rate * slope, moved), (value, losses, noise, test)
+            moved = tuple(old - rate * move for old, move in zip(derivatives, moves, strict=True))
+            return (theta - rate * gradient, moved), (value, losses, noises, test)
 
         start = (jnp.zeros((replicates, len(sums.start)), sums.start.dtype),) * order
-        steps = field, jnp.append(rates, 0), jax.random.split(key, len(rates) + 1)
+        steps = noise, jnp.append(rates, 0), jax.random.split(key, len(rates) + 1)
         return jax.lax.scan(step, (sums.start, start), steps)[1]
 
-    return jets
+    return higher_orders
 
 
-def ladder(function: Callable[[jax.Array], Any], theta: jax.Array, derivatives: tuple[jax.Array, ...]) -> tuple:
-    """Return a function's derivatives, from the 0-th on, along a curve through θ that has the given ones."""
+def derivatives_along(
+    function: Callable[[Array], Any],
+    theta: Float[Array, " params"],
+    derivatives: tuple[Float[Array, " params"], ...],
+) -> tuple[Any, ...]:
+    """Return the derivatives of a function, from the 0-th on, along a curve through θ that has the given ones."""
 
-    def raised(below: Callable[..., tuple], k: int) -> Callable[..., tuple]:
-        def above(*curve: jax.Array) -> tuple:
+    def raised(below: Callable[..., tuple[Any, ...]], k: int) -> Callable[..., tuple[Any, ...]]:
+        """Return derivatives 0 to k, given a function of θ and k − 1 derivatives that returns those from 0 to k − 1."""
+
+        def above(*curve: Float[Array, " params"]) -> tuple[Any, ...]:
             values, changes = jax.jvp(below, curve[:k], curve[1:])
             return (*values, changes[-1])
 
         return above
 
-    climbed: Callable[..., tuple] = lambda point: (function(point),)  # noqa: E731
+    climbed: Callable[..., tuple[Any, ...]] = lambda point: (function(point),)  # noqa: E731
     for k in range(1, len(derivatives) + 1):
         climbed = raised(climbed, k)
     return climbed(theta, *derivatives)

@@ -1,7 +1,8 @@
 """Which examples are drawn: at random, and more often those that matter more, with weights that make up for it.
 
-On the way a few examples come to rule noise and curvature: those that the model gets wrong. Drawn as often as their
-gradients are large, less often drawn ones counting more, they leave means as they are and make spreads smaller.
+As training goes on, a few examples come to dominate noise and curvature: those that the model gets wrong. Examples are
+drawn in proportion to the size of their gradients, and count less the more often they are drawn. Means stay as they
+are, and spreads become smaller.
 """
 
 from collections.abc import Callable
@@ -11,30 +12,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ...derivatives import Loss, Sums, num_examples, per_loss
+from ...derivatives import Loss, Sums, gradient_sizes, num_examples, per_loss
 
-_EQUAL, _BY_SIZE = 2, 6  # tickets of an example: the same for all, and on average by size
+# Tickets of an example: the same for all, and on average by size. So no weight is above 4, and examples of small
+# gradients, which may be large in a later step, are drawn too.
+_EQUAL, _BY_SIZE = 2, 6
 _SURVEYED = 16  # steps of the path, at most, in which all gradients are looked at
-_GRADIENTS = 2**24  # numbers that gradients of single examples may take at a time
+_GRADIENTS = 2**24  # numbers that gradients of single examples may take at a time: 64 MB in single precision
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Urn:
-    """Tickets with the numbers of examples; some examples have more of them.
+class ExampleSampler:
+    """Draws examples by tickets with their numbers; some examples have more tickets.
 
     Attributes:
-        tickets: the example of every ticket, all of M having some.
-        weights: 1/(M p) for examples drawn with probability p, shape (M,); their average over draws is 1.
+        tickets: the example of every ticket; each of the M examples has some.
+        weights: 1/(M p) for an example that is drawn with probability p; their average over draws is 1.
     """
 
-    tickets: jax.Array
-    weights: jax.Array
+    tickets: Int[Array, " tickets"]
+    weights: Float[Array, " examples"]
 
     @classmethod
-    def of_sizes(cls, sizes: np.ndarray, dtype: Any) -> "Urn":
-        """Return an urn of which a quarter is shared equally, and the rest by nonnegative sizes, shape (M,)."""
+    def of_sizes(cls, sizes: Float[np.ndarray, " examples"], dtype: Any) -> "ExampleSampler":
+        """Return a sampler that draws a quarter equally, and the rest by nonnegative sizes."""
         count, total = len(sizes), float(np.sum(sizes))
         shares = sizes / total if np.isfinite(total) and total > 0 else np.full(count, 1 / count)
         reached = np.append(0, np.rint(np.cumsum(shares) * _BY_SIZE * count)).astype(int)
@@ -43,23 +47,28 @@ class Urn:
         weights = (_EQUAL + _BY_SIZE) / tickets
         return cls(jnp.asarray(np.repeat(np.arange(count), tickets)), jnp.asarray(weights, dtype))
 
-    def draw(self, key: jax.Array, size: int | None) -> tuple[jax.Array | None, jax.Array]:
-        """Return so many examples, drawn independently, and weights: a sum with them is on average that of the mean.
+    def draw(self, key: PRNGKeyArray | None, size: int | None) -> tuple[Int[Array, " drawn"] | None, Array]:
+        """Return a number of examples, drawn independently, and weights for their mean.
 
-        All examples, with equal weights, are `None`.
+        The sum with these weights has the mean over all examples as its expectation. For `None` all examples count the
+        same; they are returned as `None`, and the key is not used.
         """
         if size is None:
             return None, jnp.full_like(self.weights, 1 / len(self.weights))
+        assert key is not None
         indices = self.tickets[jax.random.randint(key, (size,), 0, len(self.tickets))]
         return indices, self.weights[indices] / size
 
-    def examples(self, key: jax.Array, data: Any, size: int | None) -> tuple[Any, jax.Array]:
-        """Return so many examples of the data and their weights; all of them for `None`, or where they are no more."""
+    def examples(self, key: PRNGKeyArray | None, data: PyTree, size: int | None) -> tuple[PyTree, Array]:
+        """Return a number of examples of the data and their weights; all for `None`, or where there are no more."""
         indices, weights = self.draw(key, None if size is None or size >= len(self.weights) else size)
         return picked(data, indices), weights
 
-    def signed(self, key: jax.Array, size: int | None) -> tuple[jax.Array | None, jax.Array]:
-        """Return so many examples, `None` being all, and weights w: F = Σ w (l_x − l) has the covariance of l_x − l."""
+    def signed(self, key: PRNGKeyArray, size: int | None) -> tuple[Int[Array, " drawn"] | None, Float[Array, " drawn"]]:
+        """Return a number of examples, all for `None`, and weights w with random signs.
+
+        F = Σ w (l_x − l) has the covariance of l_x − l over all examples.
+        """
         for_examples, for_signs = jax.random.split(key)
         indices, shares = self.draw(for_examples, size)
         signs = jax.random.rademacher(for_signs, shares.shape, shares.dtype)
@@ -68,7 +77,7 @@ class Urn:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Urns:
+class ExampleSamplers:
     """What examples are drawn from.
 
     Attributes:
@@ -77,12 +86,12 @@ class Urns:
         probe: those that stand for all test examples; the same without test data.
     """
 
-    noise: Urn
-    curvature: Urn
-    probe: Urn
+    noise: ExampleSampler
+    curvature: ExampleSampler
+    probe: ExampleSampler
 
 
-def picked(data: Any, indices: jax.Array | None) -> Any:
+def picked(data: PyTree, indices: Int[Array, " drawn"] | None) -> PyTree:
     """Return some examples; all of them for `None`."""
     return data if indices is None else jax.tree.map(lambda leaf: leaf[indices], data)
 
@@ -97,23 +106,25 @@ class Survey:
     """The noiseless path, and how large gradients are along it.
 
     Attributes:
-        losses: the mean loss at steps 0 to T, shape (T + 1,).
-        data: for every example |g_x − G|² over its mean over examples, averaged along the path, shape (M,).
+        losses: the mean loss at steps 0 to T.
+        data: for every example |g_x − G|² over its mean over examples, averaged along the path.
         test_data: the same for test examples.
     """
 
-    losses: np.ndarray
-    data: np.ndarray
-    test_data: np.ndarray | None
+    losses: Float[np.ndarray, " points"]
+    data: Float[np.ndarray, " examples"]
+    test_data: Float[np.ndarray, " tests"] | None
 
-    def urns(self, dtype: Any) -> Urns:
-        """Return urns for noise, which is quadratic in gradients, and for curvature, which is about linear in them."""
+    def samplers(self, dtype: Any) -> ExampleSamplers:
+        """Return samplers for noise, which is quadratic in gradients, and for curvature, about linear in them."""
         probed = self.data if self.test_data is None else self.test_data
         sizes = self.data, np.sqrt(self.data), np.sqrt(probed)
-        return Urns(*(Urn.of_sizes(size, dtype) for size in sizes))
+        return ExampleSamplers(*(ExampleSampler.of_sizes(size, dtype) for size in sizes))
 
 
-def survey(loss: Loss, params: Any, data: Any, test_data: Any, rates: jax.Array, chunk_size: int) -> Survey:
+def survey(
+    loss: Loss, params: PyTree, data: PyTree, test_data: PyTree, rates: Float[Array, " steps"], chunk_size: int
+) -> Survey:
     """Follow the noiseless path, with a look at all gradients in a few of its steps.
 
     Args:
@@ -121,43 +132,48 @@ def survey(loss: Loss, params: Any, data: Any, test_data: Any, rates: jax.Array,
         params: the start.
         data: the examples of the mean loss.
         test_data: other examples to look at, or `None`.
-        rates: the learning rate of every step, shape (T,).
+        rates: the learning rate of every step.
         chunk_size: how many examples are differentiated together.
     """
     looked_at = np.zeros(len(rates) + 1, bool)
     looked_at[np.unique(np.linspace(0, len(rates), _SURVEYED).astype(int))] = True
     every = jnp.append(rates, jnp.zeros((), rates.dtype))
-    found = _compiled_survey(loss, chunk_size)(params, data, test_data, every, jnp.asarray(looked_at))
-    losses, sizes, test_sizes = jax.tree.map(lambda array: np.asarray(array, dtype=float), found)
+    surveyed = _compiled_survey(loss, chunk_size)(params, data, test_data, every, jnp.asarray(looked_at))
+    losses, sizes, test_sizes = jax.tree.map(lambda array: np.asarray(array, dtype=float), surveyed)
     return Survey(losses, sizes, test_sizes)
 
 
 @per_loss
 def _compiled_survey(loss: Loss, chunk_size: int) -> Callable[..., Any]:
     @jax.jit
-    def surveyed(params: Any, data: Any, test_data: Any, rates: jax.Array, looked_at: jax.Array) -> Any:
+    def surveyed(
+        params: PyTree,
+        data: PyTree,
+        test_data: PyTree,
+        rates: Float[Array, " points"],
+        looked_at: Bool[Array, " points"],
+    ) -> tuple[Float[Array, " points"], Float[Array, " examples"], Float[Array, " tests"] | None]:
         sums = Sums(loss, params, chunk_size)
         together = min(chunk_size, gradients_together(len(sums.start)))
 
-        def sizes(point: jax.Array, examples: Any) -> jax.Array:
+        def sizes(point: Float[Array, " params"], examples: PyTree) -> Float[Array, " examples"]:
+            """Return |g_x − G|² over its mean; ones where all gradients are the same."""
             mean = sums.mean_gradient(point, examples)[1]
+            chunk = min(together, num_examples(examples))
+            each = gradient_sizes(lambda example: sums.example_gradient(point, example), mean, examples, chunk)
+            average = jnp.mean(each)
+            return jnp.where(average > 0, each / jnp.where(average > 0, average, 1), 1)
 
-            def size(example: Any) -> jax.Array:
-                return jnp.sum((sums.example_gradient(point, example) - mean) ** 2)
-
-            found = jax.lax.map(size, examples, batch_size=min(together, num_examples(examples)))
-            total = jnp.mean(found)
-            return jnp.where(total > 0, found / jnp.where(total > 0, total, 1), 1)
-
-        def step(carry: Any, given: Any) -> Any:
+        def step(carry: tuple[Float[Array, " params"], list[Float[Array, " _"]]], given: Any) -> Any:
+            """Carry θ_t, and the sums of sizes of every set of examples over the steps that were looked at."""
             point, seen = carry
             rate, look = given
-            value, slope = sums.mean_gradient(point, data)
+            value, gradient = sums.mean_gradient(point, data)
             every = [part for part in (data, test_data) if part is not None]
             seen = jax.lax.cond(
                 look, lambda: [old + sizes(point, part) for old, part in zip(seen, every, strict=True)], lambda: seen
             )
-            return (point - rate * slope, seen), value
+            return (point - rate * gradient, seen), value
 
         zeros = [jnp.zeros(num_examples(part), sums.start.dtype) for part in (data, test_data) if part is not None]
         (_, seen), losses = jax.lax.scan(step, (sums.start, zeros), (rates, looked_at))

@@ -1,10 +1,20 @@
 """What noise does along the noiseless path to second order: first and second derivatives by ε, from few examples.
 
-Noise is random signs of q random examples, drawn anew where steps are not tied. The Hessian and the third derivative of
-the mean loss, too, are those of m random examples, drawn anew in every step: they enter the second order linearly, so
-that this is unbiased, except that the first derivative enters twice. So there are two of them, a and b, of the same
-signs and of curvatures of their own. Only the path itself takes the gradient of the whole mean loss, and only the
-directions that matter its whole curvature.
+With batch losses l + ε F_t the iterate is a function of ε. At ε = 0 its first derivative a and its second derivative c
+follow the noiseless path,
+
+    θ_{t+1} = θ_t − η G
+    a_{t+1} = a_t − η (H a_t + ∇F_t)
+    c_{t+1} = c_t − η (H c_t + D³[a_t, a_t] + 2 ∇²F_t a_t)
+
+with the gradient G, the Hessian H and the third derivative D³ of the mean loss l at θ_t. The second derivative of the
+mean loss at the iterate is G·c_t + a_t·H a_t.
+
+F_t is a sum over q random examples with random signs, drawn independently where steps are not tied. H and D³ are those
+of m random examples, drawn independently in every step. They enter the second order linearly, so that this is unbiased,
+except that the first derivative enters twice. So there are two copies of it, a and b, with the same noise and with
+curvatures of their own. Only the path itself takes the gradient of the whole mean loss, and only the directions that
+matter its whole curvature.
 """
 
 from collections.abc import Callable
@@ -13,10 +23,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
 
 from ...derivatives import Loss, Sums, per_loss
 from ._adjoints import Adjoints
-from ._importance import Urns, picked
+from ._importance import ExampleSamplers, picked
 from ._noise_directions import Directions
 
 
@@ -25,151 +36,216 @@ class Draws(NamedTuple):
 
     Attributes:
         train: the second derivative of the mean loss.
-        test: that of the test loss; the same without test data.
-        field: ∂F_t(θ_t)/∂ε for the noise F_t.
-        train_controls: control variates of `train`, two of them along a last axis.
-        test_controls: those of `test`.
-        field_controls: one control variate of `field`.
+        test: the second derivative of the test loss; the same without test data.
+        influence: ∂F_t(θ_t)/∂ε for the noise F_t.
+        train_controls: two control variates of `train`, along a last axis: y·My, and u times a factor.
+        test_controls: the same of `test`.
+        influence_controls: one control variate of `influence`, y·E ∇F.
     """
 
     train: Any
     test: Any
-    field: Any
+    influence: Any
     train_controls: Any
     test_controls: Any
-    field_controls: Any
+    influence_controls: Any
 
 
 class _State(NamedTuple):
-    """The first derivatives a and b, the second one c, and of the reduced chain y and u."""
+    """What a run carries from step to step.
 
-    a: jax.Array
-    b: jax.Array
-    c: jax.Array
-    y: jax.Array
-    u: jax.Array
+    Attributes:
+        a: ∂θ/∂ε, with one curvature.
+        b: ∂θ/∂ε with the same noise and another curvature.
+        c: ∂²θ/∂ε².
+        y: the coordinates D_t δ of a first derivative δ that moves in the directions only, k of them.
+        u: what J adjoints have read off the second derivative of that one.
+    """
+
+    a: Float[Array, "*runs params"]
+    b: Float[Array, "*runs params"]
+    c: Float[Array, "*runs params"]
+    y: Float[Array, "*runs directions"]
+    u: Float[Array, "*runs adjoints"]
+
+
+class _PathStep(NamedTuple):
+    """What all runs share in a step t.
+
+    Attributes:
+        theta: θ_t.
+        gradient: G, the gradient of the mean loss there.
+        test_gradient: the gradient of the test loss there; G without test data.
+        rate: η of the step.
+        time: t.
+        adjoints: those of the step.
+    """
+
+    theta: Float[Array, " params"]
+    gradient: Float[Array, " params"]
+    test_gradient: Float[Array, " params"]
+    rate: Float[Array, ""]
+    time: Int[Array, ""]
+    adjoints: Adjoints
+
+
+class _Runs(NamedTuple):
+    """What stays the same in all runs and steps.
+
+    Attributes:
+        sums: the loss.
+        data: the examples of the mean loss.
+        test_data: the examples of the test loss, or `None`.
+        samplers: what examples are drawn from.
+        directions: of all steps.
+        noise: q, how many examples make the noise of a step; all of them if `None`.
+        curvature: m, how many examples each curvature is averaged over; all of them if `None`.
+    """
+
+    sums: Sums
+    data: PyTree
+    test_data: PyTree
+    samplers: ExampleSamplers
+    directions: Directions
+    noise: int | None
+    curvature: int | None
 
 
 @per_loss
-def compiled_chains(
+def compiled_second_order(
     loss: Loss, noise: int | None, curvature: int | None, chunk_size: int, tested: bool
-) -> Callable[..., tuple[jax.Array, jax.Array, Draws]]:
-    """Compile a run along the noiseless path with R replicates of noise, for each of C columns of tied steps.
+) -> Callable[..., tuple[Array, Array, Draws]]:
+    """Compile runs along the noiseless path, R draws of noise for each of C columns of tied steps.
 
     Args:
         loss: `loss(params, example)`.
         noise: q, how many examples make the noise of a step; all of them if `None`.
-        curvature: m, how many examples each chain's curvature is averaged over; all of them if `None`.
+        curvature: m, how many examples each run's curvature is averaged over; all of them if `None`.
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
 
     Returns:
-        A function of the parameters, the data, the test data or `None`, the learning rates, shape (T,), the labels of
-        steps 0 to T, the same for those that are tied, shape (T + 1, C), what examples are drawn from, keys, shape
-        (R,), directions, and adjoints. It returns for every t from 0 to T the mean loss and the test loss, shape
-        (T + 1,), and draws, shape (T + 1, R, C).
+        A function of the parameters, the data, the test data or `None`, the learning rates, the labels of steps 0 to T,
+        the same for those that are tied, what examples are drawn from, a key for every draw, directions, and adjoints.
+        It returns for every t from 0 to T the mean loss, the test loss, and draws, shape (T + 1, R, C).
     """
 
     @jax.jit
-    def chains(
-        params: Any,
-        data: Any,
-        test_data: Any,
-        rates: jax.Array,
-        labels: jax.Array,
-        urns: Urns,
-        keys: jax.Array,
+    def second_order(
+        params: PyTree,
+        data: PyTree,
+        test_data: PyTree,
+        rates: Float[Array, " steps"],
+        labels: Int[Array, "points columns"],
+        samplers: ExampleSamplers,
+        keys: Shaped[Array, "draws ..."],
         directions: Directions,
         adjoints: Adjoints,
-    ) -> tuple[jax.Array, jax.Array, Draws]:
+    ) -> tuple[Float[Array, " points"], Float[Array, " points"], Draws]:
         sums = Sums(loss, params, chunk_size)
         replicates, columns = len(keys), labels.shape[1]
-        own = jax.vmap(lambda key: jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(columns)))(keys).ravel()
+        runs = _Runs(sums, data, test_data if tested else None, samplers, directions, noise, curvature)
+        # A key for every run: that of its draw, with the number of its column.
+        own = jax.vmap(lambda key: jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(columns)))(keys)
+        own = own.reshape(replicates * columns, *own.shape[2:])
 
-        def step(carry: tuple[jax.Array, _State], given: Any) -> Any:
+        def step(carry: tuple[Float[Array, " params"], _State], given: Any) -> Any:
             theta, state = carry
             rate, time, labels = given
-            value, slope = sums.mean_gradient(theta, data)
-            tested_value, test_slope = sums.mean_gradient(theta, test_data) if tested else (value, slope)
-            shared = theta, slope, test_slope, data, test_data, urns, rate, time
-            rows = own, jnp.tile(labels, replicates)
-            state, draws = jax.vmap(
-                partial(_chain_step, (noise, curvature), sums, directions, adjoints.at(time), shared)
-            )(rows, state)
+            value, gradient = sums.mean_gradient(theta, data)
+            test_value, test_gradient = sums.mean_gradient(theta, test_data) if tested else (value, gradient)
+            here = _PathStep(theta, gradient, test_gradient, rate, time, adjoints.at(time))
+            state, draws = jax.vmap(partial(_step, runs, here))(own, jnp.tile(labels, replicates), state)
             draws = jax.tree.map(lambda rows: rows.reshape(replicates, columns, *rows.shape[1:]), draws)
-            return (theta - rate * slope, state), (value, tested_value, draws)
+            return (theta - rate * gradient, state), (value, test_value, draws)
 
         wide, few = (
             jnp.zeros((replicates * columns, size), sums.start.dtype)
             for size in (len(sums.start), directions.vectors.shape[1])
         )
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        return jax.lax.scan(
-            step, (sums.start, _State(wide, wide, wide, few, adjoints.unread(replicates * columns))), steps
-        )[1]
+        start = _State(a=wide, b=wide, c=wide, y=few, u=adjoints.nothing_read(replicates * columns))
+        return jax.lax.scan(step, (sums.start, start), steps)[1]
 
-    return chains
+    return second_order
 
 
-def _chain_step(
-    sizes: tuple[int | None, int | None],
-    sums: Sums,
-    directions: Directions,
-    adjoints: Adjoints,
-    given: Any,
-    row: tuple[jax.Array, jax.Array],
-    state: _State,
+def _step(
+    runs: _Runs, here: _PathStep, key: PRNGKeyArray, label: Int[Array, ""], state: _State
 ) -> tuple[_State, Draws]:
-    """Take a step of one chain, whose key and label are its row, with the noise and curvature of so many examples."""
-    noise, curvature = sizes
-    theta, slope, test_slope, data, test_data, urns, rate, time = given
-    (key, label), (a, b, c, y, u) = row, state
-    now, following = directions.at(time), directions.at(time + 1)
-    few = now.vectors.shape[0] > 0
+    """Take a step of one run: measure, and move."""
+    a, b, c, y, u = state
+    sums, theta, rate, time = runs.sums, here.theta, here.rate, here.time
+    now, following = runs.directions.at(time), runs.directions.at(time + 1)
+    some = now.vectors.shape[0] > 0  # whether there are directions at all
     for_noise, for_curvature = jax.random.split(key)
     for_a, for_b, for_test = jax.random.split(jax.random.fold_in(for_curvature, time), 3)
-    near_a: tuple[Any, jax.Array] = urns.curvature.examples(for_a, data, curvature)
-    near_b: tuple[Any, jax.Array] = urns.curvature.examples(for_b, data, curvature)
+    near_a = runs.samplers.curvature.examples(for_a, runs.data, runs.curvature)
+    near_b = runs.samplers.curvature.examples(for_b, runs.data, runs.curvature)
 
-    (of_a, a_left), (of_b, b_left) = now.split(a), now.split(b)
-    along_a, along_b = sums.product(theta, *near_a, a_left), sums.product(theta, *near_b, b_left)
-    train = jnp.dot(slope, c) + of_a @ now.train @ of_b + (jnp.dot(b_left, along_a) + jnp.dot(a_left, along_b)) / 2
-    along_a, along_b = along_a + of_a @ now.readings, along_b + of_b @ now.readings
-    both = sums.second_order(theta, *near_a, a, b, c)
+    # H a and H b. In the directions E the Hessian is that of all examples, on the rest that of m of them.
+    (y_a, rest_a), (y_b, rest_b) = now.split(a), now.split(b)
+    H_rest_a, H_rest_b = sums.product(theta, *near_a, rest_a), sums.product(theta, *near_b, rest_b)
+    H_a, H_b = H_rest_a + y_a @ now.readings, H_rest_b + y_b @ now.readings
+
+    # What is measured: G·c + a·H b, by either curvature on the rest.
+    on_rest = (jnp.dot(rest_b, H_rest_a) + jnp.dot(rest_a, H_rest_b)) / 2
+    train = jnp.dot(here.gradient, c) + y_a @ now.train @ y_b + on_rest
     test = train
-    if test_data is not None:
-        probe: tuple[Any, jax.Array] = urns.probe.examples(for_test, test_data, curvature)
-        seen = of_b @ now.vectors
-        on_left, on_seen = (
-            sums.products(theta, *probe, jnp.stack([b_left, seen]))
-            if few
-            else (sums.product(theta, *probe, b), jnp.zeros_like(b))
-        )
-        test = jnp.dot(test_slope, c) + of_a @ now.test @ of_b + jnp.dot(a, on_left) + jnp.dot(a_left, on_seen)
+    if runs.test_data is not None:
+        probe = runs.samplers.probe.examples(for_test, runs.test_data, runs.curvature)
+        test = _test_second_derivative(sums, here, now, probe, a, (y_a, rest_a), b, (y_b, rest_b), c)
 
-    indices, weights = urns.noise.signed(jax.random.fold_in(for_noise, label), noise)
-    # The derivatives of both chains together, and those of the reduced one in their place.
-    reduced = y @ now.vectors
-    vectors = jnp.stack([a + b, 2 * reduced] if few else [a + b])
-    push, turns = sums.gradient_and_products(theta, picked(data, indices), weights, vectors)
-    # The noise is that of losses less their mean.
+    # The noise F = Σ w (l_x − l): its gradient, and its Hessian on a + b and on 2 δ = 2 y E.
+    indices, weights = runs.samplers.noise.signed(jax.random.fold_in(for_noise, label), runs.noise)
+    delta = y @ now.vectors
+    vectors = jnp.stack([a + b, 2 * delta] if some else [a + b])
+    gradient, products = sums.gradient_and_products(theta, picked(runs.data, indices), weights, vectors)
     total = jnp.sum(weights)
-    push, turn = push - total * slope, turns[0] - total * (along_a + along_b)
-    read = adjoints.vectors @ (turns[-1] - 2 * total * (y @ now.readings)) + (adjoints.bends @ y) @ y
+    gradient = gradient - total * here.gradient  # ∇F
+    on_both = products[0] - total * (H_a + H_b)  # ∇²F (a + b)
+    on_delta = products[-1] - 2 * total * (y @ now.readings)  # 2 ∇²F δ
 
-    second = u * adjoints.factors if few else jnp.zeros(1)
+    # What moves: a, b and c along the path, and y and u in the directions.
+    H_c_and_D3 = sums.second_order(theta, *near_a, a, b, c)  # H c + D³[a, b]
+    read = here.adjoints.vectors @ on_delta + (here.adjoints.bends @ y) @ y  # λ·(2 ∇²F δ + D³[δ, δ])
     moved = _State(
-        a - rate * (along_a + push),
-        b - rate * (along_b + push),
-        c - rate * (both + turn),
-        following.moves @ y - rate * (following.readings @ push),
-        u - rate * read,
+        a=a - rate * (H_a + gradient),
+        b=b - rate * (H_b + gradient),
+        c=c - rate * (H_c_and_D3 + on_both),
+        y=following.moves @ y - rate * (following.readings @ gradient),
+        u=u - rate * read,
     )
+    scaled = u * here.adjoints.factors if some else jnp.zeros(1)
     return moved, Draws(
-        train,
-        test,
-        jnp.dot(push, a + b) / 2,
-        jnp.stack([y @ now.train @ y, second[adjoints.train]]),
-        jnp.stack([y @ now.test @ y, second[adjoints.test]]),
-        jnp.stack([jnp.dot(push, reduced)]),
+        train=train,
+        test=test,
+        influence=jnp.dot(gradient, a + b) / 2,
+        train_controls=jnp.stack([y @ now.train @ y, scaled[here.adjoints.train]]),
+        test_controls=jnp.stack([y @ now.test @ y, scaled[here.adjoints.test]]),
+        influence_controls=jnp.stack([jnp.dot(gradient, delta)]),
     )
+
+
+def _test_second_derivative(
+    sums: Sums,
+    here: _PathStep,
+    now: Directions,
+    probe: tuple[PyTree, Float[Array, " examples"]],
+    a: Float[Array, " params"],
+    parts_of_a: tuple[Float[Array, " directions"], Float[Array, " params"]],
+    b: Float[Array, " params"],
+    parts_of_b: tuple[Float[Array, " directions"], Float[Array, " params"]],
+    c: Float[Array, " params"],
+) -> Float[Array, ""]:
+    """Return G·c + a·H b for the gradient and Hessian of the test loss, the latter of few test examples on the rest.
+
+    The parts of a vector are its coordinates in the directions and the rest of it.
+    """
+    (y_a, rest_a), (y_b, rest_b) = parts_of_a, parts_of_b
+    if now.vectors.shape[0] > 0:
+        on_rest, on_seen = sums.products(here.theta, *probe, jnp.stack([rest_b, y_b @ now.vectors]))
+    else:
+        on_rest, on_seen = sums.product(here.theta, *probe, b), jnp.zeros_like(b)
+    exact = jnp.dot(here.test_gradient, c) + y_a @ now.test @ y_b
+    return exact + jnp.dot(a, on_rest) + jnp.dot(rest_a, on_seen)

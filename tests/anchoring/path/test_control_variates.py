@@ -10,18 +10,18 @@ import pytest
 import feyngd as fd
 from feyngd.anchoring._noise_weights import RUN, STEP, Ties
 from feyngd.anchoring.path import _memory
-from feyngd.anchoring.path._adjoints import Adjoints, compiled_adjoints, read_steps
-from feyngd.anchoring.path._control_variates import compiled_means, controlled
-from feyngd.anchoring.path._importance import Urn
+from feyngd.anchoring.path._adjoints import Adjoints, adjoint_steps, compiled_adjoints
+from feyngd.anchoring.path._control_variates import compiled_control_means, controlled
+from feyngd.anchoring.path._importance import ExampleSampler
 from feyngd.anchoring.path._noise_directions import PILOTS, Directions
-from feyngd.anchoring.path._noiseless_path import Runs
+from feyngd.anchoring.path._noiseless_path import NoiselessPath
 from feyngd.landscapes import cross_entropy, digits, logistic_regression
 
 RATES = np.array([0.1, 0.2, 0.1, 0.15, 0.2, 0.1])
 TIES = [STEP, RUN, Ties("epoch", 2), Ties("epoch", 3), Ties("place", 3)]
 DRAWS = 2000
 START = np.array([0.5, -0.75, 0.25])
-MEASURED = ("train", "test", "field")
+MEASURED = ("train", "test", "influence")
 
 
 def loss(theta, example):
@@ -35,63 +35,70 @@ def landscape(reading="population"):
     return fd.Landscape(loss, rng.normal(size=(6, 3)), test, reading=reading)
 
 
-def runs(reading="population", noise=64, curvature=3):
-    return Runs(landscape(reading), START, RATES, 64, noise, curvature)
+def noiseless_path(reading="population", noise=64, curvature=3):
+    return NoiselessPath(landscape(reading), START, RATES, 64, noise, curvature)
 
 
 def followed(problem, rates):
     """Return the noiseless path, and the Hessian in every step."""
-    path, slope = [START], jax.grad(problem.mean_loss)
+    path, gradient = [START], jax.grad(problem.mean_loss)
     for rate in rates:
-        path.append(path[-1] - rate * np.asarray(slope(path[-1])))
+        path.append(path[-1] - rate * np.asarray(gradient(path[-1])))
     return np.array(path), np.array([jax.hessian(problem.mean_loss)(point) for point in path])
 
 
 def arbitrary(problem, rates, seed):
-    """Directions that have nothing to do with the noise and move by arbitrary matrices, and arbitrary adjoints."""
+    """Return the path, directions that have nothing to do with the noise, and adjoints of nothing.
+
+    The directions E are only normalised, E H Eᵀ = 1, and their coordinates move by arbitrary matrices R.
+    """
     rng = np.random.default_rng(seed)
     path, curvature = followed(problem, rates)
     count = len(path)
-    vectors = rng.normal(size=(count, 2, 3))
+    vectors = rng.normal(size=(count, 2, 3))  # two directions of three parameters
     inner = np.linalg.cholesky(np.einsum("tia,tab,tjb->tij", vectors, curvature, vectors))
     vectors = np.linalg.solve(inner, vectors)
     readings = vectors @ curvature
     moves, squares = rng.normal(size=(count, 2, 2)) / 2, np.broadcast_to(np.eye(2), (count, 2, 2))
     parts = vectors, readings, moves, squares, squares
-    read = (
-        rng.normal(size=(count, 3, 3)),
-        rng.normal(size=(count, 3, 2, 2)),
-        rng.normal(size=(count, 3)),
-        *rng.integers(3, size=(2, count)),
-    )
-    return path, Directions(*map(jnp.asarray, parts)), Adjoints(*map(jnp.asarray, read))
+    read = {
+        "vectors": rng.normal(size=(count, 3, 3)),
+        "bends": rng.normal(size=(count, 3, 2, 2)),
+        "factors": rng.normal(size=(count, 3)),
+    }
+    read["train"], read["test"] = rng.integers(3, size=(2, count))
+    adjoints = Adjoints(**{name: jnp.asarray(array) for name, array in read.items()})
+    return path, Directions(*map(jnp.asarray, parts)), adjoints
 
 
 @pytest.fixture(scope="module", params=[2, 64], ids=["noise of 2 examples", "noise of all"])
 def drawn(request):
     """Draws beside directions found by pilots, and beside arbitrary ones."""
     with jax.enable_x64(True):
-        made = runs(noise=request.param)
+        made = noiseless_path(noise=request.param)
         path, *guides = arbitrary(landscape(), RATES, request.param)
-        found = made.reduced(TIES, 2, jax.random.key(0)), made.reduced_by(*guides, jnp.asarray(path), TIES)
+        both = (
+            made.control_variates(TIES, 2, jax.random.key(0)),
+            made.control_variates_in(*guides, jnp.asarray(path), TIES),
+        )
         keys = jax.random.split(jax.random.key(1), DRAWS)
-        return [(one, made.second_order(TIES, keys, one).draws) for one in found]
+        return [(variates, made.second_order(TIES, keys, variates).draws) for variates in both]
 
 
-def of(reduced, draws, name):
+def of(variates, draws, name):
     """Return draws of what is measured, their controls and the means of these."""
-    return getattr(draws, name), getattr(draws, f"{name}_controls"), getattr(reduced, name)
+    return getattr(draws, name), getattr(draws, f"{name}_controls"), getattr(variates, name)
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0], [0, 0, 1], [0, 1, 1]])
 def test_means_are_those_over_all_signs(labels):
-    """Three examples, three steps: the chain is run for every choice of signs, with moments written out."""
+    """Three examples, three steps: y and u are followed for every choice of signs, with moments written out."""
     problem = fd.Landscape(loss, np.random.default_rng(5).normal(size=(3, 3)))
     rates = RATES[:3]
     with jax.enable_x64(True):
         path, directions, adjoints = arbitrary(problem, rates, 1)
         begins = np.diff([*labels, labels[-1]], prepend=labels[0]) != 0
-        means = compiled_means(loss, 2)(
+        means = compiled_control_means(loss, 2)(
             START,
             problem.data,
             jnp.asarray(path),
@@ -100,23 +107,27 @@ def test_means_are_those_over_all_signs(labels):
             jnp.asarray(rates),
             jnp.asarray(begins[:, None]),
         )
-        slopes = np.array([[jax.grad(loss)(point, x) for x in problem.data] for point in path])
+        gradients = np.array([[jax.grad(loss)(point, x) for x in problem.data] for point in path])
         curvatures = np.array([[jax.hessian(loss)(point, x) for x in problem.data] for point in path])
-    slopes, curvatures = (array - array.mean(axis=1, keepdims=True) for array in (slopes, curvatures))
-    E, D, R, L, M, f = (np.asarray(array) for array in (*directions[:3], *adjoints[:3]))
-    total = [np.zeros((4, *shape)) for shape in ((2, 2), (3,), ())]
+    # ∇(l_x − l) and ∇²(l_x − l), indexed by step and example.
+    gradients, curvatures = (array - array.mean(axis=1, keepdims=True) for array in (gradients, curvatures))
+    # Of the directions E, D and R; of the adjoints λ, E D³[λ] Eᵀ and their factors.
+    E, D, R, adjoint, bends, factors = (np.asarray(array) for array in (*directions[:3], *adjoints[:3]))
+    of_squares, of_reads, of_influences = (np.zeros((4, *shape)) for shape in ((2, 2), (3,), ()))
     choices = list(product(product([-1, 1], repeat=3), repeat=max(labels) + 1))
     for signs in choices:
         y, u = np.zeros(2), np.zeros(3)
         for t in range(4):
+            # F = Σ_x ε_x (l_x − l)/√3 with the signs ε of the class that the step belongs to.
             weights = np.array(signs[[*labels, labels[-1]][t]]) / 3**0.5
-            push, bent = weights @ slopes[t], np.einsum("x,xab->ab", weights, curvatures[t])
-            for sums, value in zip(total, (np.outer(y, y), f[t] * u, y @ E[t] @ push), strict=True):
-                sums[t] += value / len(choices)
+            gradient, curvature = weights @ gradients[t], np.einsum("x,xab->ab", weights, curvatures[t])
+            of_squares[t] += np.outer(y, y) / len(choices)
+            of_reads[t] += factors[t] * u / len(choices)
+            of_influences[t] += y @ E[t] @ gradient / len(choices)
             if t < 3:
-                u = u - rates[t] * (M[t] @ y @ y + L[t] @ bent @ (2 * y @ E[t]))
-                y = R[t + 1] @ y - rates[t] * D[t + 1] @ push
-    for ours, truth in zip(means, total, strict=True):
+                u = u - rates[t] * (bends[t] @ y @ y + adjoint[t] @ curvature @ (2 * y @ E[t]))
+                y = R[t + 1] @ y - rates[t] * D[t + 1] @ gradient
+    for ours, truth in zip(means, (of_squares, of_reads, of_influences), strict=True):
         np.testing.assert_allclose(np.asarray(ours)[0], truth, rtol=1e-9, atol=1e-12)
 
 
@@ -132,7 +143,7 @@ def test_adjoints_are_what_moving_does_to_a_later_loss(reading):
             jnp.asarray(path),
             directions,
             jnp.asarray(RATES),
-            Urn.of_sizes(np.ones(6), float),
+            ExampleSampler.of_sizes(np.ones(6), float),
             jax.random.key(0),
         )
 
@@ -142,19 +153,19 @@ def test_adjoints_are_what_moving_does_to_a_later_loss(reading):
             return measured(point)
 
         measured = [problem.mean_loss, *([problem.test_loss] if problem.test_data is not None else [])]
-        ends = [(end, function) for function in measured for end in read_steps(6)]
+        ends = [(end, function) for function in measured for end in adjoint_steps(6)]
         vectors = np.zeros((7, len(ends), 3))
         for j, (end, function) in enumerate(ends):
             for t in range(end):
                 vectors[t, j] = jax.grad(later)(path[t + 1], t + 1, end, function)
         thirds = np.array([jax.jacfwd(jax.hessian(problem.mean_loss))(point) for point in path])
     np.testing.assert_allclose(made.vectors, vectors, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(np.asarray(made.factors)[read_steps(6), [0, 1, 2]], 1, rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(made.factors)[adjoint_steps(6), [0, 1, 2]], 1, rtol=1e-9)
     E = np.asarray(directions.vectors)
     np.testing.assert_allclose(
         made.bends, np.einsum("tka,tabc,tjb,tlc->tjkl", E, thirds, vectors, E), rtol=1e-9, atol=1e-12
     )
-    assert list(read_steps(6)) == [1, 3, 6]
+    assert list(adjoint_steps(6)) == [1, 3, 6]
     assert list(made.train) == [0, 0, 1, 1, 2, 2, 2]
     assert list(made.test - made.train) == [3 * (len(measured) - 1)] * 7
 
@@ -164,19 +175,19 @@ def test_in_as_many_directions_as_parameters_the_controls_are_the_draw(reading):
     """Curvature of all examples, and steps whose own adjoint is read: nothing is left of the spread."""
     ties = [STEP, RUN] if reading == "population" else [STEP]
     with jax.enable_x64(True):
-        made = runs(reading, curvature=64)
-        reduced = made.reduced(ties, 3, jax.random.key(0))
-        draws = made.second_order(ties, jax.random.split(jax.random.key(1), 8), reduced).draws
+        made = noiseless_path(reading, curvature=64)
+        variates = made.control_variates(ties, 3, jax.random.key(0))
+        draws = made.second_order(ties, jax.random.split(jax.random.key(1), 8), variates).draws
     for rows, controls in ((draws.train, draws.train_controls), (draws.test, draws.test_controls)):
-        read = list(read_steps(6))
+        read = list(adjoint_steps(6))
         np.testing.assert_allclose(controls.sum(axis=3)[:, :, read], rows[:, :, read], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(draws.field_controls[..., 0], draws.field, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(draws.influence_controls[..., 0], draws.influence, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_means_of_controls_are_known(drawn, name):
-    for reduced, draws in drawn:
-        _, controls, means = of(reduced, draws, name)
+    for variates, draws in drawn:
+        _, controls, means = of(variates, draws, name)
         stderr = controls.std(axis=0, ddof=1) / DRAWS**0.5
         assert (np.abs(controls.mean(axis=0) - means)[:-1] <= 4.5 * stderr[:-1] + 1e-12).all()
         assert (np.abs(controls[:, :-1, -1]).max(axis=0) > 0).all()
@@ -184,16 +195,16 @@ def test_means_of_controls_are_known(drawn, name):
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_steps_at_one_place_of_their_epochs_are_left_alone(drawn, name):
-    for reduced, draws in drawn:
-        rows, controls, means = of(reduced, draws, name)
+    for variates, draws in drawn:
+        rows, controls, means = of(variates, draws, name)
         assert np.isnan(means[-1]).all()
         np.testing.assert_array_equal(controlled(rows, controls, means)[:, -1], rows[:, -1])
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_means_stay_and_errors_do_not_grow(drawn, name):
-    for reduced, draws in drawn:
-        rows, controls, means = of(reduced, draws, name)
+    for variates, draws in drawn:
+        rows, controls, means = of(variates, draws, name)
         after = controlled(rows, controls, means)
         stderr = (rows - after).std(axis=0, ddof=1) / DRAWS**0.5
         assert (np.abs((rows - after).mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
@@ -201,7 +212,7 @@ def test_means_stay_and_errors_do_not_grow(drawn, name):
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_few_draws_whose_factors_are_one_gain_too(drawn, name):
+def test_few_draws_gain_too_with_factors_of_1(drawn, name):
     """In all steps, also those whose loss is read by the adjoint of a later one."""
     rows, controls, means = of(*drawn[0], name)
     after = rows - (controls - means).sum(axis=-1)
@@ -213,10 +224,10 @@ def test_directions_leave_second_derivatives_as_they_are(drawn):
     """Curvature outside of the directions is that of few examples, inside that of all: the mean is that of neither."""
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(2), DRAWS)
-        plain = runs()
-        plain = plain.second_order(TIES, keys, plain.uncontrolled(TIES)).draws
+        plain = noiseless_path()
+        plain = plain.second_order(TIES, keys, plain.no_control_variates(TIES)).draws
     for _, draws in drawn:
-        for ours, other in ((draws.train, plain.train), (draws.field, plain.field)):
+        for ours, other in ((draws.train, plain.train), (draws.influence, plain.influence)):
             stderr = np.hypot(ours.std(axis=0), other.std(axis=0)) / DRAWS**0.5
             assert (np.abs(ours.mean(axis=0) - other.mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
 
@@ -225,10 +236,10 @@ def test_directions_leave_second_derivatives_as_they_are(drawn):
 def test_intervals_cover():
     """Every group of 64 draws fits its own factors: 93 to 97 % of 800 intervals of 95 % have the mean."""
     with jax.enable_x64(True):
-        made = runs()
-        reduced = made.reduced(TIES[:4], 2, jax.random.key(0))
-        draws = made.second_order(TIES[:4], jax.random.split(jax.random.key(2), 12_800), reduced).draws
-    rows, controls, means = of(reduced, draws, "train")
+        made = noiseless_path()
+        variates = made.control_variates(TIES[:4], 2, jax.random.key(0))
+        draws = made.second_order(TIES[:4], jax.random.split(jax.random.key(2), 12_800), variates).draws
+    rows, controls, means = of(variates, draws, "train")
     exact = controlled(rows, controls, means).mean(axis=0)[:, -1]
     covered = []
     for start in range(0, 12_800, 64):
@@ -239,8 +250,8 @@ def test_intervals_cover():
 
 
 def test_a_factor_is_that_of_the_other_half(drawn):
-    reduced, draws = drawn[0]
-    rows, controls, means = of(reduced, draws, "train")
+    variates, draws = drawn[0]
+    rows, controls, means = of(variates, draws, "train")
     rows, controls = rows[:128].copy(), controls[:128]
     before = rows - controlled(rows, controls, means)
     rows[::2] *= 3
@@ -251,13 +262,13 @@ def test_a_factor_is_that_of_the_other_half(drawn):
 
 def test_test_losses_have_directions_of_their_own_curvature():
     with jax.enable_x64(True):
-        made = runs("conditional")
-        reduced = made.reduced([STEP], 3, jax.random.key(0))
+        made = noiseless_path("conditional")
+        variates = made.control_variates([STEP], 3, jax.random.key(0))
         keys = jax.random.split(jax.random.key(1), DRAWS)
-        draws = made.second_order([STEP], keys, reduced).draws
-        plain = made.second_order([STEP], keys, made.uncontrolled([STEP])).draws
+        draws = made.second_order([STEP], keys, variates).draws
+        plain = made.second_order([STEP], keys, made.no_control_variates([STEP])).draws
     for name in ("train", "test"):
-        rows, controls, means = of(reduced, draws, name)
+        rows, controls, means = of(variates, draws, name)
         after = controlled(rows, controls, means)
         stderr = (rows - after).std(axis=0, ddof=1) / DRAWS**0.5
         assert (np.abs((rows - after).mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
@@ -265,7 +276,7 @@ def test_test_losses_have_directions_of_their_own_curvature():
         other = getattr(plain, name)
         stderr = np.hypot(rows.std(axis=0), other.std(axis=0)) / DRAWS**0.5
         assert (np.abs(rows.mean(axis=0) - other.mean(axis=0)) <= 4.5 * stderr + 1e-12).all()
-    assert not np.allclose(reduced.directions.test, reduced.directions.train)
+    assert not np.allclose(variates.directions.test, variates.directions.train)
 
 
 def test_a_control_that_is_rounding_is_not_used():
@@ -300,13 +311,13 @@ def test_on_digits_most_of_the_spread_goes():
 
 
 def test_directions_are_no_more_than_half_of_what_pilots_span():
-    """The lesser half is what happened to be drawn: with all of it the chain went astray, and errors grew."""
+    """The half of smaller curvature is an accident of the draws: with it y drifts off, and errors grow."""
     problem = fd.Landscape(lambda theta, x: jnp.tanh(x @ theta) ** 2, np.random.default_rng(0).normal(size=(20, 80)))
     options = {"steps": 3, "learning_rate": 0.1, "num_samples": 4, "truncation_samples": 0, "key": jax.random.key(1)}
-    chains = 8  # six of the whole run, two of single steps
+    columns = 8  # six of the whole run, two of single steps
     half, all_of_them = (
         fd.anchor(problem, np.full(80, 0.1), control_directions=size, **options)
-        for size in (PILOTS * chains // 2, PILOTS * chains)
+        for size in (PILOTS * columns // 2, PILOTS * columns)
     )
     for ties, rows in half.second.items():
         np.testing.assert_array_equal(rows, all_of_them.second[ties])
@@ -320,8 +331,8 @@ def test_directions_are_as_many_as_the_memory_holds(monkeypatch):
     assert _memory.directions_kept(16, 10**6, 4, 9) == 0
 
 
-def test_without_room_for_pilots_there_are_no_directions(monkeypatch):
+def test_without_memory_for_pilots_there_are_no_directions(monkeypatch):
     monkeypatch.setattr(_memory, "available_memory", lambda: 2 * 2**20)
     theta, sizes = np.zeros(1000, np.float32), {"columns": 8, "num_ties": 4, "steps": 1, "directions": 2}
-    assert _memory.room_for(theta, **sizes, pilots=16).directions == 2
-    assert _memory.room_for(theta, **sizes, pilots=128).directions == 0
+    assert _memory.plan_memory(theta, **sizes, pilots=16).directions == 2
+    assert _memory.plan_memory(theta, **sizes, pilots=128).directions == 0

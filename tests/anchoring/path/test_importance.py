@@ -13,8 +13,8 @@ from hypothesis import given, settings
 import feyngd as fd
 from feyngd.anchoring._noise_weights import RUN, STEP
 from feyngd.anchoring.path import _importance
-from feyngd.anchoring.path._importance import Urn, survey
-from feyngd.anchoring.path._noiseless_path import Runs
+from feyngd.anchoring.path._importance import ExampleSampler, survey
+from feyngd.anchoring.path._noiseless_path import NoiselessPath
 from feyngd.derivatives._loss_sums import Sums
 
 RATES = np.array([0.1, 0.2, 0.1, 0.15])
@@ -31,11 +31,11 @@ def loss(theta, example):
 @settings(deadline=None)
 def test_weights_make_up_for_chances(sizes):
     """In fractions: p_x w_x = 1/M for every example, and all have a chance, a quarter of an equal one at the least."""
-    urn, count = Urn.of_sizes(sizes, float), len(sizes)
-    tickets = np.bincount(np.asarray(urn.tickets), minlength=count)
+    sampler, count = ExampleSampler.of_sizes(sizes, float), len(sizes)
+    tickets = np.bincount(np.asarray(sampler.tickets), minlength=count)
     assert tickets.sum() == 8 * count
     assert tickets.min() >= 2
-    for held, weight in zip(tickets.tolist(), np.asarray(urn.weights).tolist(), strict=True):
+    for held, weight in zip(tickets.tolist(), np.asarray(sampler.weights).tolist(), strict=True):
         assert weight == pytest.approx(float(Fraction(8, held)), rel=1e-6)
     if sizes.sum() > 0:
         shares = sizes / sizes.sum()
@@ -43,18 +43,18 @@ def test_weights_make_up_for_chances(sizes):
 
 
 @pytest.mark.parametrize("sizes", [np.zeros(3), np.full(3, np.nan), np.array([np.inf, 1, 1])], ids=str)
-def test_sizes_that_tell_nothing_are_equal(sizes):
-    np.testing.assert_array_equal(Urn.of_sizes(sizes, float).weights, np.ones(3))
+def test_sizes_without_information_count_the_same(sizes):
+    np.testing.assert_array_equal(ExampleSampler.of_sizes(sizes, float).weights, np.ones(3))
 
 
 def test_draws_have_the_mean_and_the_covariance_of_all():
     with jax.enable_x64(True):
         values = np.random.default_rng(0).normal(size=(5, 2)) ** 3
-        urn = Urn.of_sizes(np.array([0.0, 1, 2, 10, 40]), float)
+        sampler = ExampleSampler.of_sizes(np.array([0.0, 1, 2, 10, 40]), float)
         keys = jax.random.split(jax.random.key(0), 20_000)
-        indices, weights = jax.vmap(lambda key: urn.draw(key, 3))(keys)
+        indices, weights = jax.vmap(lambda key: sampler.draw(key, 3))(keys)
         means = np.einsum("rx,rxi->ri", weights, values[np.asarray(indices)])
-        indices, weights = jax.vmap(lambda key: urn.signed(key, 3))(keys)
+        indices, weights = jax.vmap(lambda key: sampler.signed(key, 3))(keys)
     noise = np.einsum("rx,rxi->ri", weights, values[np.asarray(indices)] - values.mean(axis=0))
     squares = np.einsum("ri,rj->rij", noise, noise)
     exact = values.mean(axis=0), np.zeros(2), np.cov(values.T, bias=True)
@@ -76,30 +76,30 @@ def test_the_survey_has_the_sizes_of_centred_gradients_along_the_path(monkeypatc
         for examples, sizes in ((data, found.data), (test, found.test_data)):
             total = np.zeros(len(examples))
             for step in (0, 2, 4):
-                slopes = np.array([gradient(jnp.asarray(path[step]), x) for x in examples])
-                squares = ((slopes - slopes.mean(axis=0)) ** 2).sum(axis=1)
+                gradients = np.array([gradient(jnp.asarray(path[step]), x) for x in examples])
+                squares = ((gradients - gradients.mean(axis=0)) ** 2).sum(axis=1)
                 total += squares / squares.mean() / 3
             np.testing.assert_allclose(sizes, total)
 
 
-def test_few_large_gradients_do_not_rule():
-    """One example of forty has gradients ten times as large: drawn as often as it matters, it does not make the spread.
+def test_few_large_gradients_do_not_dominate():
+    """One example of forty has gradients ten times as large; drawn as often as it matters, it does not dominate.
 
-    Where noise is drawn anew in every step it is averaged over steps anyway, and less is won.
+    Noise that is drawn independently in every step is averaged over steps anyway, and gains less.
     """
     rng = np.random.default_rng(2)
     data = rng.normal(size=(40, 3)) * np.where(np.arange(40) == 0, 3.0, 0.3)[:, None]
     keys, ties = jax.random.split(jax.random.key(0), 2000), [STEP, RUN]
 
-    def spreads(runs):
-        test = runs.second_order(ties, keys, runs.uncontrolled(ties)).draws.test[:, :, -1]
+    def spreads(path):
+        test = path.second_order(ties, keys, path.no_control_variates(ties)).draws.test[:, :, -1]
         return test.mean(axis=0), test.std(axis=0)
 
     with jax.enable_x64(True):
         landscape = fd.Landscape(loss, data)
-        ours = Runs(landscape, jnp.asarray(START), RATES, 64, 4, 4)
-        equal = Runs(landscape, jnp.asarray(START), RATES, 64, 4, 4)
-        equal._urns = _importance.Urns(*[Urn.of_sizes(np.ones(40), float)] * 3)
+        ours = NoiselessPath(landscape, jnp.asarray(START), RATES, 64, 4, 4)
+        equal = NoiselessPath(landscape, jnp.asarray(START), RATES, 64, 4, 4)
+        equal._samplers = _importance.ExampleSamplers(*[ExampleSampler.of_sizes(np.ones(40), float)] * 3)
         means, widths = spreads(ours)
         others, wider = spreads(equal)
     assert (np.abs(means - others) < 4 * np.hypot(widths, wider) / 2000**0.5).all()
@@ -111,5 +111,5 @@ def test_means_of_many_small_gradients_do_not_underflow():
     """In half precision a gradient of 1e-5 over 2,000 examples is as good as its digits."""
     data = np.random.default_rng(0).normal(size=(2000, 4)) * 1e-5 + 1e-5
     sums = Sums(lambda theta, x: x @ theta, jnp.ones(4, jnp.float16), 64)
-    _, slope = sums.mean_gradient(sums.start, jnp.asarray(data, jnp.float16))
-    np.testing.assert_allclose(slope, data.mean(axis=0), rtol=0.02, atol=1e-7)
+    _, gradient = sums.mean_gradient(sums.start, jnp.asarray(data, jnp.float16))
+    np.testing.assert_allclose(gradient, data.mean(axis=0), rtol=0.02, atol=1e-7)

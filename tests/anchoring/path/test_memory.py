@@ -1,4 +1,4 @@
-"""How draws are shared out over the memory, and that no two of them are the same."""
+"""How draws share the memory, and that no two of them are the same."""
 
 import jax
 import numpy as np
@@ -9,18 +9,18 @@ from feyngd.anchoring import anchor
 from feyngd.anchoring.path import _memory
 
 
-def test_room_is_shared_by_what_each_run_takes(monkeypatch):
-    """Chains of 16 copies in half of the memory: 96 of them; jets run for every equivalence, at twice two chains."""
+def test_memory_is_shared_by_what_each_run_takes(monkeypatch):
+    """96 runs of 16 copies in half of the memory. A pair of higher draws takes four runs for every equivalence."""
     theta = np.zeros(1000, np.float32)
     monkeypatch.setattr(_memory, "available_memory", lambda: 96 * 2 * 16 * 4000)
     sizes = {"steps": 3, "directions": 16, "pilots": 128}
-    assert _memory.chains_together(1000, 4, 8) == 96
-    assert _memory.room_for(theta, columns=8, num_ties=3, **sizes) == _memory.Room(12, 8, 16)
-    assert _memory.room_for(theta, columns=9, num_ties=5, **sizes) == _memory.Room(10, 4, 16)
-    assert _memory.room_for(theta, columns=96, num_ties=40, **sizes) == _memory.Room(1, 1, 16)
-    # Pilots take a quarter of what chains take.
-    assert _memory.room_for(theta, 8, 3, 3, 16, pilots=384).directions == 16
-    assert _memory.room_for(theta, 8, 3, 3, 16, pilots=385).directions == 0
+    assert _memory.runs_together(1000, 4, 8) == 96
+    assert _memory.plan_memory(theta, columns=8, num_ties=3, **sizes) == _memory.MemoryPlan(12, 8, 16)
+    assert _memory.plan_memory(theta, columns=9, num_ties=5, **sizes) == _memory.MemoryPlan(10, 4, 16)
+    assert _memory.plan_memory(theta, columns=96, num_ties=40, **sizes) == _memory.MemoryPlan(1, 1, 16)
+    # Pilots take a quarter of what runs take.
+    assert _memory.plan_memory(theta, 8, 3, 3, 16, pilots=384).directions == 16
+    assert _memory.plan_memory(theta, 8, 3, 3, 16, pilots=385).directions == 0
 
 
 @pytest.mark.parametrize("samples", [3, 7])

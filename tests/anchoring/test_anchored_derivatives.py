@@ -15,10 +15,10 @@ import feyngd as fd
 from feyngd import Spacetime
 from feyngd.anchoring import Ties
 from feyngd.anchoring._noise_weights import RUN, STEP
-from feyngd.anchoring.path._higher_orders import compiled_jets
-from feyngd.anchoring.path._importance import Urn
-from feyngd.anchoring.path._noise import Field, example_field, sign_field, tie_labels
-from feyngd.anchoring.path._noiseless_path import Runs
+from feyngd.anchoring.path._higher_orders import compiled_higher_orders
+from feyngd.anchoring.path._importance import ExampleSampler
+from feyngd.anchoring.path._noise import Noise, example_noise, sign_noise, tie_labels
+from feyngd.anchoring.path._noiseless_path import NoiselessPath
 from feyngd.testing import PolynomialLandscape, exact_anchored_series
 
 X, Y = sympy.symbols("x y")
@@ -53,7 +53,7 @@ def shares(batch, count):
     return np.array([np.bincount(rows, minlength=count) / len(rows) for rows in batch])
 
 
-def jets(order, data, test, rates, weights, share=0.0):
+def derivatives(order, data, test, rates, weights, share=0.0):
     """Derivatives up to an order of the mean loss, of F_t and of the test loss, each of shape (R, T + 1, …).
 
     F_t is given by weights of all examples, from which a share of the mean loss is taken. Steps and replicates are
@@ -64,12 +64,12 @@ def jets(order, data, test, rates, weights, share=0.0):
     filled[:steps, :replicates] = weights
     rates = np.append(as_floats(rates), np.zeros(MOST_STEPS + 1 - steps))
     with jax.enable_x64(True):
-        run = compiled_jets(cubic, order, 2, test is not None)
+        run = compiled_higher_orders(cubic, order, 2, test is not None)
         everything = jnp.broadcast_to(jnp.arange(count), filled.shape)
-        field = Field(everything, jnp.asarray(filled), jnp.full(filled.shape[:2], share))
-        urn = Urn.of_sizes(np.ones(len(data)), float)
+        noise = Noise(everything, jnp.asarray(filled), jnp.full(filled.shape[:2], share))
+        sampler = ExampleSampler.of_sizes(np.ones(len(data)), float)
         value, losses, noise, tested = run(
-            *map(jnp.asarray, (START, data)), test, jnp.asarray(rates), field, urn, jax.random.key(0)
+            *map(jnp.asarray, (START, data)), test, jnp.asarray(rates), noise, sampler, jax.random.key(0)
         )
     start = np.broadcast_to(np.asarray(value)[:, None, None], (*losses.shape[:2], 1))
     mean = np.concatenate([start, losses], axis=2)
@@ -91,7 +91,7 @@ def test_all_signs_average_to_the_functionals(ties, reading):
     assert labels[-1] == labels[-2]
     signs = np.array(list(product((-1, 1), repeat=3 * (labels.max() + 1)))).reshape(-1, labels.max() + 1, 3)
     centred = (signs - signs.mean(axis=2, keepdims=True)) / 3**0.5
-    mean, noise, tested = jets(2, data, test, rates, np.moveaxis(centred[:, labels], 0, 1))
+    mean, noise, tested = derivatives(2, data, test, rates, np.moveaxis(centred[:, labels], 0, 1))
     landscape = polynomials(data)
     together = tied(ties, len(rates))
     noiseless, D, influence = functionals(landscape, landscape.mean, POINT, rates)
@@ -110,10 +110,10 @@ def test_drawn_signs_are_those_that_are_enumerated():
     """Centred signs over √M: the same in tied steps, drawn anew in others and in other draws, all equally often."""
     ties = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)]
     keys, steps = jax.random.split(jax.random.key(3), 400), 4
-    field = sign_field(ties, keys, steps, Urn.of_sizes(np.array([1.0, 3.0]), float), None)
-    np.testing.assert_array_equal(field.indices, np.broadcast_to([0, 1], field.indices.shape))
-    np.testing.assert_allclose(field.share, 0, atol=1e-6)
-    drawn = np.asarray(field.weights)
+    noise = sign_noise(ties, keys, steps, ExampleSampler.of_sizes(np.array([1.0, 3.0]), float), None)
+    np.testing.assert_array_equal(noise.indices, np.broadcast_to([0, 1], noise.indices.shape))
+    np.testing.assert_allclose(noise.share, 0, atol=1e-6)
+    drawn = np.asarray(noise.weights)
     drawn = np.moveaxis(drawn.reshape(steps + 1, len(ties), 400, 2), 0, 2)
     assert {tuple(row) for row in np.round(drawn.reshape(-1, 2) * 2**0.5, 6)} == {(0, 0), (1, -1), (-1, 1)}
     for one, rows in zip(ties, drawn[:, :, :, 0] * 2**0.5, strict=True):
@@ -126,13 +126,13 @@ def test_drawn_signs_are_those_that_are_enumerated():
 
 def test_drawn_examples_are_in_one_class_each():
     ties, steps, replicates = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)], 4, 400
-    urn = Urn.of_sizes(np.array([1.0, 3.0, 0.0]), float)
+    sampler = ExampleSampler.of_sizes(np.array([1.0, 3.0, 0.0]), float)
     keys = jax.random.split(jax.random.key(3), replicates)
-    field, factors = example_field(ties, keys, steps, urn, 2)
-    weights = np.asarray(field.weights)
+    noise, factors = example_noise(ties, keys, steps, sampler, 2)
+    weights = np.asarray(noise.weights)
     assert (weights[..., 1] == 0).all()
-    np.testing.assert_array_equal(weights[..., 0], field.share)
-    drawn = np.asarray(field.indices)[..., 0]
+    np.testing.assert_array_equal(weights[..., 0], noise.share)
+    drawn = np.asarray(noise.indices)[..., 0]
     assert (drawn == drawn[0]).all()
     active = np.moveaxis(weights[:steps, :, 0].reshape(steps, 4, replicates), 0, 2)
     examples, factors = drawn[0].reshape(4, replicates), np.asarray(factors).reshape(4, replicates)
@@ -143,7 +143,7 @@ def test_drawn_examples_are_in_one_class_each():
         assert (own == own[:, :1]).all()  # all of a class, and of no other
         assert (rows.sum(axis=1) == steps / classes).all()
         np.testing.assert_array_equal(np.bincount(own[:, 0]), replicates // classes)
-        np.testing.assert_allclose(factor, classes * np.asarray(urn.weights)[chosen])
+        np.testing.assert_allclose(factor, classes * np.asarray(sampler.weights)[chosen])
 
 
 @pytest.mark.parametrize("reading", ["population", "conditional"])
@@ -153,8 +153,8 @@ def test_third_derivatives_of_single_examples_are_the_skewness_of_the_exact_seri
     steps, replicates, test = 3, 4000, numbers(5, 2) if reading == "conditional" else None
     with jax.enable_x64(True):
         landscape = fd.Landscape(cubic, data, test, reading=reading)
-        runs = Runs(landscape, jnp.asarray(START), as_floats(RATES[:steps]), 4, 64, 64)
-        third, _ = runs.higher_orders([STEP, RUN], replicates, replicates, jax.random.key(2))
+        path = NoiselessPath(landscape, jnp.asarray(START), as_floats(RATES[:steps]), 4, 64, 64)
+        third, _ = path.higher_orders([STEP, RUN], replicates, replicates, jax.random.key(2))
     alike = {STEP: Spacetime.sgd(3, 1), RUN: Spacetime.gd(1, 3)}
     if reading == "conditional":  # where single points are the whole training set, or come with replacement
         alike = {STEP: Spacetime.sgd(4, 1, T=steps, sampling="with-replacement")}
@@ -192,7 +192,7 @@ def test_all_runs_average_to_the_exact_series(reading, spacetime):
     batches = np.stack([run for run, _ in listed], axis=1)
     chances = np.array([float(chance) for _, chance in listed]) / len(sets)
     weights = [shares(batch, 3) for batch in batches]
-    mean, noise, tested = jets(4, data, test, rates, np.stack([*weights, weights[-1]]), share=1.0)
+    mean, noise, tested = derivatives(4, data, test, rates, np.stack([*weights, weights[-1]]), share=1.0)
     factorials = [math.factorial(k) for k in range(5)]
 
     def exact(quantity):
@@ -223,7 +223,9 @@ def test_higher_derivatives_take_the_curvature_of_few_examples():
     ties, key = [STEP, RUN], jax.random.key(2)
     with jax.enable_x64(True):
         by_few, by_all = (
-            np.stack(Runs(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).higher_orders(ties, 3, 2, key))
+            np.stack(
+                NoiselessPath(landscape, jnp.array(START), as_floats(RATES), 4, 6, count).higher_orders(ties, 3, 2, key)
+            )
             for count in (2, 6)
         )
     assert (np.abs(by_all[..., -1]).max(axis=2) > 1e-3).all()
