@@ -193,5 +193,5 @@ def _reader() -> tuple[int, str]:
 def _named(name: str) -> Any:
     """The object with a full name; the last part may be a module."""
     home, _, last = name.rpartition(".")
-    module = import_module(home)
+    module = import_module(home) if home else None
     return getattr(module, last) if hasattr(module, last) else import_module(name)

@@ -25,7 +25,7 @@ RELEASES = {"since": "0.2", "until": "0.4"}
 @pytest.fixture
 def old_home(monkeypatch):
     """A module and a package that hold nothing but old names."""
-    names = {"Half": "fractions.Fraction", "tools": "collections.abc", "join": "os.path.join"}
+    names = {"Half": "fractions.Fraction", "tools": "collections.abc", "join": "os.path.join", "system": "os"}
     for name in ("old_module", "old_package"):
         module = ModuleType(name)
         module.__getattr__ = moved(name, names, **RELEASES)
@@ -106,6 +106,7 @@ def test_an_old_name_gives_the_same_object(old_home):
     assert isinstance(Fraction(1, 2), old_home.Half)
     assert old_home.join is os.path.join
     assert old_home.tools is collections.abc
+    assert old_home.system is os
     assert pickle.loads(b"cold_package\nHalf\n(I1\nI2\ntR.") == Fraction(1, 2)
 
 
@@ -124,7 +125,7 @@ def test_nothing_is_imported_before_it_is_used():
 
 
 def test_old_names_are_not_offered(old_home):
-    assert not {"Half", "tools", "join"} & {*dir(old_home)}
+    assert not {"Half", "tools", "join", "system"} & {*dir(old_home)}
 
 
 def test_warnings_made_errors_name_the_line_too(old_home):
