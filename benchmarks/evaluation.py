@@ -14,6 +14,7 @@ from typing import Any
 import acceleration
 import accuracy
 import baselines
+import constants
 import pages
 import targets
 from measuring import machine
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[], Any]] = {
     "parameters": lambda: [targets.sizes(1_797, width) for width in (8, 32, 128, 512)],
     "devices": lambda: [json.loads(targets.in_own_process(f"devices({n})", n)) for n in (1, 2, 4, 8)],
     "deflation": lambda: {name: targets.deflation(name) for name in ("mlp", "convnet")},
+    "constants": constants.all_constants,
     "disjoint": lambda: {str(n): baselines.disjoint_batches("convnet", n) for n in (1, 4, 16, 64)},
     "simulations": lambda: {name: baselines.simulations(name, runs=500) for name in ("mlp", "convnet")},
     "orders": lambda: {name: accuracy.orders(name) for name in accuracy.RUNS},

@@ -20,7 +20,7 @@ import feyngd as fd
 from feyngd.evaluation.engine import Engine
 from feyngd.evaluation.estimators import random_rows
 from feyngd.evaluation.planning import Mean, Vector
-from feyngd.landscapes import Landscape, cross_entropy, digits, tanh_mlp
+from feyngd.landscapes import Landscape, cross_entropy, digits, enter, tanh_mlp
 
 
 def up_to(order: int) -> list[fd.Diagram]:
@@ -39,15 +39,17 @@ def vectors() -> dict[str, Mean]:
     return {name: Mean(Vector(0, [slope] * count)) for count, name in enumerate(("HVP", "J", "K"), start=1)}
 
 
-def work(one: Problem, diagrams: Sequence[fd.Diagram], mesh: Any = None) -> tuple[Callable, Callable]:
+def work(
+    one: Problem, diagrams: Sequence[fd.Diagram], mesh: Any = None, chunk_size: int | None = None
+) -> tuple[Callable, Callable]:
     """Return what computes everything exact, and what computes one pairing of the rest."""
-    landscape, params = one
+    landscape, params = enter(*one)  # with a frozen loss, whose programs are kept
     plan = fd.plan(diagrams, landscape, params)
-    engine = Engine(landscape, params, mesh=mesh)
+    engine = Engine(landscape, params, mesh=mesh, chunk_size=chunk_size)
     engine.average(plan.means)
 
     def exact() -> None:
-        fresh = Engine(landscape, params, mesh=mesh)
+        fresh = Engine(landscape, params, mesh=mesh, chunk_size=chunk_size)
         fresh.average(plan.means)
         fresh.exact(plan.exact)
 
@@ -60,7 +62,7 @@ def work(one: Problem, diagrams: Sequence[fd.Diagram], mesh: Any = None) -> tupl
 
 def single_vectors(name: str) -> dict[str, float]:
     """Return the gradients that an HVP, a J and a K vector take."""
-    landscape, params = problem(name)
+    landscape, params = enter(*problem(name))
     engine = Engine(landscape, params)
     engine.average([Mean(Vector(0))])
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from .._arguments import check_basis, check_integer
 from .._keys import check_key
@@ -17,7 +18,7 @@ from ._rounding import Rounding, is_double, measure_rounding
 from ._values import Values
 from .engine import Engine, NotFiniteError, check_mesh, cost_model
 from .estimators import KINDS, NAMES, Effort, Sampler, Setting
-from .planning import CONVOLUTIONAL, CostModel, Plan, make_plan, terms_of_value
+from .planning import ARITHMETIC_BOUND, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
 
@@ -25,7 +26,7 @@ ROOTS = ("test", "train")
 def evaluate(
     what: Any,
     landscape: Landscape,
-    params: Any,
+    params: PyTree,
     *,
     basis: str | None = None,
     root: str | None = None,
@@ -41,21 +42,21 @@ def evaluate(
 ) -> Values:
     """Evaluate diagrams on a landscape.
 
-    The moment value of a diagram is the mean over one independent example for each part of the contraction of the
-    loss's derivatives along the edges; the cumulant value has joint cumulants over each part instead, made from centred
-    derivatives. Values whose parts come apart into single averages are exact up to rounding. Where parts are
-    interleaved, the estimator decides:
+    The moment value of a diagram contracts the derivatives of the loss along the edges, and averages over one
+    independent example for each part. The cumulant value has joint cumulants over each part instead. Values whose parts
+    separate into single averages are exact up to rounding. Where parts are interleaved, the estimator decides:
 
     - "pairing": every replicate pairs the examples of different parts by independent uniformly random permutations,
       which is unbiased; the spread of the replicates gives the standard error.
-    - "deflation": the leading directions of the gradients are contracted exactly, cross terms included, and only the
-      rest is paired. For trained points, where few directions carry most of the noise.
-      Where an example is met by three or more vectors this is not possible: then the examples with the largest
-      gradients are taken one by one, each with all others, and only the rest is paired.
+    - "deflation": the leading directions of the gradients are contracted exactly, and only the rest is paired. It is
+      for trained points, where few directions carry most of the noise. Values that it cannot take and that a pilot
+      finds noisy, such as those in which one example meets three vectors, get strata.
+    - "strata": the examples with the largest gradients are taken one by one, each with all others, and only the rest is
+      paired; for values of two interleaved parts. Noisy values that it cannot take get deflation.
     - "double-sum": the exact sum over all combinations of examples; for small data.
-    - "auto": the double sum where it costs no more than the pairings, else pairings, else deflation or strata where a
-      pilot of half the replicates measured a large error and these a smaller one. Deflation is left out beyond four
-      million parameters, where its basis is large.
+    - "auto": the double sum where it costs no more than the pairings, or else pairings. Where a pilot of half the
+      replicates finds a standard error above 1 %, deflation and strata are tried, and kept if their error is smaller.
+      Deflation is not tried beyond four million parameters, where its basis is large.
 
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.
@@ -64,17 +65,17 @@ def evaluate(
         basis: "moment" or "cumulant". A series brings its own; for diagrams the default is "moment".
         root: in the conditional reading, whether untied roots are measured on "test" or on "train" data; a series of
             the train loss brings "train", otherwise the default is "test".
-        estimator: how interleaved parts are averaged: "auto", "pairing", "deflation" or "double-sum".
+        estimator: how interleaved parts are averaged: "auto", "pairing", "deflation", "strata" or "double-sum".
         replicates: the number of random pairings, at least 2; the least number if `rtol` or `budget` decides.
         rtol: draw as many pairings as bring every standard error below this fraction of its value, but not beyond
-            `budget`, or 256 without one; warns if that did not suffice. How many is measured by `replicates` pairings,
+            `budget`, or 256 without one; warns if that was not enough. The number is measured by `replicates` pairings,
             which are thrown away, so that intervals stay right.
         budget: how much to spend at most, in gradients of the mean loss (by the plan's estimate), or a `timedelta`.
         chunk_size: the number of examples that are differentiated together; chosen by the size of the parameters.
-        mesh: devices to share the examples among, a `jax.sharding.Mesh`; any number of examples will do.
+        mesh: the devices that share the examples, a `jax.sharding.Mesh`; any number of examples is allowed.
         check_dtype: whether to measure what rounding does, by repeating a sample in double precision; the default is
             to do so unless parameters and loss are in double precision throughout. It is a diagnostic: where it cannot
-            measure, a `PrecisionWarning` says why, and the values stand.
+            measure, a `PrecisionWarning` says why, and the values are returned.
         progress: shows progress; silent by default.
         key: a JAX random key; needed when a value is sampled.
 
@@ -82,8 +83,8 @@ def evaluate(
         `Values`, a mapping from diagrams to `Estimate`, in the unit of the loss.
 
     Raises:
-        ArgumentError: the basis is unknown or not the series' own, another option is unfit, or a key is needed.
-        LandscapeError: the loss or data are unfit, or a derivative is not finite; names the diagram and the example.
+        ArgumentError: the basis is unknown or not the series' own, another option is invalid, or a key is needed.
+        LandscapeError: the loss or data are invalid, or a derivative is not finite; names the diagram and the example.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the estimators are the project's own.
@@ -98,8 +99,8 @@ def evaluate(
     landscape, params = enter(landscape, params)
     if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
         raise ArgumentError(
-            "In the conditional reading test and train loss are measured on different data: the gap is no one series; "
-            "evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
+            "In the conditional reading test and train loss are measured on different data, so the gap is not a single "
+            "series: evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
         )
     plan = _plan_at(diagrams, basis, root, landscape, params)
     setting = Setting(landscape.num_examples, landscape.num_test_examples, num_params(params), plan.ways)
@@ -131,7 +132,7 @@ def evaluate(
 def plan(
     what: Any,
     landscape: Landscape | None = None,
-    params: Any = None,
+    params: PyTree = None,
     *,
     basis: str | None = None,
     root: str | None = None,
@@ -185,7 +186,7 @@ def plan(
     return _plan_at(diagrams, basis, root, landscape, params)
 
 
-def _plan_at(diagrams: list[Diagram], basis: str, root: str, landscape: Landscape, params: Any) -> Plan:
+def _plan_at(diagrams: list[Diagram], basis: str, root: str, landscape: Landscape, params: PyTree) -> Plan:
     model = cost_model(landscape.loss, params, landscape.example_shapes)
     return _make_plan(diagrams, basis, landscape.reading, root, landscape.num_examples, model)
 
@@ -196,7 +197,7 @@ def _make_plan(
     reading: str,
     root: str,
     num_examples: int,
-    model: CostModel = CONVOLUTIONAL,
+    model: CostModel = ARITHMETIC_BOUND,
 ) -> Plan:
     values = {
         diagram: terms_of_value(diagram, basis=basis, reading=reading, root=root, num_examples=num_examples)

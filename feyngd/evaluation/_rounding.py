@@ -1,15 +1,15 @@
 """What floating-point arithmetic does to values: the same rows in the user's precision and in double precision.
 
-It is a diagnostic: whatever goes wrong here, the values stand, and their rounding counts as not measured.
+It is a diagnostic: whatever goes wrong here, the values are returned, and their rounding counts as not measured.
 """
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int, PyTree
 
 from ..derivatives import (
     FrozenLoss,
@@ -27,15 +27,16 @@ from ..landscapes import Landscape
 from .engine import Engine, NotFiniteError, Rows
 from .planning import TEST, Number, Plan
 
-_SAMPLES, _SIZE = 4, 64
+_SAMPLES, _SIZE = 4, 64  # samples of the data, and examples in each
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """What was measured of rounding.
+    """What rounding does to values.
 
     Attributes:
-        differences: the difference that double precision makes to every value, on a few samples; empty if not measured.
+        differences: the user's precision minus double precision for every value, on a few samples; empty if not
+            measured.
         not_measured: why it was not measured although it was asked for.
     """
 
@@ -43,7 +44,7 @@ class Rounding:
     not_measured: str | None = None
 
 
-def is_double(landscape: Landscape, params: Any) -> bool:
+def is_double(landscape: Landscape, params: PyTree) -> bool:
     """Whether all parameters are in double precision, and the loss computes nothing in a lower one."""
     if any(jnp.result_type(leaf) != jnp.float64 for leaf in jax.tree.leaves(params)):
         return False
@@ -52,11 +53,11 @@ def is_double(landscape: Landscape, params: Any) -> bool:
     return noted(loss, "double throughout", lambda: is_double_throughout(loss.jaxpr.jaxpr))
 
 
-def measure_rounding(engine: Engine, landscape: Landscape, params: Any, plan: Plan) -> Rounding:
+def measure_rounding(engine: Engine, landscape: Landscape, params: PyTree, plan: Plan) -> Rounding:
     """Return the difference that double precision makes to every value, on a few samples; never raises.
 
-    The loss is not traced again: the equations of its trace are lifted, see `_lifting`. So random draws are the same in
-    both, and what the model computes in a lower precision shows.
+    The loss is not traced again: the equations of its one trace are lifted to double precision. So random draws are the
+    same in both, and what the model computes in a lower precision shows.
 
     Args:
         engine: the engine in the user's precision.
@@ -65,8 +66,7 @@ def measure_rounding(engine: Engine, landscape: Landscape, params: Any, plan: Pl
         plan: what is evaluated.
 
     Returns:
-        The differences, user's precision minus double; or why there are none, which is also shown as a
-        `PrecisionWarning`, once in a call.
+        The differences; or why there are none, which a `PrecisionWarning` says too, once in a call.
     """
     try:
         return Rounding(_differences(engine, landscape, params, plan))
@@ -90,7 +90,7 @@ def _reason(error: Exception) -> str:
     return f"the repetition in double precision failed ({type(error).__name__}: {said})"
 
 
-def _differences(engine: Engine, landscape: Landscape, params: Any, plan: Plan) -> dict[Diagram, np.ndarray]:
+def _differences(engine: Engine, landscape: Landscape, params: PyTree, plan: Plan) -> dict[Diagram, np.ndarray]:
     frozen = landscape.frozen(params)
     loss = noted(frozen.loss, "in double precision", lambda: _double_loss(frozen, params))
     differences = []
@@ -105,7 +105,7 @@ def _differences(engine: Engine, landscape: Landscape, params: Any, plan: Plan) 
     return {diagram: np.concatenate([column[diagram] for column in columns]) for diagram in plan.values}
 
 
-def _double_loss(landscape: Landscape, params: Any) -> FrozenLoss:
+def _double_loss(landscape: Landscape, params: PyTree) -> FrozenLoss:
     """Return the lifted loss, traced once so that its programs can be used again."""
     loss = lifted(landscape.loss, params, landscape.example_shapes)
     with jax.enable_x64(True):
@@ -138,13 +138,13 @@ def _numbers(engine: Engine, plan: Plan) -> dict[Number, float]:
     return found
 
 
-def _pick(landscape: Landscape, position: int, examples: np.ndarray) -> Any:
+def _pick(landscape: Landscape, position: int, examples: Int[np.ndarray, " sample"]) -> PyTree:
     data = landscape.test_data if position == TEST else landscape.data
-    # By NumPy, as JAX would compile a gather for every shape; typed keys are none of NumPy's arrays.
+    # In NumPy, as JAX would compile a gather for every shape; typed keys are not NumPy arrays.
     return jax.tree.map(lambda leaf: leaf[examples] if is_key_array(leaf) else np.asarray(leaf)[examples], data)
 
 
-def _double(arrays: Any) -> Any:
+def _double(arrays: PyTree) -> PyTree:
     return jax.tree.map(
         lambda leaf: leaf if is_key_array(leaf) else jnp.asarray(lifted_array(np.asarray(leaf))), arrays
     )

@@ -1,4 +1,4 @@
-"""Estimates: numbers that carry their error."""
+"""The values of diagrams with their errors, which results keep and combine."""
 
 from collections.abc import Iterator, Mapping
 
@@ -26,7 +26,7 @@ class Values(Kept, Mapping[Diagram, Estimate]):
         basis: "moment" or "cumulant".
         root: in the conditional reading, where untied roots are measured: on "test" or on "train" data.
         origin: the loss, the data and the parameters they were evaluated at; `None` if they were made by hand.
-        not_measured: why rounding could not be measured; `None` if it was, or if that was not asked for.
+        not_measured: why rounding could not be measured; `None` if it was measured or need not be.
         kinks: where the loss is not smooth within reach of the parameters.
     """
 
@@ -67,7 +67,7 @@ class Values(Kept, Mapping[Diagram, Estimate]):
     def rounding(self, diagram: Diagram) -> np.ndarray | None:
         """Return what floating-point arithmetic did to the value on a few samples of the data; `None` if not measured.
 
-        The entries belong to the same samples for every diagram, so that rounding in combinations can be told.
+        The entries belong to the same samples for every diagram, so combinations of values can be measured too.
         """
         return self._rounding.get(diagram)
 

@@ -1,4 +1,4 @@
-"""What XLA is told when it compiles a sweep: to compile fast, where the sweep runs as fast (docs/benchmarks.md)."""
+"""How XLA compiles a pass: fast, where the pass runs as fast (docs/benchmarks.md)."""
 
 from collections.abc import Callable
 from functools import cache

@@ -1,82 +1,31 @@
-"""Vectors of parameters at one example, with the gradients of weight matrices kept as products.
+"""Vectors of parameters at one point: gradients of single examples, their derivatives along others, inner products.
 
-A `Product` stands for the matrix `leftᵀ right + Σ weights · stacks`: factors that differ from row to row, and matrices
-that all rows share. As a direction it acts on activations x as `(x leftᵀ) right`, so the matrix is never written down.
+A derivative ∇^k l_n with all but one of its slots filled is a vector. At a site, a weight matrix that the loss uses
+once, its entries are a `FactoredMatrix`; at any other parameter they are an array.
+
+Derivatives are taken by one scalar step s_i for every direction v_i, at s = 0: the loss is l(θ + Σ_i s_i v_i). Arrays
+move with the parameters themselves. At a site the activations X meet W + s V with a factored V, so s · X V is added
+behind the site instead, and V is never written out.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ...derivatives import TracedLoss
+from ._factored_matrix import FactoredMatrix
+
+FactoredVector = list[FactoredMatrix | Array]  # one entry for every parameter, in the order of its leaves
+Steps = list[Array]  # s_i of shape ()
+Taken = tuple[int, ...]  # for every direction whether a mixed derivative is taken along it, 1 or 0
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Product:
-    """The matrix leftᵀ right + Σ_a weights_a stacks_a, for every pair of weights and stacks.
-
-    Attributes:
-        left: shape (k, inputs), or `None`.
-        right: shape (k, outputs), or `None`.
-        weights: arrays of shape (a,).
-        stacks: arrays of shape (a, inputs, outputs).
-    """
-
-    left: Any = None
-    right: Any = None
-    weights: tuple = ()
-    stacks: tuple = ()
-
-    def act(self, x: jax.Array) -> Any:
-        """Return x times the matrix, for x of shape (P, inputs)."""
-        total: Any = 0.0 if self.left is None else (x @ self.left.T) @ self.right
-        for weights, stack in zip(self.weights, self.stacks, strict=True):
-            total = total + jnp.einsum("a,apo->po", weights, jnp.einsum("pi,aio->apo", x, stack))
-        return total
-
-    def with_shared(self, weights: jax.Array, stack: jax.Array) -> "Product":
-        """Return the matrix with shared matrices added."""
-        return Product(self.left, self.right, (*self.weights, weights), (*self.stacks, stack))
-
-    def against(self, stack: jax.Array) -> Any:
-        """Return the inner products with stacked matrices, shape (a,)."""
-        total: Any = jnp.zeros(stack.shape[0], stack.dtype)
-        if self.left is not None:
-            total = jnp.sum(jnp.einsum("ki,aio->ako", self.left, stack) * self.right, axis=(1, 2))
-        for weights, own in zip(self.weights, self.stacks, strict=True):
-            total = total + jnp.einsum("b,bio,aio->a", weights, own, stack)
-        return total
-
-    def dot(self, other: "Product") -> Any:
-        """Return the inner product with another such matrix."""
-        total: Any = 0.0
-        if self.left is not None and other.left is not None:
-            total = jnp.sum((self.left @ other.left.T) * (self.right @ other.right.T))
-        for weights, stack in zip(other.weights, other.stacks, strict=True):
-            total = total + jnp.dot(weights, self.against(stack))
-        factors = Product(other.left, other.right)
-        for weights, stack in zip(self.weights, self.stacks, strict=True):
-            total = total + jnp.dot(weights, factors.against(stack))
-        return total
-
-    def matrix(self) -> Any:
-        """Return the matrix, shape (inputs, outputs)."""
-        total: Any = 0.0 if self.left is None else self.left.T @ self.right
-        for weights, stack in zip(self.weights, self.stacks, strict=True):
-            total = total + jnp.tensordot(weights, stack, axes=1)
-        return total
-
-
-Vector = list  # for every parameter a `Product` if it is a site, and otherwise an array
-
-
-class Space:
+class TangentSpace:
     """The vectors at one point, for losses of single examples.
 
     Args:
@@ -84,174 +33,205 @@ class Space:
         params: the point, a pytree of arrays.
     """
 
-    def __init__(self, traced: TracedLoss, params: Any) -> None:
+    def __init__(self, traced: TracedLoss, params: PyTree) -> None:
         self._traced = traced
         self._leaves, self._structure = jax.tree.flatten(params)
         self._site_of = {site.leaf: index for index, site in enumerate(traced.sites)}
 
-    def constant(self, tree: Any) -> Vector:
+    # --- from and to pytrees ---------------------------------------------------------------------------------------
+
+    def constant(self, tree: PyTree) -> FactoredVector:
         """Return a pytree of parameters as a vector that all rows share."""
         one = jnp.ones(1, self._leaves[0].dtype)
         return [
-            Product(None, None, (one.astype(leaf.dtype),), (self._flip(index, leaf)[None],))
+            FactoredMatrix(None, None, (one.astype(leaf.dtype),), (self._flip(index, leaf)[None],))
             if index in self._site_of
             else leaf
             for index, leaf in enumerate(jax.tree.leaves(tree))
         ]
 
-    def dense(self, vector: Vector) -> Any:
+    def dense(self, vector: FactoredVector) -> PyTree:
         """Return a vector as a pytree of parameters."""
-        leaves = [self._flip(i, leaf.matrix()) if isinstance(leaf, Product) else leaf for i, leaf in enumerate(vector)]
+        leaves = [
+            self._flip(index, entry.matrix()) if isinstance(entry, FactoredMatrix) else entry
+            for index, entry in enumerate(vector)
+        ]
         return jax.tree.unflatten(self._structure, leaves)
 
-    def sum_rows(self, vectors: Vector, mask: jax.Array) -> Any:
-        """Return the sum of vectors over rows, a pytree of parameters; leaves have a leading axis of rows."""
+    def sum_rows(self, vectors: FactoredVector, mask: Bool[Array, " rows"]) -> PyTree:
+        """Return the sum of vectors over rows, a pytree of parameters; arrays have a leading axis of rows."""
 
-        def total(index: int, leaf: Any) -> jax.Array:
-            if isinstance(leaf, Product):
-                kept = jnp.where(mask[:, None, None], leaf.left, 0)
-                right = jnp.where(mask[:, None, None], leaf.right, 0)
-                return self._flip(index, jnp.einsum("xki,xko->io", kept, right))
-            return jnp.sum(jnp.where(mask.reshape(-1, *(1 for _ in leaf.shape[1:])), leaf, 0), axis=0)
+        def total(index: int, entry: FactoredMatrix | Array) -> Array:
+            if isinstance(entry, FactoredMatrix):
+                assert entry.left is not None
+                assert entry.right is not None
+                left = jnp.where(mask[:, None, None], entry.left, 0)
+                right = jnp.where(mask[:, None, None], entry.right, 0)
+                return self._flip(index, jnp.einsum("xki,xko->io", left, right))
+            return jnp.sum(jnp.where(mask.reshape(-1, *(1 for _ in entry.shape[1:])), entry, 0), axis=0)
 
-        return jax.tree.unflatten(self._structure, [total(index, leaf) for index, leaf in enumerate(vectors)])
+        return jax.tree.unflatten(self._structure, [total(index, entry) for index, entry in enumerate(vectors)])
 
-    def dot(self, left: Vector, right: Vector) -> jax.Array:
+    # --- linear algebra --------------------------------------------------------------------------------------------
+
+    def dot(self, left: FactoredVector, right: FactoredVector) -> Float[Array, ""]:
         """Return the inner product of two vectors.
 
-        Products are summed elementwise: under `vmap`, XLA's batched `dot` of long vectors is several times slower.
+        Arrays are summed elementwise: under `vmap`, XLA's batched `dot` of long vectors is several times slower.
         """
-        pairs = zip(left, right, strict=True)
-        return sum(a.dot(b) if isinstance(a, Product) else jnp.sum(a * b) for a, b in pairs)  # type: ignore[return-value]
+        pairs: Any = zip(left, right, strict=True)
+        total: Any = 0
+        for a, b in pairs:
+            total = total + (a.dot(b) if isinstance(a, FactoredMatrix) else jnp.sum(a * b))
+        return total
 
-    def minus(self, vector: Vector, shared: Any) -> Vector:
+    def minus(self, vector: FactoredVector, shared: PyTree) -> FactoredVector:
         """Return a vector less a pytree of parameters that all rows share."""
-        taken = self.constant(shared)
-        return [
-            a.with_shared(-b.weights[0], b.stacks[0]) if isinstance(a, Product) else a - b
-            for a, b in zip(vector, taken, strict=True)
-        ]
+        pairs: Any = zip(vector, self.constant(shared), strict=True)
+        return [a.with_shared(-b.weights[0], b.stacks[0]) if isinstance(a, FactoredMatrix) else a - b for a, b in pairs]
 
-    def components(self, basis: Any, vector: Vector) -> jax.Array:
-        """Return the inner products of a vector with stacked pytrees of parameters, shape (a,)."""
+    def components(self, basis: PyTree, vector: FactoredVector) -> Float[Array, " stacked"]:
+        """Return the inner products Q_a·v with stacked pytrees of parameters Q."""
         pairs = zip(self._stacks(basis), vector, strict=True)
         return sum(
-            v.against(q) if isinstance(v, Product) else jnp.sum(q * v, tuple(range(1, q.ndim))) for q, v in pairs
+            v.against(q) if isinstance(v, FactoredMatrix) else jnp.sum(q * v, tuple(range(1, q.ndim))) for q, v in pairs
         )  # type: ignore[return-value]
 
-    def outside(self, vector: Vector, basis: Any) -> Vector:
-        """Return a vector less its projection on the span of stacked pytrees of parameters."""
+    def outside(self, vector: FactoredVector, basis: PyTree) -> FactoredVector:
+        """Return v − Σ_a (Q_a·v) Q_a for stacked orthonormal pytrees of parameters Q."""
         inside = self.components(basis, vector)
         return [
-            v.with_shared(-inside, q) if isinstance(v, Product) else v - jnp.tensordot(inside, q, axes=1)
+            v.with_shared(-inside, q) if isinstance(v, FactoredMatrix) else v - jnp.tensordot(inside, q, axes=1)
             for v, q in zip(vector, self._stacks(basis), strict=True)
         ]
 
-    def number(self, example: Any, directions: Sequence[Vector]) -> jax.Array:
-        """Return the derivative of the loss along all directions, by forward sweeps alone."""
+    # --- derivatives -----------------------------------------------------------------------------------------------
 
-        def loss(leaves: list, steps: list) -> jax.Array:
-            return self._traced(leaves, example, self._behind(directions, steps))[0]
+    def number(self, example: PyTree, directions: Sequence[FactoredVector]) -> Float[Array, ""]:
+        """Return the derivative of the loss along all directions, by forward mode alone."""
+
+        def loss(leaves: list, steps: Steps) -> Array:
+            return self._traced(leaves, example, self._behind_sites(directions, steps))[0]
 
         for index, direction in enumerate(directions):
-            loss = _tangent_of(loss, index, self._dense_part(direction))
+            loss = _tangent_of(loss, index, self._at_arrays(direction))
         return loss(self._leaves, [jnp.zeros(())] * len(directions))
 
-    def vector(self, example: Any, directions: Sequence[Vector]) -> Vector:
-        """Return the gradient, differentiated along all directions: forward sweeps over one reverse sweep."""
+    def vector(self, example: PyTree, directions: Sequence[FactoredVector]) -> FactoredVector:
+        """Return the gradient, differentiated along all directions: forward mode over one pass of reverse mode.
 
-        def gradient(leaves: list, steps: list) -> tuple:
-            def loss(own: list, taps: list) -> tuple:
+        At a site, a tap of zeros is added behind the product X W. Its gradient is the cotangent Ȳ, and Xᵀ Ȳ is the
+        gradient by W.
+        """
+
+        def gradient(leaves: list, steps: Steps) -> tuple:
+            def loss(own: list, taps: list[Array]) -> tuple:
                 merged = [leaf if a is None else a for a, leaf in zip(own, leaves, strict=True)]
-                return self._traced(merged, example, self._behind(directions, steps, taps))
+                return self._traced(merged, example, self._behind_sites(directions, steps, taps))
 
             own = [None if index in self._site_of else leaf for index, leaf in enumerate(leaves)]
             taps = [jnp.zeros((site.rows, site.outputs), self._leaves[site.leaf].dtype) for site in self._traced.sites]
-            gradients, activations = jax.grad(loss, argnums=(0, 1), has_aux=True)(own, taps)
-            return *gradients, activations
+            (gradients, cotangents), activations = jax.grad(loss, argnums=(0, 1), has_aux=True)(own, taps)
+            return gradients, cotangents, activations
 
         for index, direction in enumerate(directions):
-            gradient = _with_tangent_of(gradient, index, self._dense_part(direction))
+            gradient = _with_tangent_of(gradient, index, self._at_arrays(direction))
         order = len(directions)
-        results = _unnested(gradient(self._leaves, [jnp.zeros(())] * order), order)
-        own, _, _ = results[(1,) * order]
+        mixed = _unnested(gradient(self._leaves, [jnp.zeros(())] * order), order)
+        gradients, _, _ = mixed[(1,) * order]
         return [
-            self._product(self._site_of[index], results, order) if index in self._site_of else own[index]
+            self._at_site(self._site_of[index], mixed, order) if index in self._site_of else gradients[index]
             for index in range(len(self._leaves))
         ]
 
-    def _product(self, index: int, results: dict[tuple[int, ...], tuple], order: int) -> Product:
-        """Differentiate activations ⊗ cotangents by the product rule."""
-        subsets = [(0,) * order] if self._traced.sites[index].is_fixed else list(product((0, 1), repeat=order))
-        left = [results[subset][2][index] for subset in subsets]
-        right = [results[tuple(1 - taken for taken in subset)][1][index] for subset in subsets]
-        return Product(jnp.concatenate(left), jnp.concatenate(right))
+    def _at_site(self, site: int, mixed: Mapping[Taken, tuple], order: int) -> FactoredMatrix:
+        """Differentiate Xᵀ Ȳ along all directions by the product rule.
 
-    def _behind(self, directions: Sequence[Vector], steps: list, taps: Sequence[jax.Array] = ()) -> Any:
-        """Return what to add behind a site: the steps along the directions, and a tap to differentiate by."""
+        The derivative is Σ_S (∂_S X)ᵀ (∂_S̄ Ȳ) over all subsets S of the directions and their complements S̄. So every
+        direction doubles the number of factors, unless X does not depend on the parameters.
+        """
+        nothing = (0,) * order
+        subsets = [nothing] if self._traced.sites[site].is_fixed else list(product((0, 1), repeat=order))
+        left = [mixed[taken][2][site] for taken in subsets]
+        right = [mixed[tuple(1 - along for along in taken)][1][site] for taken in subsets]
+        return FactoredMatrix(jnp.concatenate(left), jnp.concatenate(right))
 
-        def added(index: int, x: jax.Array) -> Any:
+    def _behind_sites(
+        self, directions: Sequence[FactoredVector], steps: Steps, taps: Sequence[Array] = ()
+    ) -> Callable[[int, Array], Any] | None:
+        """Return what is added behind a site whose activations are X: Σ_i s_i X V_i, and its tap."""
+
+        def added(index: int, x: Float[Array, "p inputs"]) -> Float[Array, "p outputs"] | float:
             leaf = self._traced.sites[index].leaf
             total: Any = taps[index] if taps else 0.0
             for direction, step in zip(directions, steps, strict=True):
-                total = total + _step(step, direction[leaf].act(x))
+                factored: Any = direction[leaf]
+                total = total + _step(step, factored.act(x))
             return total
 
         return added if directions or taps else None
 
-    def _dense_part(self, direction: Vector) -> list:
+    def _at_arrays(self, direction: FactoredVector) -> list[Array]:
+        """Return a direction at the parameters that are no sites, and zeros at sites, where `_behind_sites` moves."""
         return [
-            jnp.zeros_like(own) if isinstance(leaf, Product) else leaf
-            for own, leaf in zip(self._leaves, direction, strict=True)
+            jnp.zeros_like(own) if isinstance(entry, FactoredMatrix) else entry
+            for own, entry in zip(self._leaves, direction, strict=True)
         ]
 
-    def _stacks(self, basis: Any) -> list[jax.Array]:
+    def _stacks(self, basis: PyTree) -> list[Array]:
         leaves = jax.tree.leaves(basis)
         return [self._flip(index, leaf) if index in self._site_of else leaf for index, leaf in enumerate(leaves)]
 
-    def _flip(self, index: int, matrix: jax.Array) -> jax.Array:
+    def _flip(self, index: int, matrix: Float[Array, "*stacked _ _"]) -> Float[Array, "*stacked _ _"]:
         """Turn a parameter into a matrix (inputs, outputs) and back; leading axes stay."""
         return jnp.swapaxes(matrix, -1, -2) if self._traced.sites[self._site_of[index]].transposed else matrix
 
 
 @jax.custom_jvp
-def _step(size: jax.Array, change: jax.Array) -> jax.Array:
+def _step(size: Float[Array, ""], change: Float[Array, "p outputs"]) -> Float[Array, "p outputs"]:
     """Return size · change for a size that is always 0 and matters by its derivatives only, at no cost."""
     return jnp.zeros_like(change)
 
 
 def _step_rule(primals: tuple, tangents: tuple) -> tuple:
+    """Differentiate s · c along (ds, dc): ds · c + s · dc."""
     (size, change), (along, moved) = primals, tangents
     tangent = jnp.zeros_like(change) if isinstance(along, SymbolicZero) else along * change
-    # The step itself and its second part are 0, but their derivatives by the size, taken later, are not.
+    # The step itself and s · dc are 0, but their derivatives by s, taken later, are not.
     return _step(size, change), tangent if isinstance(moved, SymbolicZero) else tangent + size * moved
 
 
 _step.defjvp(_step_rule, symbolic_zeros=True)
 
 
-def _tangent_of(function: Any, index: int, direction: list) -> Any:
-    def tangent(leaves: list, steps: list) -> Any:
-        return _push(function, index, direction, leaves, steps)[1]
+def _tangent_of(function: Callable, index: int, direction: list[Array]) -> Callable:
+    """Return the derivative of a function of leaves and steps along one direction."""
+
+    def tangent(leaves: list, steps: Steps) -> Any:
+        return _value_and_tangent(function, index, direction, leaves, steps)[1]
 
     return tangent
 
 
-def _with_tangent_of(function: Any, index: int, direction: list) -> Any:
-    def both(leaves: list, steps: list) -> Any:
-        return _push(function, index, direction, leaves, steps)
+def _with_tangent_of(function: Callable, index: int, direction: list[Array]) -> Callable:
+    """Return a function of leaves and steps together with its derivative along one direction."""
+
+    def both(leaves: list, steps: Steps) -> tuple:
+        return _value_and_tangent(function, index, direction, leaves, steps)
 
     return both
 
 
-def _push(function: Any, index: int, direction: list, leaves: list, steps: list) -> tuple:
-    def along(leaves: list, step: jax.Array) -> Any:
+def _value_and_tangent(function: Callable, index: int, direction: list[Array], leaves: list, steps: Steps) -> tuple:
+    """Return a function and its derivative by s_index, which moves the arrays along the direction too."""
+
+    def along(leaves: list, step: Array) -> Any:
         return function(leaves, [*steps[:index], step, *steps[index + 1 :]])
 
     return jax.jvp(along, (leaves, steps[index]), (direction, jnp.ones(())))
 
 
-def _unnested(nested: Any, order: int) -> dict[tuple[int, ...], Any]:
+def _unnested(nested: Any, order: int) -> dict[Taken, Any]:
     """Return the mixed derivatives by which directions they are taken along; the last direction is outermost."""
     if not order:
         return {(): nested}

@@ -1,28 +1,29 @@
-"""One sweep over rows of examples: everything a program asks for, summed over the rows in chunks.
+"""One pass over rows of examples: everything that is asked of it, summed over the rows in chunks.
 
 Memory does not grow with the number of rows. Sums over chunks are compensated: a second array carries what rounding
 takes away, so that single precision accumulates like double. On a mesh every device sums its share of the rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...derivatives import Loss, TracedLoss, per_loss
 from ..planning import TEST, Given, Mean, Number, Vector
 from ._compiler import compiled
-from ._factored_vectors import Space
-from ._row import Row, shared_vector
+from ._factored_vectors import TangentSpace
+from ._row import Row, Rows, shared_vector
 
 
 @dataclass(frozen=True)
-class Program:
-    """What a sweep computes.
+class Pass:
+    """What a pass over rows computes.
 
     Attributes:
         shared: vectors to average whose directions are the same for every example: derivatives of the summed loss.
@@ -40,102 +41,150 @@ class Program:
     constants: tuple[Mean | Given, ...]
     positions: tuple[int, ...]
 
+    @property
+    def is_shared_only(self) -> bool:
+        """Whether nothing has to be computed row by row."""
+        return not (self.means or self.numbers or self.outers)
+
+
+class Sums(NamedTuple):
+    """Sums over rows, in the order of a `Pass`: of a chunk, of all chunks so far, or what rounding took from those.
+
+    Attributes:
+        shared: pytrees of parameters.
+        means: pytrees of parameters.
+        numbers: one for every number.
+        outers: Σ (Q_a·u) v, stacked pytrees of parameters.
+    """
+
+    shared: list[PyTree]
+    means: list[PyTree]
+    numbers: Float[Array, " numbers"]
+    outers: list[PyTree]
+
+
+class Compensated(NamedTuple):
+    """The carry of the loop over chunks; the sum is `total` + `lost`.
+
+    Attributes:
+        total: the sums so far, each addition rounded.
+        lost: what the roundings of `total` have taken away, with its sign.
+    """
+
+    total: Sums
+    lost: Sums
+
+
+class Averages(NamedTuple):
+    """What a compiled pass returns.
+
+    Attributes:
+        means: the averages of the shared vectors, then of the other means.
+        outers: the averages of the outers.
+        are_finite: for every mean whether it is.
+        numbers: the sums of the numbers, and what rounding took from them, to be added in double precision.
+    """
+
+    means: list[PyTree]
+    outers: list[PyTree]
+    are_finite: list[Bool[Array, ""]]
+    numbers: tuple[Float[Array, " numbers"], Float[Array, " numbers"]]
+
 
 @per_loss
-def compile_sweep(
-    loss: Loss, program: Program, chunk_size: int, mesh: jax.sharding.Mesh | None, draft: bool = False
-) -> Callable[..., tuple]:
-    """Compile a sweep.
+def compile_pass(
+    loss: Loss, job: Pass, chunk_size: int, mesh: jax.sharding.Mesh | None, draft: bool = False
+) -> Callable[..., Averages]:
+    """Compile a pass.
 
     Returns:
         A function of the parameters, the constants in order, the data and test data, the number of chunks to do, the
-        rows (position → indices of shape (R,)) and the mask of shape (R,) that tells real rows from padding. R is a
-        multiple of the chunk size times the number of devices. It returns the averages of the means, those of the
-        outers, whether the former are finite, and the sums of the numbers with what rounding took from them.
+        rows (position → indices of shape (R,)) and the mask of shape (R,), true for real rows and false for padding. R
+        is a multiple of the chunk size times the number of devices.
     """
 
     axes = () if mesh is None else mesh.axis_names
 
     @jax.jit  # so that it is traced once, for its shapes and for the loop
-    def chunk_sums(params: Any, constants: list, data: Any, test_data: Any, chunk: tuple) -> tuple:
-        known = dict(zip(program.constants, constants, strict=True))
+    def chunk_sums(params: PyTree, constants: list[PyTree], data: PyTree, test_data: PyTree, chunk: tuple) -> Sums:
+        known = dict(zip(job.constants, constants, strict=True))
         indices, real = chunk
         examples = {
             position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
             for position, index in indices.items()
         }
         traced = _traced(loss, params, next(iter(examples.values())))
-        space = Space(traced, params)
+        space = TangentSpace(traced, params)
 
-        def whole(params: Any, example: Any) -> jax.Array:
+        def whole(params: PyTree, example: PyTree) -> Float[Array, ""]:
             return traced(jax.tree.leaves(params), example)[0]
 
-        shared = [shared_vector(whole, params, known, mean.of, _at(examples, mean), real) for mean in program.shared]
+        shared = [shared_vector(whole, params, known, mean.of, examples[mean.of.position], real) for mean in job.shared]
 
-        def one_row(examples: dict[int, Any]) -> tuple:
+        def one_row(examples: dict[int, PyTree]) -> tuple:
             row = Row(space, known, examples)
-            vectors = [row.vector(mean.of) for mean in program.means]
-            pairs = [(row.components(program.constants[-1], u), row.dense(v)) for u, v in program.outers]
-            return vectors, [row.number(number) for number in program.numbers], pairs
+            vectors = [row.vector(mean.of) for mean in job.means]
+            pairs = [(row.components(job.constants[-1], u), row.dense(v)) for u, v in job.outers]
+            return vectors, [row.number(number) for number in job.numbers], pairs
 
-        if not program.means and not program.numbers and not program.outers:
-            return shared, [], jnp.zeros(0), []
+        if job.is_shared_only:
+            return Sums(shared, [], jnp.zeros(0), [])
         vectors, numbers, pairs = jax.vmap(one_row)(examples)
         means = [space.sum_rows(rows, real) for rows in vectors]
         total = jnp.stack([jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]) if numbers else jnp.zeros(0)
-        return shared, means, total, [_outer_sum(real, *pair) for pair in pairs]
+        return Sums(shared, means, total, [_outer_sum(real, *pair) for pair in pairs])
 
-    def sweep(
-        params: Any,
-        constants: list,
-        data: Any,
-        test_data: Any,
-        num_chunks: Any,
-        rows: dict[int, jax.Array],
-        mask: jax.Array,
-    ) -> tuple:
+    def run(
+        params: PyTree,
+        constants: list[PyTree],
+        data: PyTree,
+        test_data: PyTree,
+        num_chunks: Int[Array, ""],
+        rows: dict[int, Int[Array, " rows"]],
+        mask: Bool[Array, " rows"],
+    ) -> Averages:
         one_chunk = partial(chunk_sums, params, constants, data, test_data)
         chunks = jax.tree.map(lambda array: array.reshape(-1, chunk_size), (rows, mask))
         shapes = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
-        def step(index: jax.Array, carry: tuple) -> tuple:
+        def step(index: Int[Array, ""], carry: Compensated) -> Compensated:
             return _add(carry, one_chunk(jax.tree.map(lambda array: array[index], chunks)))
 
-        sums = jax.lax.fori_loop(0, num_chunks, step, (zeros, zeros))
+        sums = jax.lax.fori_loop(0, num_chunks, step, Compensated(zeros, zeros))
         count = jnp.sum(mask)
         if axes:
             sums, count = jax.lax.psum((sums, count), axes)
         total, lost = sums
         shared, means, _, outers = jax.tree.map(lambda a, b: (a + b) / count.astype(a.dtype), total, lost)
         means = [*shared, *means]
-        return means, outers, [_all_finite(mean) for mean in means], (total[2], lost[2])
+        return Averages(means, outers, [_all_finite(mean) for mean in means], (total.numbers, lost.numbers))
 
     if mesh is None:
-        return compiled(sweep, draft=draft)
+        return compiled(run, draft=draft)
     everywhere, split = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(axes)
     specs = (*[everywhere] * 5, split, split)
-    shared_out = jax.shard_map(sweep, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False)
+    shared_out = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=everywhere, check_vma=False)
     return compiled(shared_out, draft=draft)
 
 
-def run_sweep(
+def run_pass(
     loss: Loss,
-    program: Program,
-    params: Any,
-    constants: list,
-    data: Any,
-    test_data: Any,
-    rows: Mapping[int, np.ndarray],
+    job: Pass,
+    params: PyTree,
+    constants: Sequence[PyTree],
+    data: PyTree,
+    test_data: PyTree,
+    rows: Rows,
     *,
     chunk_size: int,
     room: int,
     mesh: jax.sharding.Mesh | None = None,
     draft: bool = False,
-) -> tuple[dict[Mean, Any], np.ndarray, list, list[Mean]]:
-    """Run a sweep.
+) -> tuple[dict[Mean, PyTree], Float[np.ndarray, " numbers"], list[PyTree], list[Mean]]:
+    """Run a pass.
 
-    The rows are put into arrays with room for `room` rows, so that sweeps over fewer rows run the same program.
+    The rows are put into arrays with room for `room` rows, so that passes over fewer rows run the same program.
 
     Returns:
         The averages of the means, pytrees, of the numbers, doubles, and of the outers, stacked pytrees; and the means
@@ -152,57 +201,51 @@ def run_sweep(
         return np.pad(used, ((0, 0), (0, size - used.shape[1]))).reshape(-1)
 
     padded = {position: share_out(index.astype(np.int32)) for position, index in rows.items()}
-    sweep = compile_sweep(loss, program, chunk_size, mesh, draft)
-    arguments = (
-        params,
-        constants,
-        data,
-        test_data,
-        np.int32(num_chunks),
-        padded,
-        share_out(np.ones(count, dtype=bool)),
-    )
-    means, outers, finite, (total, lost) = sweep(*(arguments if mesh is None else _placed(arguments, mesh)))
-    names = (*program.shared, *program.means)
-    numbers = (np.asarray(total, np.float64) + np.asarray(lost, np.float64)) / max(count, 1)
-    bad = [mean for mean, good in zip(names, finite, strict=True) if not good]
-    return dict(zip(names, means, strict=True)), numbers, outers, bad
+    mask = share_out(np.ones(count, dtype=bool))
+    arguments = (params, list(constants), data, test_data, np.int32(num_chunks), padded, mask)
+    run = compile_pass(loss, job, chunk_size, mesh, draft)
+    found = run(*(arguments if mesh is None else _placed(arguments, mesh)))
+    names = (*job.shared, *job.means)
+    total, lost = (np.asarray(part, np.float64) for part in found.numbers)
+    bad = [mean for mean, is_finite in zip(names, found.are_finite, strict=True) if not is_finite]
+    return dict(zip(names, found.means, strict=True)), (total + lost) / max(count, 1), found.outers, bad
 
 
-def _traced(loss: Loss, params: Any, examples: Any) -> TracedLoss:
+def _traced(loss: Loss, params: PyTree, examples: PyTree) -> TracedLoss:
+    """Trace the loss of one example."""
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
     example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), examples)
     return TracedLoss(loss, shapes, example)
 
 
 def _placed(arguments: tuple, mesh: jax.sharding.Mesh) -> tuple:
+    """Put the rows and the mask on the devices in shares, and everything else on each of them."""
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
     *shared, rows, mask = arguments
     return *(jax.device_put(item, everywhere) for item in shared), *jax.device_put((rows, mask), split)
 
 
-def _at(examples: Mapping[int, Any], mean: Mean) -> Any:
-    return examples[mean.of.position]
-
-
-def _outer_sum(mask: jax.Array, components: jax.Array, vectors: Any) -> Any:
+def _outer_sum(mask: Bool[Array, " rows"], components: Float[Array, "rows stacked"], vectors: PyTree) -> PyTree:
+    """Return Σ_x (Q_a·u_x) v_x for every a."""
     kept = jnp.where(mask[:, None], components, 0)
     return jax.tree.map(lambda rows: jnp.einsum("xa,x...->a...", kept, rows), vectors)
 
 
-def _all_finite(tree: Any) -> jax.Array:
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def _add(carry: tuple, values: Any) -> tuple:
-    """Add to sums, and to what rounding has taken from them (Knuth's two-sum)."""
-    total, lost = carry
-    raised = jax.tree.map(jnp.add, total, values)
-    taken = jax.tree.map(_rounding, total, values, raised)
-    return raised, jax.tree.map(jnp.add, lost, taken)
+def _add(carry: Compensated, values: Sums) -> Compensated:
+    """Add the sums of a chunk, and keep what rounding takes from the total (Knuth's two-sum)."""
+    total = jax.tree.map(jnp.add, carry.total, values)
+    taken = jax.tree.map(_rounding, carry.total, values, total)
+    return Compensated(total, jax.tree.map(jnp.add, carry.lost, taken))
 
 
-def _rounding(a: jax.Array, b: jax.Array, rounded: jax.Array) -> jax.Array:
-    part_of_b = rounded - a
+def _rounding(
+    a: Float[Array, "*shape"], b: Float[Array, "*shape"], rounded: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Return a + b − fl(a + b), exactly."""
+    part_of_b = rounded - a  # what of b arrived in the sum
     return (a - (rounded - part_of_b)) + (b - part_of_b)

@@ -1,18 +1,19 @@
-"""The JAX side of expressions: derivatives of a loss along directions, forward mode over one reverse pass."""
+"""Expressions at one row of examples: derivatives of the loss at one example for every position."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...derivatives import Loss
 from ..planning import Dot, Given, Input, Mean, Number, Vector
-from ._factored_vectors import Space
+from ._factored_vectors import FactoredVector, TangentSpace
 
-Constants = Mapping[Mean | Given, Any]
+Constants = Mapping[Mean | Given, PyTree]  # averaged and given vectors, pytrees like the parameters
+Rows = dict[int, Int[np.ndarray, " rows"]]  # the numbers of the examples at every position
 
 
 class Row:
@@ -20,36 +21,36 @@ class Row:
 
     Args:
         space: the point, and the loss of one example.
-        constants: the means and given vectors, pytrees like the parameters.
+        constants: the means and given vectors.
         examples: the example at every position.
     """
 
-    def __init__(self, space: Space, constants: Constants, examples: Mapping[int, Any]) -> None:
+    def __init__(self, space: TangentSpace, constants: Constants, examples: Mapping[int, PyTree]) -> None:
         self._space, self._constants, self._examples = space, constants, examples
-        self._vectors: dict[Input, list] = {}
+        self._vectors: dict[Input, FactoredVector] = {}
 
-    def number(self, number: Number) -> jax.Array:
-        """Return a number; a derivative in all slots needs no reverse sweep."""
+    def number(self, number: Number) -> Float[Array, ""]:
+        """Return a number; a derivative in all slots needs no reverse mode."""
         directions = [self.vector(item) for item in number.inputs]
         if isinstance(number, Dot):
             return self._space.dot(*directions)
         return self._space.number(self._examples[number.position], directions)
 
-    def vector(self, item: Input) -> list:
+    def vector(self, item: Input) -> FactoredVector:
         """Return a vector of the space."""
         if item not in self._vectors:
-            self._vectors[item] = self._found(item)
+            self._vectors[item] = self._computed(item)
         return self._vectors[item]
 
-    def dense(self, item: Input) -> Any:
+    def dense(self, item: Input) -> PyTree:
         """Return a vector as a pytree like the parameters."""
         return self._space.dense(self.vector(item))
 
-    def components(self, basis: Mean | Given, item: Input) -> jax.Array:
+    def components(self, basis: Mean | Given, item: Input) -> Float[Array, " stacked"]:
         """Return the inner products of a vector with stacked vectors."""
         return self._space.components(self._constants[basis], self.vector(item))
 
-    def _found(self, item: Input) -> list:
+    def _computed(self, item: Input) -> FactoredVector:
         if not isinstance(item, Vector):
             return self._space.constant(self._constants[item])
         if item.basis:
@@ -60,24 +61,23 @@ class Row:
         return self._space.vector(self._examples[item.position], directions)
 
 
-def shared_vector(loss: Loss, params: Any, constants: Constants, vector: Vector, examples: Any, mask: jax.Array) -> Any:
+def shared_vector(
+    loss: Loss, params: PyTree, constants: Constants, vector: Vector, examples: PyTree, mask: Bool[Array, " rows"]
+) -> PyTree:
     """Return a vector with constant directions, summed over a chunk of examples: derivatives of the summed loss."""
 
-    def total(params: Any) -> jax.Array:
+    def total(params: PyTree) -> Float[Array, ""]:
         return jnp.sum(jnp.where(mask, jax.vmap(partial(loss, params))(examples), 0))
 
     return derivative(jax.grad(total), [constants[item] for item in vector.inputs])(params)  # type: ignore[index]
 
 
-def derivative(function: Callable, directions: list[Any]) -> Callable:
-    """Differentiate a function of the parameters along each direction in turn, forward mode."""
+def derivative(function: Callable[[PyTree], PyTree], directions: list[PyTree]) -> Callable[[PyTree], PyTree]:
+    """Differentiate a function of the parameters along each direction in turn, in forward mode."""
     for direction in directions:
         function = partial(_along, function, direction)
     return function
 
 
-def _along(function: Callable, direction: Any, params: Any) -> Any:
+def _along(function: Callable[[PyTree], PyTree], direction: PyTree, params: PyTree) -> PyTree:
     return jax.jvp(function, (params,), (direction,))[1]
-
-
-Rows = dict[int, np.ndarray]

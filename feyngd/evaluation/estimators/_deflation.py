@@ -5,8 +5,8 @@ moment E[u ⊗ v] alone. With an orthonormal basis Q of leading directions and t
 
     E[u ⊗ v] = Σ_a Q_a ⊗ E[(Q_a·u) v] + Σ_a E[(Q_a·v) (u − Pu)] ⊗ Q_a + E[(u − Pu) ⊗ (v − Pv)],
 
-which holds for any Q. The first two sums are exact: the pair has become constant vectors, the cross terms included.
-Only the last is paired. Q comes from a few subspace iterations of E[u ⊗ u].
+which holds for any orthonormal Q. In the first two sums the pair has become constant vectors, so they are exact. Only
+the last term is paired. Q comes from a few subspace iterations of E[u ⊗ u].
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PyTree
 
 from ..engine import Engine
 from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector, means_below
@@ -23,7 +24,8 @@ from ._estimator import Cost, Estimator, Setting, Split
 
 _RANK, _ITERATIONS = 16, 3
 _MOST_ENTRIES = 2**26  # of the basis, from which making it takes longer than the pairings it saves
-BASIS, LEFT, RIGHT = Given("Q"), Given("q"), Given("s")
+BASIS = Given("Q")
+LEFT, RIGHT = Given("q"), Given("s")  # what stands for u and v
 
 
 class Deflation(Estimator):
@@ -51,7 +53,7 @@ class Deflation(Estimator):
         key: jax.Array | None,
         advance: Callable[[], None],
     ) -> dict[Number, Split]:
-        """Compute the two exact sums of every number, and leave the product of what is outside the directions."""
+        """Compute the two exact sums of every number, and leave E[(u − Pu) ⊗ (v − Pv)] to the random rows."""
         assert key is not None
         ways: dict[Number, Number] = {}
         for number in numbers:
@@ -62,7 +64,7 @@ class Deflation(Estimator):
         pairs = {number: _checked_pair(way) for number, way in ways.items()}
         basis = _leading_directions(engine, next(iter(pairs.values()))[0], key)
         engine.give({BASIS: basis})
-        moments: dict[tuple[Vector, Vector], tuple[Any, Any]] = {}
+        moments: dict[tuple[Vector, Vector], tuple[PyTree, PyTree]] = {}
         splits: dict[Number, Split] = {}
         for number, way in ways.items():
             u, v, position = pairs[number]
@@ -90,6 +92,7 @@ def _checked_pair(number: Number) -> tuple[Vector, Vector, int]:
 
 
 def _pair(number: Number) -> tuple[Vector, Vector, int] | None:
+    """Return the two vectors u and v in which some example meets the others, and its position; `None` without any."""
     for position in sorted(number.positions - {TEST, getattr(number, "position", TEST)}):
         found = list(_vectors_at(number, position))
         if len(found) != 2 or any(vector.positions != {position} for vector in found):
@@ -144,11 +147,15 @@ def _occurrences(item: Input | Number) -> Iterator[int]:
         yield from _occurrences(inner)
 
 
-def _leading_directions(engine: Engine, vector: Vector, key: jax.Array) -> Any:
-    """Return an orthonormal basis of about the leading eigenspace of E[u ⊗ u], stacked pytrees."""
+def _leading_directions(engine: Engine, vector: Vector, key: jax.Array) -> PyTree:
+    """Return an orthonormal basis Q of about the leading eigenspace of E[u ⊗ u], stacked pytrees.
+
+    Subspace iteration: Q ← orthonormal basis of E[u ⊗ u] Q, from random directions.
+    """
     vector = vector.place({vector.position: 0})
     leaves, structure = jax.tree.flatten(engine.params)
     size = sum(leaf.size for leaf in leaves)
+    # A key of its own, beyond those of the replicates.
     seed = np.asarray(jax.random.bits(jax.random.fold_in(key, 2**31 - 1), (4,))).tolist()
     basis = np.random.default_rng(seed).normal(size=(min(_RANK, size), size))
     for _ in range(_ITERATIONS):
@@ -157,11 +164,14 @@ def _leading_directions(engine: Engine, vector: Vector, key: jax.Array) -> Any:
     return _stacked(_orthonormal(basis), leaves, structure)
 
 
-def _orthonormal(rows: np.ndarray) -> np.ndarray:
+def _orthonormal(rows: Float[np.ndarray, "stacked params"]) -> Float[np.ndarray, "stacked params"]:
     return np.linalg.qr(rows.T.astype(np.float64))[0].T
 
 
-def _stacked(rows: np.ndarray, leaves: list[jax.Array], structure: Any) -> Any:
+def _stacked(
+    rows: Float[np.ndarray, "stacked params"], leaves: Sequence[Array], structure: jax.tree_util.PyTreeDef
+) -> PyTree:
+    """Turn flat vectors of parameters into stacked pytrees."""
     ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
     pieces = np.split(rows, ends, axis=1)
     return jax.tree.unflatten(
@@ -170,11 +180,12 @@ def _stacked(rows: np.ndarray, leaves: list[jax.Array], structure: Any) -> Any:
     )
 
 
-def _second_moments(engine: Engine, basis: Any, u: Vector, v: Vector) -> tuple[Any, Any]:
-    """Return E[(Q_a·u) v] and E[(Q_a·v) (u − Pu)] for every a."""
+def _second_moments(engine: Engine, basis: PyTree, u: Vector, v: Vector) -> tuple[PyTree, PyTree]:
+    """Return F_a = E[(Q_a·u) v] and R_a = E[(Q_a·v) (u − Pu)] for every a, stacked pytrees."""
     u, v = (vector.place({vector.position: 0}) for vector in (u, v))
     forward = engine.outer(u, v, basis)
-    backward = forward if u == v else engine.outer(v, u, basis)
+    backward = forward if u == v else engine.outer(v, u, basis)  # E[(Q_a·v) u]
+    # inside_ba = Q_b·E[(Q_a·v) u], so that R_a = E[(Q_a·v) u] − Σ_b inside_ba Q_b.
     inside = sum(
         jnp.einsum("b...,a...->ba", q, t)
         for q, t in zip(jax.tree.leaves(basis), jax.tree.leaves(backward), strict=True)
@@ -183,17 +194,21 @@ def _second_moments(engine: Engine, basis: Any, u: Vector, v: Vector) -> tuple[A
     return forward, outside
 
 
-def _exact_part(engine: Engine, basis: Any, number: Number, position: int, forward: Any, outside: Any) -> float:
+def _exact_part(
+    engine: Engine, basis: PyTree, number: Number, position: int, forward: PyTree, outside: PyTree
+) -> float:
+    """Return Σ_a f(Q_a, F_a) + Σ_a f(R_a, Q_a), where f(u, v) is the number as a function of its pair of vectors."""
     one_way, other_way = (
         _closed(_substituted(number, position, iter(pair))) for pair in ((LEFT, RIGHT), (RIGHT, LEFT))
     )
     size = jax.tree.leaves(basis)[0].shape[0]
-    if one_way == other_way:
+    if one_way == other_way:  # f is symmetric: Σ_a f(Q_a, F_a + R_a)
         return _sum_over(engine, one_way, size, basis, jax.tree.map(jnp.add, forward, outside))
     return _sum_over(engine, one_way, size, basis, forward) + _sum_over(engine, one_way, size, outside, basis)
 
 
-def _sum_over(engine: Engine, number: Number, size: int, left: Any, right: Any) -> float:
+def _sum_over(engine: Engine, number: Number, size: int, left: PyTree, right: PyTree) -> float:
+    """Return Σ_a f(left_a, right_a)."""
     total = 0.0
     for a in range(size):
         fork = engine.fork()
@@ -203,5 +218,5 @@ def _sum_over(engine: Engine, number: Number, size: int, left: Any, right: Any) 
     return total
 
 
-def _entry(stacked: Any, index: int) -> Any:
+def _entry(stacked: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], stacked)

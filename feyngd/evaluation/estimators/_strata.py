@@ -12,6 +12,7 @@ from functools import partial
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from ..engine import Engine, Rows
 from ..planning import TEST, Number, vectors_in
@@ -76,7 +77,7 @@ def _num_heavy(num_examples: int) -> int:
     return min(_MOST, num_examples // 2)
 
 
-def _light_rows(is_light: np.ndarray, position: int | None, rows: Rows) -> tuple[Rows, ...]:
+def _light_rows(is_light: Bool[np.ndarray, " examples"], position: int | None, rows: Rows) -> tuple[Rows, ...]:
     """Take the heavy examples out of one position, and repeat the light ones as often as needed to fill the rows."""
     assert position is not None
     light = rows[position][is_light[rows[position]]]

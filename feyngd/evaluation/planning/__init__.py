@@ -1,7 +1,7 @@
 """Planning: which numbers the values of diagrams need, and in which order of passes."""
 
-from ._costs import CONVOLUTIONAL as CONVOLUTIONAL
-from ._costs import DENSE as DENSE
+from ._costs import ARITHMETIC_BOUND as ARITHMETIC_BOUND
+from ._costs import MEMORY_BOUND as MEMORY_BOUND
 from ._costs import CostModel as CostModel
 from ._expressions import TEST as TEST
 from ._expressions import Dot as Dot

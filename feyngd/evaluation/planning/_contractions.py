@@ -5,8 +5,8 @@ A tree is contracted towards one node (a `Scalar` there) or across one edge (a `
 one example only, it is averaged beforehand and exactly: a `Mean`. The parts left over are the positions of a row; with
 one position the term is an exact average, with more its parts are interleaved.
 
-A node is centred at once if its other slots hold means. Otherwise its mean is taken off as a separate term: the tree in
-which the node is alone.
+A node is centred at once if its other slots hold means. Otherwise its mean is subtracted as a separate term: the tree
+in which the node is alone.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ class Tree:
     Attributes:
         edges: pairs of nodes.
         parts: the part of every node.
-        centred: the nodes whose mean is taken off.
+        centred: the nodes whose mean is subtracted.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -86,8 +86,8 @@ class Tree:
         """Return the tree with a node not centred, and the tree to subtract, in which it is alone; `None` if zero."""
         rest = self.centred - {node}
         plain = Tree(self.edges, self.parts, rest)
-        fellows = [other for other, part in enumerate(self.parts) if part == self.parts[node] and other != node]
-        if len(fellows) == 1 and fellows[0] in rest:
+        same_part = [other for other, part in enumerate(self.parts) if part == self.parts[node] and other != node]
+        if len(same_part) == 1 and same_part[0] in rest:
             return plain, None
         alone = tuple(max(self.parts) + 1 if other == node else part for other, part in enumerate(self.parts))
         return plain, Tree(self.edges, alone, rest)

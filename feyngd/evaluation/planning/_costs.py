@@ -1,9 +1,9 @@
 """What expressions cost, in gradients of the mean loss over the whole population.
 
 A derivative along several directions is computed as nested tangents: for every sub-multiset of the directions one
-forward sweep, and for vectors one reverse sweep of twice the work for every further direction. Vectors at the same
-position share those they have in common, and so do scalars. Directions that differ from row to row cost more than those
-shared by all rows, whose linear algebra is batched.
+evaluation in forward mode, and for vectors one in reverse mode, with twice the work for every further direction.
+Vectors at the same position share those they have in common, and so do scalars. Directions that differ from row to row
+cost more than those shared by all rows, whose linear algebra is batched.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ._expressions import Dot, Number, Scalar, Vector, means_below, vectors_in
 
-_DOT = 5
+_DOT = 5  # hundredths of a gradient for an inner product of two vectors
 
 Piece = tuple[str, str, tuple[str, ...], int]
 
@@ -25,8 +25,8 @@ class CostModel:
     Integers, so that a plan does not depend on the order of summation.
 
     Attributes:
-        forward: of a forward sweep: without directions, along directions that all rows share, and along others.
-        reverse: the same of a reverse sweep.
+        forward: the cost in forward mode without directions, along directions that all rows share, and along others.
+        reverse: the same in reverse mode.
     """
 
     forward: tuple[int, int, int]
@@ -34,9 +34,9 @@ class CostModel:
 
 
 # Weights that an example uses many times, as convolutions do: arithmetic takes the time.
-CONVOLUTIONAL = CostModel((25, 30, 45), (45, 45, 65))
+ARITHMETIC_BOUND = CostModel((25, 30, 45), (45, 45, 65))
 # Weights that an example uses once: reading and writing a vector of parameters for every example takes the time.
-DENSE = CostModel((30, 30, 60), (100, 100, 400))
+MEMORY_BOUND = CostModel((30, 30, 60), (100, 100, 400))
 
 
 @lru_cache(maxsize=200_000)

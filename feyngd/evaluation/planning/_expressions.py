@@ -1,6 +1,6 @@
-"""What a sweep over the population computes: vectors and numbers made from the loss's derivatives at a few examples.
+"""What a pass over the population computes: vectors and numbers made from the loss's derivatives at a few examples.
 
-A row of a sweep holds one example for each *position* x, y, z, …. A `Vector` is a derivative of the loss at one of
+A row of a pass holds one example for each *position* x, y, z, …. A `Vector` is a derivative of the loss at one of
 them with all but one of its slots filled; a `Mean` is such a vector averaged over the population, a constant for all
 rows. A `Scalar` or a `Dot` is a number. Expressions are equal if they are written alike: `j_y[g_x, ⟨g_x⟩]`.
 """
@@ -10,7 +10,7 @@ from functools import cached_property
 
 TEST = -1  # the position of an example from the separate test data
 _NAMES = "xyzwabcdef"
-_LETTERS = "lghjk"
+_LETTERS = "lghjk"  # loss, gradient, Hessian, third and fourth derivative
 
 
 class _Written:
@@ -31,7 +31,8 @@ class _Written:
 class Vector(_Written):
     """The derivative of the loss at one example with `inputs` in all slots but one.
 
-    `centred` takes off its mean over the population, `basis` its projection on the span of some vectors.
+    If it is `centred`, its mean over the population is subtracted; with a `basis`, its projection on the span of those
+    vectors.
     """
 
     def __init__(
@@ -58,17 +59,17 @@ class Vector(_Written):
         return Vector(self.position, inputs, centred=self.centred, basis=self.basis)
 
     def outside(self, basis: "Given") -> "Vector":
-        """Return the vector less its projection on the span of the given vectors."""
+        """Return the vector minus its projection on the span of the given vectors."""
         return Vector(self.position, self.inputs, centred=self.centred, basis=basis)
 
     @property
     def whole(self) -> "Vector":
-        """The vector without any projection taken off."""
+        """The vector without any projection subtracted."""
         return Vector(self.position, self.inputs, centred=self.centred)
 
     @property
     def uncentred(self) -> "Vector":
-        """The vector without its mean taken off."""
+        """The vector without its mean subtracted."""
         return Vector(self.position, self.inputs)
 
 
@@ -98,7 +99,7 @@ class Mean(_Written):
 
 
 class Given(_Written):
-    """A vector that is handed to the sweep, such as a direction of a sketch."""
+    """A vector that is handed to the pass, such as a direction of a basis."""
 
     positions: frozenset[int] = frozenset()
 
@@ -139,7 +140,7 @@ class Scalar(_Written):
 class Dot(_Written):
     """The inner product of two vectors.
 
-    If both are means it may be `is_late`: then nothing else waits for them, and they are averaged in the last sweep.
+    If both are means it may be `is_late`: then nothing else waits for them, and they are averaged in the last pass.
     """
 
     def __init__(self, left: Input, right: Input, *, is_late: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The plan of an evaluation: which terms, which numbers in a row of examples, which averages before them.
 
-The ways are chosen so that together the terms need little: they share the vectors they have in common. Costs count in
-gradients of the mean loss over the whole population.
+The ways to compute the terms are chosen so that together they cost little: terms share the vectors they have in common.
+Costs are counted in gradients of the mean loss over the whole population.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +12,9 @@ import numpy as np
 
 from ...diagrams import Diagram
 from ._contractions import Tree
-from ._costs import CONVOLUTIONAL, CostModel, Piece, gradients, pieces
+from ._costs import ARITHMETIC_BOUND, CostModel, Piece, gradients, pieces
 from ._expressions import Dot, Mean, Number, means_below, positions_of
-from ._search import _choose
+from ._search import choose_ways
 from ._terms import Term, Weights
 
 Combination = tuple[tuple[Number, Fraction], ...]
@@ -30,7 +30,7 @@ class Plan:
         ways: for every number the other ways to compute it, itself among them.
         basis: "moment" or "cumulant".
         reading: "population", "unbiased" or "conditional".
-        model: what the costs are reckoned by.
+        model: what single derivatives cost.
     """
 
     values: Mapping[Diagram, Weights]
@@ -144,11 +144,11 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(values: Mapping[Diagram, Weights], basis: str, reading: str, model: CostModel = CONVOLUTIONAL) -> Plan:
+def make_plan(values: Mapping[Diagram, Weights], basis: str, reading: str, model: CostModel = ARITHMETIC_BOUND) -> Plan:
     """Choose how to compute every term of the values."""
     terms = sorted({term for weights in values.values() for term in weights})
     trees = {term: _parts(Tree.of_term(term)) for term in terms}
-    chosen, ways = _choose(list(dict.fromkeys(tree for parts in trees.values() for tree, _ in parts)), model)
+    chosen, ways = choose_ways(list(dict.fromkeys(tree for parts in trees.values() for tree, _ in parts)), model)
     numbers = {term: tuple((chosen[tree], weight) for tree, weight in parts) for term, parts in trees.items()}
     return Plan(values, {term: _collected(parts) for term, parts in numbers.items()}, ways, basis, reading, model)
 

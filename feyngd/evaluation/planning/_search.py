@@ -7,23 +7,17 @@ from ._contractions import Tree
 from ._costs import CostModel, Piece, gradients, pieces, row_pieces
 from ._expressions import TEST, Number, vectors_in
 
-_MOST_ASSIGNMENTS = 24
-
-
-_ROUNDS = 6
-
-
+_MOST_ASSIGNMENTS = 24  # of positions to the parts of a number: all of them up to four parts
+_ROUNDS = 6  # of local search, if it does not settle before
 _WORK = 400_000  # how many pieces the search may go through: many kicks for few trees
+_REPEATS = 8  # how much a pass counts, which is repeated, against an average, which is computed once
 
 
-_REPEATS = 8  # what a pass counts against an average, which is computed once
-
-
-def _choose(trees: Sequence[Tree], model: CostModel) -> tuple[dict[Tree, Number], dict[Number, Sequence[Number]]]:
-    """Choose a way for every tree, so that together they need little: a local search with kicks.
+def choose_ways(trees: Sequence[Tree], model: CostModel) -> tuple[dict[Tree, Number], dict[Number, Sequence[Number]]]:
+    """Choose a way for every tree, so that together they cost little: a local search with kicks.
 
     Every tree takes the way that adds least to what the others need, until nothing changes. Then one vector after the
-    other is held to be known for a while, so that numbers move to it, and the search goes on from there.
+    other counts as free for a while, so that numbers move to it, and the search goes on from there.
     """
     choices = {tree: _fewest_positions(tree, model) for tree in trees}
     search = _Search(choices, model)
@@ -41,8 +35,8 @@ def _fewest_positions(tree: Tree, model: CostModel) -> list[Number]:
     """Return the ways with the fewest positions, in every assignment of them, the cheapest first."""
     ways = [way.number for way in tree.ways() if not way.uncentred]
     least = min(max(1, len(number.positions)) for number in ways)
-    fit = {placed for number in ways if max(1, len(number.positions)) == least for placed in _placed(number)}
-    return sorted(fit, key=lambda number: (gradients(pieces(number, model)), number.text))
+    placements = {placed for number in ways if max(1, len(number.positions)) == least for placed in _placed(number)}
+    return sorted(placements, key=lambda number: (gradients(pieces(number, model)), number.text))
 
 
 class _Search:
@@ -54,9 +48,9 @@ class _Search:
         self._options = [[self._numbered(pieces(number, model)) for number in options] for options in choices.values()]
         self.size = sum(len(option) for options in self._options for option in options)
 
-    def settle(self, start: Sequence[int], known: Iterable[Piece]) -> list[int]:
-        """Improve a choice until nothing changes, with some pieces held to be known."""
-        held, chosen = self._numbered(list(known)), list(start)
+    def settle(self, start: Sequence[int], free: Iterable[Piece]) -> list[int]:
+        """Improve a choice until nothing changes, with some pieces free."""
+        held, chosen = self._numbered(list(free)), list(start)
         needed = [0] * len(self._costs)
         for index in held:
             needed[index] += 1

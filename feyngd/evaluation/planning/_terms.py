@@ -20,7 +20,7 @@ class Term:
 
     Attributes:
         diagram: the tree and its parts; if the root is not on test data, the representative of all roots.
-        centred: whether every node in a part of several nodes has its mean taken off.
+        centred: whether every node in a part of several nodes has its mean subtracted.
         test_root: whether the root is measured on the separate test data.
     """
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.derivatives import _traced_loss
-from feyngd.derivatives._traced_loss import TracedLoss
-from feyngd.evaluation.engine._factored_vectors import Space
+from feyngd.derivatives import TracedLoss
+from feyngd.evaluation.engine._factored_vectors import TangentSpace
 
 WIDTHS = {"a": (24, 20), "c": (20,), "b": (18, 20), "d": (22, 18), "e": (16, 22)}
 
@@ -65,7 +64,7 @@ def test_derivatives_are_those_of_the_loss(made):
     landscape, params = made
     with jax.enable_x64(True):
         one, two = landscape.example(0), landscape.example(1)
-        space = Space(TracedLoss(loss, params, one), params)
+        space = TangentSpace(TracedLoss(loss, params, one), params)
         g = space.vector(two, [])
         h = space.vector(one, [g])
         gradient = jax.grad(loss)(params, two)
@@ -103,7 +102,7 @@ def test_values_are_the_same_as_with_matrices(made, basis, estimator, monkeypatc
             )
 
     with_products = values("products")
-    monkeypatch.setattr(_traced_loss, "_GAIN", 1e9)
+    monkeypatch.setattr("feyngd.derivatives._traced_loss._GAIN", 1e9)
     with_matrices = values("matrices")
     for diagram in diagrams:
         np.testing.assert_allclose(

@@ -42,7 +42,7 @@ def numbers():
         # More parameters than there are, so that the directions do not count as all there are.
         setting = Setting(EXAMPLES, 0, 100, plan.ways)
         ways = {number: way for number in plan.paired if (way := _deflation.deflatable(plan.ways[number])) is not None}
-        engine = Engine(landscape, point)
+        engine = Engine(landscape.frozen(point), point)
         engine.average(plan.means)
         for way in ways.values():
             engine.average(means_below(way))

@@ -35,7 +35,7 @@ def test_heavy_and_light_examples_make_the_whole(reading, point):
         landscape = fd.Landscape(loss, heavy_tailed(30), test_data, reading=reading)
         exact = fd.evaluate(TRIPLE, landscape, point, estimator="double-sum")[TRIPLE].value
         plan = fd.plan(TRIPLE, landscape, point)
-        engine = Engine(landscape, point)
+        engine = Engine(landscape.frozen(point), point)
         engine.average(plan.means)
         (number,) = plan.paired
         setting = Setting(*engine.sizes, WIDTH, plan.ways)
