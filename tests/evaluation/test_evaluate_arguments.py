@@ -217,30 +217,3 @@ def test_a_key_that_is_none_is_refused(key):
 def test_not_a_landscape_is_refused():
     with pytest.raises(fd.ArgumentError, match="Landscape"):
         fd.evaluate(TIED, lambda theta, x: theta * x, 0.0)
-
-
-# --- plans --------------------------------------------------------------------------------------------------------
-
-
-def test_a_plan_for_a_landscape_takes_its_reading_and_its_examples():
-    landscape = fd.Landscape(shifted_quartic, np.linspace(-1, 1.5, 7), reading="unbiased")
-    ours, theirs = (
-        fd.plan([TIED, CROSSED], landscape, THETA),
-        fd.plan([TIED, CROSSED], reading="unbiased", num_examples=7),
-    )
-    assert ours.values == theirs.values
-    assert ours.reading == "unbiased"
-
-
-@pytest.mark.parametrize("options", [{"reading": "unbiased"}, {"num_examples": 7}])
-def test_a_plan_takes_nothing_twice(options):
-    with pytest.raises(fd.ArgumentError, match="leave them out"):
-        fd.plan(TIED, make_landscape(), THETA, **options)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"), [({"params": THETA}, "without a landscape"), ({"reading": "x"}, "Unknown")]
-)
-def test_a_bad_plan(given, message):
-    with pytest.raises(fd.ArgumentError, match=message):
-        fd.plan(TIED, **given)

@@ -55,7 +55,7 @@ def _fastest(job: Pass, size: int) -> int:
 
 
 def cost_model(loss: Loss, params: PyTree, example: PyTree) -> CostModel:
-    """Tell whether arithmetic takes the time, or reading and writing a vector of parameters for every example.
+    """Return whether arithmetic takes the time, or reading and writing a vector of parameters for every example.
 
     Vectors are small where gradients of weights are kept as products. Otherwise it depends on how often one example
     uses a weight.

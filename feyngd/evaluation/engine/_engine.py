@@ -89,6 +89,7 @@ class Engine:
     def average(self, means: Iterable[Mean]) -> None:
         """Compute averaged vectors, level by level."""
         todo = [mean for mean in means if mean not in self._constants]
+        # A level needs the averages of the levels below it; test data are averaged apart.
         for level in sorted({mean.level for mean in todo}):
             for position, examples in self.sample.items():
                 group = tuple(m for m in todo if m.level == level and m.of.positions == {position})
@@ -99,6 +100,7 @@ class Engine:
     def exact(self, numbers: Sequence[Number]) -> dict[Number, float]:
         """Return the averages of numbers that depend on one example at most."""
         products = [number for number in numbers if isinstance(number, Dot) and not number.positions]
+        # Both factors of a late product are averaged in the same pass as the numbers of one example.
         factors = dict.fromkeys(item for number in products for item in number.inputs)
         late = [item for item in factors if isinstance(item, Mean) and item not in self._constants]
         averages: dict[Number, float] = {}
@@ -174,6 +176,7 @@ class Engine:
         of_rows = {vector for item in numbers for vector in vectors_in(item)}
         shared = tuple(mean for mean in means if mean.is_shared and mean.of not in of_rows)
         others = tuple(mean for mean in means if mean not in shared)
+        # The stacked vectors of outers come last, where the pass expects them.
         job = Pass(shared, others, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows))
         averages, results, products, bad = run_pass(
             self._landscape.loss,

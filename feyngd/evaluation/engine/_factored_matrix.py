@@ -17,8 +17,8 @@ class FactoredMatrix:
     """The matrix A = LᵀR + Σ_i Σ_a c_ia S_ia, never written out.
 
     Factors L and R differ from row to row of a pass. The stacks S_i are shared by all rows, which differ in their
-    weights c_i only: means that are taken off, and projections on stacked directions. Under `vmap` and in averages over
-    rows, arrays have a leading axis of rows.
+    weights c_i only: means that are subtracted, and projections on stacked directions. In averages over rows, arrays
+    have a leading axis of rows.
 
     Attributes:
         left: L, or `None` if there are no factors.
@@ -36,6 +36,7 @@ class FactoredMatrix:
         """Return x A."""
         total: Array | float = 0.0
         if self.left is not None and self.right is not None:
+            # (x Lᵀ) R, in this order, costs P k (inputs + outputs) and never forms LᵀR.
             total = (x @ self.left.T) @ self.right
         for weights, stack in zip(self.weights, self.stacks, strict=True):
             total = total + jnp.einsum("a,apo->po", weights, jnp.einsum("pi,aio->apo", x, stack))
@@ -50,6 +51,7 @@ class FactoredMatrix:
     def against(self, stack: Float[Array, "stacked inputs outputs"]) -> Float[Array, " stacked"]:
         """Return the inner products ⟨A, stack_a⟩."""
         total = jnp.zeros(stack.shape[0], stack.dtype)
+        # ⟨LᵀR, S_a⟩ = Σ_ko (L S_a)_ko R_ko
         if self.left is not None and self.right is not None:
             total = jnp.sum(jnp.einsum("ki,aio->ako", self.left, stack) * self.right, axis=(1, 2))
         for weights, own in zip(self.weights, self.stacks, strict=True):
@@ -62,6 +64,7 @@ class FactoredMatrix:
         if self.left is not None and self.right is not None and other.left is not None and other.right is not None:
             # ⟨LᵀR, L'ᵀR'⟩ = Σ_kk' (L L'ᵀ)_kk' (R R'ᵀ)_kk'
             total = jnp.sum((self.left @ other.left.T) * (self.right @ other.right.T))
+        # All of A against the stacks of B, then the stacks of A against the factors of B: every pair once.
         for weights, stack in zip(other.weights, other.stacks, strict=True):
             total = total + jnp.dot(weights, self.against(stack))
         factors = FactoredMatrix(other.left, other.right)

@@ -43,6 +43,7 @@ class TangentSpace:
     def constant(self, tree: PyTree) -> FactoredVector:
         """Return a pytree of parameters as a vector that all rows share."""
         one = jnp.ones(1, self._leaves[0].dtype)
+        # At a site it is a stack of one matrix with weight 1, so that rows need no copies of it.
         return [
             FactoredMatrix(None, None, (one.astype(leaf.dtype),), (self._flip(index, leaf)[None],))
             if index in self._site_of
@@ -63,6 +64,7 @@ class TangentSpace:
 
         def total(index: int, entry: FactoredMatrix | Array) -> Array:
             if isinstance(entry, FactoredMatrix):
+                # Σ_x L_xᵀ R_x is one product of matrices over rows and factors together.
                 assert entry.left is not None
                 assert entry.right is not None
                 left = jnp.where(mask[:, None, None], entry.left, 0)
@@ -125,10 +127,13 @@ class TangentSpace:
         """
 
         def gradient(leaves: list, steps: Steps) -> tuple:
+            """Return, at some leaves and steps, gradients by arrays, cotangents Ȳ and activations X of the sites."""
+
             def loss(own: list, taps: list[Array]) -> tuple:
                 merged = [leaf if a is None else a for a, leaf in zip(own, leaves, strict=True)]
                 return self._traced(merged, example, self._behind_sites(directions, steps, taps))
 
+            # Only what is no site is differentiated by itself.
             own = [None if index in self._site_of else leaf for index, leaf in enumerate(leaves)]
             taps = [jnp.zeros((site.rows, site.outputs), self._leaves[site.leaf].dtype) for site in self._traced.sites]
             (gradients, cotangents), activations = jax.grad(loss, argnums=(0, 1), has_aux=True)(own, taps)
@@ -137,6 +142,7 @@ class TangentSpace:
         for index, direction in enumerate(directions):
             gradient = _with_tangent_of(gradient, index, self._at_arrays(direction))
         order = len(directions)
+        # All 2^order mixed derivatives of the three come out together; arrays need the highest one only.
         mixed = _unnested(gradient(self._leaves, [jnp.zeros(())] * order), order)
         gradients, _, _ = mixed[(1,) * order]
         return [
@@ -152,8 +158,8 @@ class TangentSpace:
         """
         nothing = (0,) * order
         subsets = [nothing] if self._traced.sites[site].is_fixed else list(product((0, 1), repeat=order))
-        left = [mixed[taken][2][site] for taken in subsets]
-        right = [mixed[tuple(1 - along for along in taken)][1][site] for taken in subsets]
+        left = [mixed[taken][2][site] for taken in subsets]  # ∂_S X
+        right = [mixed[tuple(1 - along for along in taken)][1][site] for taken in subsets]  # ∂_S̄ Ȳ
         return FactoredMatrix(jnp.concatenate(left), jnp.concatenate(right))
 
     def _behind_sites(
@@ -195,10 +201,12 @@ def _step(size: Float[Array, ""], change: Float[Array, "p outputs"]) -> Float[Ar
 
 def _step_rule(primals: tuple, tangents: tuple) -> tuple:
     """Differentiate s · c along (ds, dc): ds · c + s · dc."""
-    (size, change), (along, moved) = primals, tangents
-    tangent = jnp.zeros_like(change) if isinstance(along, SymbolicZero) else along * change
+    (size, change), (size_tangent, change_tangent) = primals, tangents
+    tangent = jnp.zeros_like(change) if isinstance(size_tangent, SymbolicZero) else size_tangent * change
     # The step itself and s · dc are 0, but their derivatives by s, taken later, are not.
-    return _step(size, change), tangent if isinstance(moved, SymbolicZero) else tangent + size * moved
+    if not isinstance(change_tangent, SymbolicZero):
+        tangent = tangent + size * change_tangent
+    return _step(size, change), tangent
 
 
 _step.defjvp(_step_rule, symbolic_zeros=True)

@@ -108,7 +108,7 @@ def compile_pass(
     @jax.jit  # so that it is traced once, for its shapes and for the loop
     def chunk_sums(params: PyTree, constants: list[PyTree], data: PyTree, test_data: PyTree, chunk: tuple) -> Sums:
         known = dict(zip(job.constants, constants, strict=True))
-        indices, real = chunk
+        indices, real = chunk  # position → numbers of examples; which rows are real and which are padding
         examples = {
             position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
             for position, index in indices.items()
@@ -116,6 +116,7 @@ def compile_pass(
         traced = _traced(loss, params, next(iter(examples.values())))
         space = TangentSpace(traced, params)
 
+        # Mean vectors with shared directions are derivatives of the summed loss: one reverse pass for the whole chunk.
         def whole(params: PyTree, example: PyTree) -> Float[Array, ""]:
             return traced(jax.tree.leaves(params), example)[0]
 
@@ -129,6 +130,7 @@ def compile_pass(
 
         if job.is_shared_only:
             return Sums(shared, [], jnp.zeros(0), [])
+        # Everything else is computed row by row: vectors, numbers, and pairs of (Q_a·u)_a and v.
         vectors, numbers, pairs = jax.vmap(one_row)(examples)
         means = [space.sum_rows(rows, real) for rows in vectors]
         total = jnp.stack([jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]) if numbers else jnp.zeros(0)
@@ -148,14 +150,16 @@ def compile_pass(
         shapes = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
+        # The number of chunks is an argument, so that passes over fewer rows run the same program.
         def step(index: Int[Array, ""], carry: Compensated) -> Compensated:
             return _add(carry, one_chunk(jax.tree.map(lambda array: array[index], chunks)))
 
         sums = jax.lax.fori_loop(0, num_chunks, step, Compensated(zeros, zeros))
         count = jnp.sum(mask)
-        if axes:
+        if axes:  # over the devices of a mesh
             sums, count = jax.lax.psum((sums, count), axes)
         total, lost = sums
+        # Vectors stay in their precision; numbers are added on the host, in double precision.
         shared, means, _, outers = jax.tree.map(lambda a, b: (a + b) / count.astype(a.dtype), total, lost)
         means = [*shared, *means]
         return Averages(means, outers, [_all_finite(mean) for mean in means], (total.numbers, lost.numbers))

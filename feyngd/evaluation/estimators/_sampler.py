@@ -20,7 +20,7 @@ from ._registry import ESTIMATORS, EXACT
 
 _MOST_REPLICATES = 256  # with rtol and without a budget
 _MOST_PASSES = 100_000  # of an exact estimator that is asked for by name
-_NOISY = 0.01  # relative standard error of a pilot from which other estimators are tried
+_NOISY = 0.01  # relative standard error of a pilot above which other estimators are tried
 
 
 class Sampler:
@@ -108,6 +108,7 @@ class Sampler:
         if self._asked in self._chosen.values():
             return
         first = dict(self._chosen)
+        # A number moves once: to the first estimator, in the order of the registry, that it is better off with.
         for estimator in sorted(ESTIMATORS, key=lambda estimator: estimator is not self._asked):
             candidates = tuple(
                 number
@@ -122,6 +123,7 @@ class Sampler:
             return False
         if not estimator.takes(number, self._setting):
             return False
+        # What was asked for takes everything it can; others are tried only where the pilot is noisy.
         is_noisy = draws.relative_error(number) > _NOISY
         return estimator is self._asked or (is_noisy and estimator.is_worth_preparing(self._setting))
 

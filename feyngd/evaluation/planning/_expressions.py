@@ -99,7 +99,7 @@ class Mean(_Written):
 
 
 class Given(_Written):
-    """A vector that is handed to the pass, such as a direction of a basis."""
+    """A vector that the pass is given, such as a direction of a basis."""
 
     positions: frozenset[int] = frozenset()
 
@@ -213,7 +213,7 @@ def means_below(item: Input | Number) -> tuple[Mean, ...]:
 
 
 def constants_in(item: Input | Number) -> tuple[Mean | Given, ...]:
-    """Return everything a row takes as given: means, and vectors handed to it."""
+    """Return everything that a row takes as given: means, and given vectors."""
     found: dict[Mean | Given, None] = dict.fromkeys(means_in(item))
 
     def add(inner: Input | Number) -> None:
