@@ -35,8 +35,8 @@ def untied(order: int) -> list[fd.Diagram]:
 
 def vectors() -> dict[str, Mean]:
     """Return the derivatives of the mean loss along its gradient: Hessian, J and K vectors."""
-    slope = Mean(Vector(0))
-    return {name: Mean(Vector(0, [slope] * count)) for count, name in enumerate(("HVP", "J", "K"), start=1)}
+    gradient = Mean(Vector(0))
+    return {name: Mean(Vector(0, [gradient] * count)) for count, name in enumerate(("HVP", "J", "K"), start=1)}
 
 
 def work(

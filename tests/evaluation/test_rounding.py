@@ -12,7 +12,7 @@ from feyngd.evaluation import _rounding
 
 KEY = jax.random.key(0)
 X, Y = np.linspace(-1, 1, 12), np.sin(np.linspace(-3, 3, 12))
-LOSS, SLOPE = fd.diagrams(0)[0], fd.Diagram.parse("[a]")
+LOSS, SQUARED_GRADIENT = fd.diagrams(0)[0], fd.Diagram.parse("[a]")
 
 
 def linear(p, e):
@@ -51,10 +51,10 @@ def test_draws_are_the_same_whatever_the_kind_of_key():
 
     losses = {"typed": (dropout, keys), "uint32": (dropout, jax.random.key_data(keys)), "masks": (masked, masks)}
     found = {
-        name: fd.evaluate([LOSS, SLOPE], fd.Landscape(loss, (X, Y, extra)), jnp.array(0.3))
+        name: fd.evaluate([LOSS, SQUARED_GRADIENT], fd.Landscape(loss, (X, Y, extra)), jnp.array(0.3))
         for name, (loss, extra) in losses.items()
     }
-    for diagram in (LOSS, SLOPE):
+    for diagram in (LOSS, SQUARED_GRADIENT):
         for name in ("typed", "uint32"):
             np.testing.assert_array_equal(found[name].rounding(diagram), found["masks"].rounding(diagram))
         assert 0 < found["masks"][diagram].dtype_error < 1e-7
@@ -69,7 +69,7 @@ def test_what_a_model_computes_in_lower_precision_shows(dtype):
     def loss_in(dtype):
         return lambda w, e: 0.5 * (jnp.tanh(e[0].astype(dtype) @ w.astype(dtype)).astype(e[1].dtype) - e[1]) ** 2
 
-    values = fd.evaluate([LOSS, SLOPE], fd.Landscape(loss_in(dtype), (x, y)), w)
+    values = fd.evaluate([LOSS, SQUARED_GRADIENT], fd.Landscape(loss_in(dtype), (x, y)), w)
     differences = []
     with jax.enable_x64(True):
         for k in range(4):
@@ -84,7 +84,7 @@ def test_what_a_model_computes_in_lower_precision_shows(dtype):
     # Not the same to the digit: compiled, XLA leaves out some roundings to the lower precision.
     size = np.sqrt(np.mean(np.square(differences)))
     assert size / 3 < values[LOSS].dtype_error < 3 * size
-    assert values[SLOPE].dtype_error > 1e3 * np.finfo(np.float32).eps * values[SLOPE].value
+    assert values[SQUARED_GRADIENT].dtype_error > 1e3 * np.finfo(np.float32).eps * values[SQUARED_GRADIENT].value
 
 
 def test_lower_precision_inside_is_measured_though_parameters_are_double():
@@ -102,11 +102,11 @@ def only_finite_in_single_precision(p, e):
 def test_what_cannot_be_measured_is_said_once_and_harms_nothing():
     landscape = fd.Landscape(only_finite_in_single_precision, (X, Y))
     with pytest.warns(fd.evaluation.PrecisionWarning, match=r"not measured.*not finite") as shown:
-        values = fd.evaluate([LOSS, SLOPE], landscape, jnp.array(0.3))
+        values = fd.evaluate([LOSS, SQUARED_GRADIENT], landscape, jnp.array(0.3))
     assert len(shown) == 1
     assert "not finite" in values.not_measured
-    expected = fd.evaluate([LOSS, SLOPE], fd.Landscape(linear, (X, Y)), jnp.array(0.3), check_dtype=False)
-    for diagram in (LOSS, SLOPE):
+    expected = fd.evaluate([LOSS, SQUARED_GRADIENT], fd.Landscape(linear, (X, Y)), jnp.array(0.3), check_dtype=False)
+    for diagram in (LOSS, SQUARED_GRADIENT):
         assert values[diagram].dtype_error is None
         assert values[diagram].value == pytest.approx(expected[diagram].value, rel=1e-6)
     assert expected.not_measured is None
@@ -121,26 +121,26 @@ def test_failures_of_any_kind_count_as_not_measured(error, monkeypatch):
 
     monkeypatch.setattr(_rounding, "_double", fails)
     with pytest.warns(fd.evaluation.PrecisionWarning, match=type(error).__name__):
-        values = fd.evaluate([SLOPE], fd.Landscape(linear, (X, Y)), jnp.array(0.3))
-    assert values[SLOPE].dtype_error is None
+        values = fd.evaluate([SQUARED_GRADIENT], fd.Landscape(linear, (X, Y)), jnp.array(0.3))
+    assert values[SQUARED_GRADIENT].dtype_error is None
     assert type(error).__name__ in values.not_measured
     assert not jax.config.read("jax_enable_x64")
 
 
 def test_programs_in_double_precision_are_used_again():
     landscape, start = fd.Landscape(linear, (X, Y)), jnp.asarray(np.float32(0.3))
-    first = fd.evaluate([SLOPE], landscape, start)
+    first = fd.evaluate([SQUARED_GRADIENT], landscape, start)
     before = landscape.frozen(start).loss.notes["in double precision"]
     programs = dict(before.programs)
-    second = fd.evaluate([SLOPE], landscape, start + 0.4)
+    second = fd.evaluate([SQUARED_GRADIENT], landscape, start + 0.4)
     after = landscape.frozen(start).loss.notes["in double precision"]
     assert after is before
     assert dict(after.programs) == programs
-    assert first[SLOPE].dtype_error > 0
-    assert second[SLOPE].dtype_error > 0
+    assert first[SQUARED_GRADIENT].dtype_error > 0
+    assert second[SQUARED_GRADIENT].dtype_error > 0
 
 
 def test_nothing_is_said_where_all_is_well():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fd.evaluate([SLOPE], fd.Landscape(linear, (X, Y)), jnp.array(0.3))
+        fd.evaluate([SQUARED_GRADIENT], fd.Landscape(linear, (X, Y)), jnp.array(0.3))

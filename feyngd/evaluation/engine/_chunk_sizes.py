@@ -9,8 +9,9 @@ from ..planning import ARITHMETIC_BOUND, MEMORY_BOUND, CostModel, vectors_in
 from ._passes import Pass
 
 _MEMORY = 2**28  # bytes for the vectors of all rows of one chunk
-_MOST_ROWS = 4096  # of one chunk on an accelerator
-# On CPUs caches decide how many rows go together: as many as fit, within limits.
+_MOST_ROWS = 4096  # of one chunk on an accelerator; none was measured
+# On CPUs caches decide how many rows go together: as many as fit, within limits. They were set for the digits MLP and
+# convnets on two cores; benchmarks/evaluation.py constants times chunks of 10 to 640 rows against this choice.
 _CACHE = 2**23  # bytes
 _MOST_ROWS_ON_CPU = 160
 _LEAST_ROWS = {"one example": 40, "several examples": 80}

@@ -68,7 +68,7 @@ def test_derivatives_are_those_of_the_loss(made):
         g = space.vector(two, [])
         h = space.vector(one, [g])
         gradient = jax.grad(loss)(params, two)
-        slope = along(lambda q: loss(q, one), gradient)
+        along_gradient = along(lambda q: loss(q, one), gradient)
         curved = along(jax.grad(lambda q: loss(q, one)), gradient)(params)
         pairs = [
             (space.dense(g), gradient),
@@ -77,9 +77,9 @@ def test_derivatives_are_those_of_the_loss(made):
                 space.dense(space.vector(one, [g, h])),
                 along(along(jax.grad(lambda q: loss(q, one)), gradient), curved)(params),
             ),
-            (space.number(one, [g]), slope(params)),
-            (space.number(one, [g, g]), along(slope, gradient)(params)),
-            (space.number(one, [g, h, g]), along(along(slope, curved), gradient)(params)),
+            (space.number(one, [g]), along_gradient(params)),
+            (space.number(one, [g, g]), along(along_gradient, gradient)(params)),
+            (space.number(one, [g, h, g]), along(along(along_gradient, curved), gradient)(params)),
             (space.dot(g, h), sum(jnp.vdot(gradient[name], curved[name]) for name in params)),
         ]
         for ours, theirs in pairs:
