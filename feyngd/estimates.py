@@ -1,4 +1,4 @@
-"""Estimates: numbers that carry their error, and what is said where an error is too large."""
+"""Estimates: numbers and curves that carry their errors, and the warnings about errors that are too large."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -9,6 +9,8 @@ from scipy import stats
 from ._archive import Kept
 from .errors import ArgumentError
 from .kinks import Kink, kinks_note
+
+CONVERGED = 0.2  # an order counts as small below this fraction of the one before it
 
 
 @dataclass(frozen=True)
@@ -170,15 +172,50 @@ class PredictedCurve(LossCurve):
         return f"± {self.stderr[i]:.2g} (sampling) ± {self.truncation[i]:.2g} (truncation){extra}{doubt}"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictedNoise(PredictedCurve):
+    """A prediction of a path without noise, which is exact, and of what the noise adds to it, from replicates.
+
+    Subclasses have `replicates` as a field or as a property, of shape (m, R), with one row if they are exact.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def replicates(self) -> np.ndarray: ...
+
+    @property
+    def noise(self) -> np.ndarray:
+        """What the noise of the gradients adds at every point, shape (R,)."""
+        return mean_and_stderr(self.replicates)[0]
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of `mean` from the replicates; zeros mean that they are exact."""
+        return mean_and_stderr(self.replicates)[1]
+
+    @property
+    def last_term(self) -> np.ndarray:
+        """The size of what the noise adds at every point."""
+        return np.abs(self.noise)
+
+    @property
+    def name_of_last(self) -> str:
+        """What `last_term` is the size of, in words."""
+        return "noise"
+
+    @property
+    def meaning_of_converged(self) -> str:
+        """When a point counts as converged, in words."""
+        return f"truncation below {CONVERGED:.0%} of what the noise adds"
+
+
 class PrecisionWarning(UserWarning):
     """An estimate is less precise than asked for, or its rounding could not be measured."""
 
 
 class TruncationWarning(UserWarning):
     """The orders kept in a prediction do not fall off: the series has not converged there."""
-
-
-CONVERGED = 0.2  # an order counts as small below this fraction of the one before it
 
 
 def mean_and_stderr(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Kinks: where a loss is not smooth in its parameters, and what is said about it."""
+"""Kinks: where a loss is not smooth in its parameters, and how results report it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ class Kink:
 
 
 class SmoothnessWarning(UserWarning):
-    """The loss is not smooth in its parameters, but series take it to be."""
+    """The loss is not smooth in its parameters, as series assume it to be."""
 
 
 def kinks_note(kinks: Sequence[Kink]) -> str:
-    """Return what a printed result says of kinks, in a line of its own; nothing if there are none."""
+    """Return the line on kinks in a printed result; empty if there are none."""
     return f"\n  not smooth: {'; '.join(map(str, kinks))}; what kinks do is left out" if kinks else ""

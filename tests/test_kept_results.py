@@ -135,23 +135,28 @@ print(repr(getattr(fd, name).load(path)))
 """
 
 
-def test_results_are_read_where_nothing_but_their_class_was_imported(values, anchored, minimum, landscape, tmp_path):
+def test_results_are_read_where_nothing_but_their_class_was_imported(values, anchored, landscape, tmp_path):
     """A class is named in files without its module, and every class in the file is known to whoever reads it."""
+    minimum = fd.near_minimum(landscape, PARAMS, num_samples=2, key=KEY)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fd.TruncationWarning)
-        kinked = replace(minimum.predict(SPACETIME, 0.1), kinks=(Kink("relu", "model.py:1", 1, 2, 3),))
-    for result in (
+        near = minimum.predict(SPACETIME, 0.1)
+    results = (
         values,
         fd.predict(landscape, PARAMS, SPACETIME, 0.01, order=2, values=values),
         fd.simulate(landscape, PARAMS, SPACETIME, 0.01, runs=2, key=KEY),
-        kinked,
+        replace(near, kinks=(Kink("relu", "model.py:1", 1, 2, 3),)),
         anchored.predict(N=4, B=2, E=2),
-    ):
-        name = type(result).__name__
-        result.save(tmp_path / name)
-        assert "feyngd." not in str(np.load(tmp_path / name)["description"])
-        read = subprocess.run([sys.executable, "-c", READ, name, tmp_path / name], capture_output=True, text=True)
-        assert read.stdout.strip() == repr(result), read.stderr
+    )
+    readers = []
+    for result in results:
+        path = tmp_path / type(result).__name__
+        result.save(path)
+        assert "feyngd." not in str(np.load(path)["description"])
+        command = [sys.executable, "-c", READ, type(result).__name__, str(path)]
+        readers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    for result, reader in zip(results, readers, strict=True):
+        assert reader.communicate()[0].strip() == repr(result)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..diagrams import Diagram, diagrams
 from ..errors import ArgumentError
-from ..estimates import CONVERGED, Estimate, PredictedCurve, mean_and_stderr
+from ..estimates import CONVERGED, Estimate, PredictedNoise
 from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
 
@@ -34,7 +34,7 @@ def noise_diagrams() -> tuple[Diagram, ...]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AnchoredPrediction(PredictedCurve):
+class AnchoredPrediction(PredictedNoise):
     """An expected loss at every step of SGD, to second order in the noise along the noiseless path.
 
     Attributes:
@@ -42,8 +42,9 @@ class AnchoredPrediction(PredictedCurve):
         spacetime: the concrete spacetime.
         times: the steps t, shape (S,): 0 to T.
         noiseless: the quantity on the noiseless path, shape (S,), in the unit of the loss.
-        parts: replicates of what is added to it, by name, each of shape (m, S): "minibatch noise", of the order and
-            the batches; "finite data", of the training set being N draws; "gap", of the loss being measured on it.
+        parts: replicates of what is added to it, by name, each of shape (m, S): "minibatch noise" comes from the order
+            of the data and the batches, "finite data" from the N draws of the training set, and "gap" from the
+            measurement of the loss on it.
         truncation: the size of the next order, with its sampling error, shape (S,); NaN if it is not known.
         kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
     """
@@ -74,16 +75,6 @@ class AnchoredPrediction(PredictedCurve):
         return self.noiseless + self.noise
 
     @property
-    def noise(self) -> np.ndarray:
-        """What the noise adds to the noiseless path at every step, shape (S,)."""
-        return mean_and_stderr(self.replicates)[0]
-
-    @property
-    def stderr(self) -> np.ndarray:
-        """The standard error of `mean` from the replicates."""
-        return mean_and_stderr(self.replicates)[1]
-
-    @property
     def contributions(self) -> dict[str, np.ndarray]:
         """The mean of every part, by name, with the noiseless path first."""
         return {"noiseless": self.noiseless} | {name: rows.mean(axis=0) for name, rows in self.parts.items()}
@@ -104,27 +95,12 @@ class AnchoredPrediction(PredictedCurve):
     def converged(self) -> np.ndarray:
         """Whether the next order is below a fifth of what the noise adds, and the loss is smooth.
 
-        Not so where noise is said to take a loss below zero that is above zero on the path, or where the truncation
-        figure is not known.
+        It is false where the truncation figure is not known, and where noise is predicted to take a loss below zero
+        that is above zero on the path.
         """
         small = self.truncation <= CONVERGED * np.abs(self.noise)
         senseless = (self.mean < 0) & (self.noiseless > 0) & (self.quantity != "gap")
         return small & ~senseless & (not self.kinks)
-
-    @property
-    def last_term(self) -> np.ndarray:
-        """The size of what the noise adds at every step."""
-        return np.abs(self.noise)
-
-    @property
-    def name_of_last(self) -> str:
-        """What `last_term` is the size of, in words."""
-        return "noise"
-
-    @property
-    def meaning_of_converged(self) -> str:
-        """When a step counts as converged, in words."""
-        return f"truncation below {CONVERGED:.0%} of what the noise adds"
 
     @property
     def start(self) -> float:

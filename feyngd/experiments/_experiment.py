@@ -1,4 +1,4 @@
-"""What an experiment is: predictions set against simulations, with a verdict on each, a figure and the numbers."""
+"""What an experiment is: predictions compared with simulations, with a verdict on each, a figure and the numbers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ class Setting:
 
     Attributes:
         key: a JAX random key for everything random.
-        quick: fewer runs and smaller problems, to see that all works; verdicts are then those of larger errors.
+        quick: fewer runs and smaller problems, to see that all works; verdicts then allow for larger errors.
         images: images of shape (M, height, width) or (M, height, width, colours) and labels of shape (M,), for
             experiments on networks.
         progress: shows progress.
@@ -37,7 +37,7 @@ class Finding:
 
     Attributes:
         claim: the claim, in words.
-        holds: whether the numbers bear it out; `None` if they are too noisy to tell.
+        holds: whether the numbers support it; `None` if they are too noisy to decide.
         numbers: the numbers, by name.
     """
 
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of an experiment.
+    """The results of an experiment.
 
     Attributes:
         findings: the claims with their verdicts.
@@ -95,7 +95,7 @@ class Experiment:
 
 
 def _finite(value: Any) -> Any:
-    """Turn mappings, sequences, arrays and numbers into what JSON knows."""
+    """Turn mappings, sequences, arrays and numbers into those of JSON."""
     if isinstance(value, Mapping):
         return {str(name): _finite(item) for name, item in value.items()}
     if isinstance(value, (str, bool)) or value is None:

@@ -31,7 +31,7 @@ class Overfitting:
         predicted: by the re-summed series.
         simulated: the mean over training sets.
         stderr: its standard error.
-        endless: what the series predicts after so many steps that even the flattest minimum is reached.
+        endless: the prediction after enough steps to reach even the flattest minimum.
     """
 
     predicted: np.ndarray
@@ -86,7 +86,7 @@ def _at_curvature(quantity: str, hessian: float, runs: int, key: jax.Array) -> t
 
 
 def _multiple(name: str, one: Overfitting) -> Finding:
-    """Find whether the series, whose highest order is the second power of the noise, is all of it and no more."""
+    """Judge the series to the second power of the noise, which on a quadratic is the whole series."""
     return pooled(
         f"the {name} in standard errors, the mean over curvatures, is the series'",
         one.predicted,

@@ -54,7 +54,7 @@ def values_at(landscape: Landscape, start: Any, setting: Setting, key: jax.Array
         wanted,
         landscape,
         start,
-        estimator="pairing" if setting.quick else "auto",  # the others compile several times as much
+        estimator="pairing" if setting.quick else "auto",  # the others take several times as long to compile
         replicates=16,
         check_dtype=not setting.quick,
         progress=setting.progress,
@@ -70,14 +70,14 @@ def prediction_from(
     rates: Sequence[float],
     quantity: str = "test_loss",
 ) -> Prediction:
-    """Predict from values, silently: where the series has not converged, the figure says so."""
+    """Predict from values, without warnings: the figure shows where the series has not converged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
         return predict(landscape, start, spacetime, rates, order=ORDER, quantity=quantity, values=values)
 
 
 def difference(one: Prediction, other: Prediction) -> Prediction:
-    """Return the prediction of a difference; its errors know that both rest on the same replicates and samples."""
+    """Return the prediction of a difference; its errors allow for the replicates and samples that both share."""
     coefficients = one.coefficients - other.coefficients
     rounding = None if one.rounding is None or other.rounding is None else one.rounding - other.rounding
     trees = None if one.trees is None or other.trees is None else one.trees - other.trees
@@ -115,7 +115,7 @@ class Runs:
             return mean_loss(jax.lax.scan(step, start, run)[0], data)
 
         def ends(data: Any, start: Any, rate: jax.Array, runs: jax.Array) -> jax.Array:
-            together = 16 if runs.shape[-1] < 8 else 1  # runs of large batches fill the machine one by one
+            together = 16 if runs.shape[-1] < 8 else 1  # one run of large batches uses the whole machine
             return jax.lax.map(partial(end, data, start, rate), runs, batch_size=together)
 
         self._ends = jax.jit(ends)

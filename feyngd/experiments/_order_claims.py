@@ -1,4 +1,4 @@
-"""Claims on the highest order of a prediction, which fail if it is wrong: each says how well the runs resolve it."""
+"""Claims on the highest order of a prediction, which fail if it is wrong. Each says how well the runs resolve it."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,9 +10,9 @@ _SIGMA, _ALLOWED = "one standard error in % of the predicted", "allowed in %"
 
 
 def order_claim(name: str, check: OrderCheck) -> Finding:
-    """Make a finding of whether the predicted coefficient of the highest order is the one of the simulated runs.
+    """Judge whether the predicted coefficient of the highest order is that of the simulated runs.
 
-    It is undecided unless the runs tell the coefficient from half and twice of it, and so from nothing.
+    It is undecided unless the runs distinguish the coefficient from half and twice of it, and so from zero.
 
     Args:
         name: what is predicted, in words.
@@ -32,7 +32,7 @@ def order_claim(name: str, check: OrderCheck) -> Finding:
 
 
 def resolved(claim: str, prediction: float, simulation: float, *, stderr: float, within: float = 0.0) -> Finding:
-    """Make a finding of whether a predicted number is the simulated one; undecided where half of it would be, too.
+    """Judge whether a predicted number is the simulated one; undecided where half of it would pass, too.
 
     Args:
         claim: the claim, in words.
@@ -60,9 +60,9 @@ def pooled(
     scales: ArrayLike,
     within: ArrayLike = 0.0,
 ) -> Finding:
-    """Make a finding of whether small predicted numbers are the simulated ones, from many of them together.
+    """Judge whether small predicted numbers are the simulated ones, from many of them together.
 
-    Both are fitted by a multiple of `scales`, by least squares: what each alone does not resolve, all may.
+    Both are fitted by a multiple of `scales`, by least squares: together they may resolve what each alone does not.
 
     Args:
         claim: the claim, in words.

@@ -1,4 +1,4 @@
-"""Running experiments and keeping what came out: a figure and a JSON file each."""
+"""Running experiments and keeping their results: a figure and a JSON file each."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def reproduce(
         The outcomes, by name.
 
     Raises:
-        ArgumentError: a name is unknown, the images or the seed are unfit, or `out` cannot be written to; this comes
+        ArgumentError: a name is unknown, the images or the seed are invalid, or `out` cannot be written to; this comes
             before anything is computed.
         FeynGDError: matplotlib is missing, likewise.
     """
@@ -89,7 +89,7 @@ def reproduce(
         about = {"experiment": name, "title": one.title, "source": one.source, "quick": quick, "seed": seed}
         replace_file(folder / f"{name}.png", drawn(outcome.figure, "png"))
         write_json(folder / f"{name}.json", {**about, "version": __version__, **outcome.to_dict()})
-        report(_told(one, outcome, folder))
+        report(_summary(one, outcome, folder))
     return outcomes
 
 
@@ -117,7 +117,7 @@ def _checked(images: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
     return pixels, labels
 
 
-def _told(experiment: Experiment, outcome: Outcome, folder: Path) -> str:
+def _summary(experiment: Experiment, outcome: Outcome, folder: Path) -> str:
     lines = [f"{experiment.name}: {experiment.title} ({experiment.source})"]
     lines += [f"  {finding}" for finding in outcome.findings]
     return "\n".join([*lines, f"  written: {folder / experiment.name}.png and .json"])

@@ -41,7 +41,7 @@ class Task:
     Attributes:
         curvatures: h, shape (p,).
         noise: S, so that C = S².
-        spread: the standard deviation of the truth θ*, drawn anew for every trial; at 0 the start is the true minimum.
+        spread: the standard deviation of the truth θ*, drawn for every trial; at 0 the start is the true minimum.
     """
 
     curvatures: np.ndarray
@@ -76,7 +76,7 @@ class Task:
         return covariance @ stic.T / COUNT, covariance @ tic.T / COUNT
 
     def gap_claim(self, trials: int, key: jax.Array) -> Finding:
-        """Find whether STIC, which is exact on these losses, is on average the gap, in the mean over penalties."""
+        """Judge whether STIC, which is exact on these losses, equals the gap on average, in the mean over penalties."""
         truth, points = self.draw(trials, key)
         excess, scores = self.scores(truth, points)
         gap, stic = (excess - scores["AIC"]).mean(axis=1), self.gaps(points)[0].mean(axis=1)
@@ -127,7 +127,7 @@ def advantage(losses: Losses, one: str, other: str) -> tuple[float, float]:
 
 
 def _always_better(tasks: Mapping[float, Losses], one: str, other: str, claim: str) -> Finding:
-    """Find whether one criterion is better in every task, by three standard errors of the paired differences."""
+    """Judge whether one criterion is better in every task, by three standard errors of the paired differences."""
     scores = [mean / stderr for mean, stderr in (advantage(losses, one, other) for losses in tasks.values())]
     first = advantage(next(iter(tasks.values())), one, other)
     numbers = {
@@ -139,7 +139,7 @@ def _always_better(tasks: Mapping[float, Losses], one: str, other: str, claim: s
 
 
 def _sometimes_best(tasks: Mapping[float, Losses], claim: str) -> Finding:
-    """Find whether STIC beats both others in some task, by three standard errors and more for having the choice."""
+    """Judge whether STIC beats both others in some task, by three standard errors, more in view of the choice."""
     worst = {}
     for noise, losses in tasks.items():
         pairs = [advantage(losses, "STIC", other) for other in CRITERIA[1:]]
@@ -152,7 +152,7 @@ def _sometimes_best(tasks: Mapping[float, Losses], claim: str) -> Finding:
 
 
 def _never_worst(tasks: list[Losses], claim: str) -> Finding:
-    """Find whether in no task STIC is worse than both others by three standard errors and more for so many tasks."""
+    """Judge whether STIC is never worse than both others by three standard errors, more for many tasks."""
     scores = []
     for losses in tasks:
         pairs = [advantage(losses, "STIC", other) for other in CRITERIA[1:]]

@@ -81,9 +81,9 @@ def lost_updates(
         matters = np.maximum(change(most), change(-most)) > _MATTERS * errors
         if not matters.any():
             return np.zeros(learning_rates.shape)
-        slopes = _batch_gradients(landscape, params, batch_size)
+        gradients = _batch_gradients(landscape, params, batch_size)
         fractions = [
-            _lost_fraction(params, slopes, rate) if use else 0.0
+            _lost_fraction(params, gradients, rate) if use else 0.0
             for rate, use in zip(learning_rates, matters, strict=True)
         ]
         return change(np.array(fractions))
@@ -126,11 +126,11 @@ def _compiled_batch_gradient(loss: Callable[[Any, Any], jax.Array]) -> Callable[
     return gradient
 
 
-def _lost_fraction(params: Any, slopes: list[list[np.ndarray]], rate: float) -> float:
+def _lost_fraction(params: Any, gradients: list[list[np.ndarray]], rate: float) -> float:
     """Return which fraction of updates is lost, negative if updates are longer than they should be."""
     along, along_mean = np.zeros(2), np.zeros(2)  # of the movements that are made, and that should be made
     for place, leaf in enumerate(jax.tree.leaves(params)):
-        theta, steps = np.asarray(leaf), np.stack([slope[place] for slope in slopes])
+        theta, steps = np.asarray(leaf), np.stack([leaves[place] for leaves in gradients])  # steps: g of every batch
         after = theta - (np.asarray(rate, theta.dtype) * steps).astype(theta.dtype)
         moved = theta.astype(np.float64) - after.astype(np.float64)
         wanted, steps = rate * steps.astype(np.float64), steps.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Derivatives of the examples' losses and their joint cumulants, dense, with an axis for every edge of a diagram."""
+"""Dense derivatives of the examples' losses, and their joint cumulants, with an axis for every edge of a diagram."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from ..landscapes import Landscape
 
 Edges = tuple[int, ...]  # the edges that meet at a node, named by their lower node less one: their axes
 
-_CHUNK_NUMBERS = 4_000_000  # in the derivatives of the examples that are in memory together
+_CHUNK_NUMBERS = 4_000_000  # in all derivatives that are in memory together, 32 MB in double precision
 
 
 def edges_at(diagram: Diagram, node: int) -> Edges:

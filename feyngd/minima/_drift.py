@@ -1,8 +1,8 @@
 """Where the noise of SGD carries parameters from a minimum: the re-summed displacement with dense tensors.
 
 Every edge of a diagram has an index, that of an eigenvector of the Hessian H. The value of a diagram is kept as an
-array with one axis for every edge: nothing is summed before the coefficient, which depends on all the eigenvalues, has
-been multiplied on.
+array with one axis for every edge, and is summed over them only after multiplication with the coefficient, which
+depends on the eigenvalues of all edges.
 """
 
 from functools import cache
@@ -25,7 +25,7 @@ _SMALL_GRADIENT = 0.01  # of the mean loss at a minimum, over the root mean squa
 
 
 class DenseMinimum:
-    """A minimum of the mean loss and what the noise of SGD does there: values of diagrams, made once and kept.
+    """A minimum of the mean loss and the effects of noise there: values of diagrams, computed once and kept.
 
     Args:
         landscape: the loss and the population, in the population reading; its data of M examples.
@@ -60,7 +60,7 @@ class DenseMinimum:
         _check_size(size, 2 * check_integer("noises", noises, least=2) - 1)
         check_spacetime(spacetime, concrete="A drift is computed")
         total = np.zeros(size)
-        for diagram in (one for count in range(2, noises + 1) for one in displacement_diagrams(count)):
+        for diagram in (diagram for k in range(2, noises + 1) for diagram in displacement_diagrams(k)):
             value = self.value(diagram, open_root=True)
             if np.any(value):
                 terms = value * displacement_coefficient(diagram, spacetime, self._along_edges(diagram), rate)
@@ -68,7 +68,7 @@ class DenseMinimum:
         return self.axes @ total
 
     def expected(self, quantity: str, spacetime: Spacetime, learning_rate: float, *, order: int = 2) -> float:
-        """Return an expected loss after SGD from the minimum, by the re-summed series with so many edges.
+        """Return an expected loss after SGD from the minimum, by the re-summed series up to a number of edges.
 
         Args:
             quantity: "test_loss", "train_loss" or "gap".
@@ -108,11 +108,11 @@ def entropic_drift(
     At a minimum of the mean loss the mean gradient is zero, and what moves the parameters is noise. In one epoch and to
     leading order that is the diagram [a[b b]]: fluctuations of covariance C, kept up by the noise and damped by the
     Hessian H, feel the third derivative J and push towards where the Hessian is smaller. Over several epochs and in
-    full batches points come back, and [a[a]] comes in, a gradient that meets its own example's Hessian again.
+    full batches points come back, and [a[a]] contributes too: a gradient that meets its own example's Hessian again.
 
-    Were the noise, each example's loss less the mean loss, multiplied by ε, this would be the series in ε, and `noises`
-    is the power that it is cut after. Each power is exact in the learning rate and in T, the burn-in included. The
-    series is good while noise does not carry the parameters beyond where derivatives at the minimum describe the loss.
+    The series is one in powers of the noise, each example's loss less the mean loss, and `noises` is the power after
+    which it is cut. Each power is exact in the learning rate and in T, the burn-in included. The series holds while
+    noise does not carry the parameters beyond where derivatives at the minimum describe the loss.
 
     Args:
         landscape: the loss and the population, in the population reading; its data of M examples.
@@ -155,10 +155,10 @@ def _check_size(parameters: int, edges: int) -> None:
 
 
 def _check_gradient(derivatives: Derivatives) -> None:
-    slope = float(np.linalg.norm(derivatives.mean_product([(0,)])))
-    noise = float(derivatives.mean_product([(0,), (0,)]).sum()) ** 0.5
-    if slope > _SMALL_GRADIENT * noise:
+    mean = float(np.linalg.norm(derivatives.mean_product([(0,)])))  # |G|
+    single = float(derivatives.mean_product([(0,), (0,)]).sum()) ** 0.5  # root of the mean of |g|²
+    if mean > _SMALL_GRADIENT * single:
         raise LandscapeError(
-            f"The drift starts at a minimum, but the mean gradient has the norm {slope:.2g} where the examples' "
-            f"gradients have {noise:.2g}: descend on the mean loss first, or use feyngd.predict."
+            f"The drift starts at a minimum, but the mean gradient has the norm {mean:.2g} where the examples' "
+            f"gradients have {single:.2g}: descend on the mean loss first, or use feyngd.predict."
         )

@@ -26,7 +26,7 @@ from ..progress import Progress, check_progress
 from ..quantities import check_quantity
 from ..series import ResummedSeries
 from ..spacetimes import Spacetime, check_spacetime
-from ..spectra import DENSE, Point, check_num_examples
+from ..spectra import DENSE, Point, Response, check_num_examples
 from ._resummed_prediction import ResummedPrediction
 
 METHODS = ("auto", "dense", "lanczos")
@@ -36,10 +36,11 @@ METHODS = ("auto", "dense", "lanczos")
 _ROUNDED = 32
 _NEGLIGIBLE = 1e-3  # of what the noise adds, far below the fifth of it up to which a prediction has converged
 
-# Irreducible diagrams whose tensors are diagonal in the eigenbasis of H: sums over curvatures h of a weight, that of
-# the noise C or of the mean gradient G, times a power of h.
+# Irreducible diagrams that are sums over the eigenvectors v of H: of a weight times a power of the curvature h. The
+# weight is v·Cv for the noise, and (v·G)² for the mean gradient.
 _SPECTRAL = {"[a]": ("gradient", 0), "[a b]": ("gradient", 1), "[a a]": ("noise", 1), "a[a]": ("noise", 0)}
-# Those of third cumulants of the noise, by the number of S·J, κ(g, ∇∇l, g)·H and κ(∇∇l; g, g).
+# Diagrams of third cumulants κ of the noise. The number says which of the values S·J, κ(g, ∇∇l, g)·H and κ(∇∇l; g, g),
+# as `Point.third_cumulants` returns them, is the diagram's: g is the gradient and l the loss of one example.
 _THIRD = {"[a a a]": 0, "[a a[a]]": 1, "a[a a]": 2, "a[a[a]]": 2}
 
 
@@ -58,8 +59,8 @@ class NearMinimum:
     Made by `feyngd.near_minimum`.
 
     Attributes:
-        point: the spectra.
-        max_steps: the most Hessian-vector products for each random combination of gradients.
+        point: the spectra at the point.
+        max_steps: the highest number of Hessian-vector products for each random combination of gradients.
         kinks: where the loss is not smooth within reach of the point.
     """
 
@@ -153,7 +154,12 @@ class NearMinimum:
         return float(self.point.frozen.mean_loss(self.point.params))
 
     def _at(self, series: ResummedSeries, rate: float) -> tuple[float, np.ndarray, float, float]:
-        """Return what the gradient changes, replicates of what the noise adds, the truncation figure and the blur."""
+        """Return what the predicted change consists of at one learning rate.
+
+        Returns:
+            What the mean gradient changes; replicates of what the noise adds, shape (m,); the truncation figure; and
+            the blur, by how much rounding of the Hessian changes what the noise adds.
+        """
         point = self.point
         noise = _Spectral(series, rate, "noise")
         with np.errstate(over="ignore", invalid="ignore"):
@@ -206,15 +212,20 @@ class NearMinimum:
         return 0.0 if figure <= rounding <= _NEGLIGIBLE * added else figure
 
     def _third_cumulants(self, series: ResummedSeries, rate: float) -> float:
+        """Return the sizes of what third cumulants of the noise add, together.
+
+        A diagram's coefficient depends on the curvature of every edge. On each edge it is replaced by the root, of the
+        order of the diagram, of its size for equal curvatures, so that the diagram is a product over edges.
+        """
         total = 0.0
         for diagram, kind in _parsed(_THIRD).items():
             if diagram in series:
 
-                def root(h: np.ndarray, diagram: Diagram = diagram) -> np.ndarray:
+                def along_edge(h: np.ndarray, diagram: Diagram = diagram) -> np.ndarray:
                     c = series.coefficient(diagram, [h] * diagram.order, rate)
                     return np.abs(c) ** (1 / diagram.order)
 
-                total += abs(self.point.third_cumulants(root)[kind])
+                total += abs(self.point.third_cumulants(along_edge)[kind])
         return total
 
     def __repr__(self) -> str:
@@ -236,18 +247,18 @@ def near_minimum(
 ) -> NearMinimum:
     """Measure noise and curvature at a minimum of the population's loss, to predict SGD from there for any T.
 
-    There the plain series grows with ηT, while the parameters only fluctuate: the re-summed one stays finite. To second
-    order in the noise all that it needs are the covariance C of the gradients along the eigenvectors of the Hessian H,
-    so that one measurement serves every learning rate, N, B, E and sampling.
+    There the parameters only fluctuate, while the plain series grows with ηT; the re-summed one stays finite. To second
+    order in the noise it depends only on the Hessian H and on the covariance C of the gradients along the eigenvectors
+    of H, so that one measurement serves every learning rate, N, B, E and sampling.
 
     Args:
         landscape: the loss and the population, in the population reading.
         params: the minimum, a pytree of p floating-point numbers in all. A small gradient there is accounted for.
         method: "dense" writes C and H out, p² numbers each, and is exact; "lanczos" needs Hessian-vector products only
             and has a standard error; "auto" is dense up to 1,500 parameters.
-        num_samples: the number of random combinations of gradients, at least 2: for the standard error with "lanczos",
-            and for the truncation figure.
-        max_steps: the most Hessian-vector products for each of them, at least 4; "lanczos" only.
+        num_samples: the number of random combinations of gradients, at least 2. The truncation figure comes from them,
+            and with "lanczos" the standard error.
+        max_steps: the highest number of Hessian-vector products for each of them, at least 4; "lanczos" only.
         chunk_size: how many examples are differentiated together.
         progress: shows progress; silent by default.
         key: a JAX random key.
@@ -257,8 +268,8 @@ def near_minimum(
         `feyngd.predict`.
 
     Raises:
-        ArgumentError: an option is unfit, or the landscape's reading is not "population": in the others the point would
-            have been fitted to the very data whose noise is measured.
+        ArgumentError: an option is invalid, or the landscape's reading is not "population": in the others the point
+            would have been fitted to the data whose noise is measured.
         LandscapeError: loss, gradient or Hessian are not finite, or there is one example only.
 
     References:
@@ -306,7 +317,7 @@ def near_minimum(
 
 
 class _Spectral:
-    """The sum of the coefficients of spectral diagrams, with their powers of h, as a function of curvatures."""
+    """The function f(h) = Σ_D c_D(h, …, h) h^power of curvatures, over the spectral diagrams D of noise or gradient."""
 
     def __init__(self, series: ResummedSeries, rate: float, of: str) -> None:
         self._series, self._rate = series, rate
@@ -319,8 +330,11 @@ class _Spectral:
         return total
 
 
-def _spread(spacetime: Spacetime, rate: float) -> Any:
-    """Return the standard deviation of the parameters along an eigenvector, per unit of noise, by its curvature."""
+def _spread(spacetime: Spacetime, rate: float) -> Response:
+    """Return σ(h), the standard deviation of the parameters after SGD along an eigenvector of curvature h.
+
+    It is per unit of noise: the variance is σ² v·Cv. The diagram [a a] is its loss ½h σ² v·Cv, with coefficient σ²/2.
+    """
     series, pair = ResummedSeries("test_loss", 2, spacetime), Diagram.parse("[a a]")
 
     def phi(h: np.ndarray) -> np.ndarray:
@@ -329,8 +343,8 @@ def _spread(spacetime: Spacetime, rate: float) -> Any:
     return phi
 
 
-def _relaxation(spacetime: Spacetime, rate: float) -> Any:
-    """Return how far descent follows a constant push along an eigenvector, by its curvature."""
+def _relaxation(spacetime: Spacetime, rate: float) -> Response:
+    """Return how far descent follows a constant push along an eigenvector of curvature h, (1 − (1 − ηh)^T)/h."""
     series, edge = ResummedSeries("test_loss", 1, spacetime), Diagram.parse("[a]")
 
     def phi(h: np.ndarray) -> np.ndarray:
@@ -360,7 +374,7 @@ def _warn(prediction: ResummedPrediction) -> None:
     if np.any(np.abs(prediction.noiseless) > np.abs(prediction.noise)):
         warnings.warn(
             "The mean gradient changes the loss by more than the noise does: these parameters are not near a minimum, "
-            "and what gradient and noise do together is left out. Train on without noise first.",
+            "and the joint effect of gradient and noise is left out. Train on without noise first.",
             TruncationWarning,
             stacklevel=3,
         )

@@ -1,8 +1,10 @@
-"""The diagrams of the displacement from a minimum by the number of their noises, and their coefficients.
+"""The diagrams of the displacement from a minimum, by the number k of their noises, and their coefficients.
 
-At a minimum a node that is alone in its part has two children or more: with one it is summed up in a propagator, with
-none it is the mean gradient. All other nodes are noises, tied in twos or more. So k noises come with at most k − 1
-other nodes. There are finitely many such diagrams, and their sum is exact in η and T at the power k of the noise.
+A noise is a tied node: one example's loss less the mean loss, differentiated. The nodes that are alone in their part
+are derivatives of the mean loss. At a minimum each of these has at least two children: without children it is the mean
+gradient, which is zero, and with one child it is already part of a propagator. A tree whose leaves are all noises has
+fewer branchings than leaves, so that k noises come with at most k − 1 other nodes. There are finitely many such
+diagrams, and at the power k of the noise their sum is exact in η and T.
 """
 
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from ..spacetimes import Spacetime
 def displacement_diagrams(noises: int) -> tuple[Diagram, ...]:
     """Return the diagrams of the displacement from a minimum that have a number of noises, sorted."""
     found = set()
-    for others in range(noises):
+    for others in range(noises):  # nodes that are alone in their part; the root, where θ is measured, is not counted
         for shape in _shapes(noises + others):
             for labels in _labellings(shape, noises):
                 found.add(shape.relabel(labels))
@@ -36,17 +38,18 @@ def displacement_coefficient(diagram: Diagram, spacetime: Spacetime, eigenvalues
     Args:
         diagram: one with a root that is alone and has one child.
         spacetime: a concrete spacetime.
-        eigenvalues: for every edge an eigenvalue of the Hessian or an array of them.
+        eigenvalues: for every edge an eigenvalue h of the Hessian, or an array of them.
         rate: η.
     """
     ((_, factor),) = measurements("displacement", diagram, spacetime, "cumulant")
-    exact = factor.as_expr(symbol_sizes(spacetime))
-    total = propagated_count(diagram, spacetime, [1 - rate * h for h in eigenvalues], float)
+    exact = factor.as_expr(symbol_sizes(spacetime))  # (−1/B)^order / |Aut|
+    propagators = [1 - rate * h for h in eigenvalues]  # one step of descent along the edge's eigenvector
+    total = propagated_count(diagram, spacetime, propagators, float)
     return total * float(Fraction(int(exact.p), int(exact.q))) * rate**diagram.order
 
 
 def _shapes(edges: int) -> set[Diagram]:
-    """Return the trees whose root has one child, all nodes tied, as a diagram each."""
+    """Return the trees with a number of edges whose root has one child, each as a diagram with all nodes tied."""
     shapes = {Diagram.from_labels([-1, 0], [0, 0])}
     for _ in range(edges - 1):
         shapes = {
@@ -58,14 +61,17 @@ def _shapes(edges: int) -> set[Diagram]:
 
 
 def _labellings(shape: Diagram, noises: int) -> Iterator[list[int]]:
-    """Iterate over the labels of nodes that make diagrams of a minimum, with so many noises."""
+    """Iterate over the labels that turn a tree into a diagram of a minimum with a number of noises.
+
+    Nodes with fewer than two children are noises, and some of the branchings may be; all noises are tied.
+    """
     nodes = range(1, shape.order + 1)
-    always = [node for node in nodes if len(shape.children[node]) < 2]
-    rest = [node for node in nodes if len(shape.children[node]) >= 2]
-    for more in combinations(rest, noises - len(always)) if len(always) <= noises else ():
-        for parts in set_partitions([*always, *more]):
+    no_branchings = [node for node in nodes if len(shape.children[node]) < 2]
+    branchings = [node for node in nodes if len(shape.children[node]) >= 2]
+    for noisy in combinations(branchings, noises - len(no_branchings)) if len(no_branchings) <= noises else ():
+        for parts in set_partitions([*no_branchings, *noisy]):
             if min(len(part) for part in parts) > 1:
-                labels = list(range(shape.order + 1))
+                labels = list(range(shape.order + 1))  # every node alone in its part
                 for part in parts:
                     for node in part:
                         labels[node] = part[0]

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..estimates import CONVERGED, PredictedCurve, finite_or_none, mean_and_stderr
+from ..estimates import CONVERGED, PredictedNoise, finite_or_none
 from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ResummedPrediction(PredictedCurve):
+class ResummedPrediction(PredictedNoise):
     """The expected loss after SGD from a point near a minimum, re-summed: finite however long SGD runs.
 
     It is the quantity at the start, plus what the mean gradient changes (`noiseless`, zero at a minimum), plus what the
@@ -25,7 +25,8 @@ class ResummedPrediction(PredictedCurve):
         noiseless: what the mean gradient changes at every learning rate, shape (R,).
         replicates: independent estimates of what the noise adds, shape (m, R); one row if it is exact.
         truncation: the size of what the next orders of the noise would add, shape (R,): third cumulants of the noise,
-            and how loss and noise over the predicted cloud of parameters differ from those at the start.
+            and how loss and noise over the predicted cloud of parameters differ from those at the start. It is 0 where
+            these are nothing but rounding.
         dtype_error: by how much rounding of the Hessian changes the prediction, shape (R,).
         kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
     """
@@ -46,34 +47,14 @@ class ResummedPrediction(PredictedCurve):
         return self.learning_rates
 
     @property
-    def noise(self) -> np.ndarray:
-        """What the noise of the gradients adds at every learning rate, shape (R,)."""
-        return mean_and_stderr(self.replicates)[0]
-
-    @property
     def mean(self) -> np.ndarray:
         """The prediction at every learning rate, in the unit of the loss."""
         return self.start + self.noiseless + self.noise
 
     @property
-    def stderr(self) -> np.ndarray:
-        """The standard error of `mean` from sampling; zeros mean that the spectrum is exact."""
-        return mean_and_stderr(self.replicates)[1]
-
-    @property
     def converged(self) -> np.ndarray:
         """Whether the truncation figure is below a fifth of what the noise adds, and the loss is smooth."""
         return (self.truncation <= CONVERGED * np.abs(self.noise)) & (not self.kinks)
-
-    @property
-    def last_term(self) -> np.ndarray:
-        """The size of what the noise adds at every learning rate."""
-        return np.abs(self.noise)
-
-    @property
-    def name_of_last(self) -> str:
-        """What `last_term` is the size of, in words."""
-        return "noise"
 
     def columns(self) -> dict[str, list[str]]:
         """Return what a table shows of the prediction, by column."""
@@ -81,11 +62,6 @@ class ResummedPrediction(PredictedCurve):
             "noiseless": [f"{x:.5f}" for x in self.start + self.noiseless],
             "re-summed": [f"{x:.5f}" for x in self.mean],
         }
-
-    @property
-    def meaning_of_converged(self) -> str:
-        """When a learning rate counts as converged, in words."""
-        return f"truncation below {CONVERGED:.0%} of what the noise adds"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain lists and numbers, for JSON; what is not finite is `None`."""

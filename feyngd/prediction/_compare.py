@@ -1,7 +1,7 @@
 """Predictions of any kind against simulations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,15 +72,16 @@ class Comparison:
     def highest_order(self) -> OrderCheck | None:
         """The coefficient of the highest order against the one fitted to the runs; `None` unless `predict` made it.
 
-        What is `allowed` contains the whole last order, so that a wrong one would agree; this check tells it from a
-        right one, if there are enough runs. Learning rates beyond three times `valid_up_to` are left out of the fit, as
+        What is `allowed` contains the whole last order, so that a wrong one would agree; this check would detect it,
+        if there are enough runs. Learning rates beyond three times `valid_up_to` are left out of the fit, as
         no power series may hold there.
         """
         if not isinstance(self.prediction, Prediction) or not isinstance(self.simulation, Simulation):
             return None
-        near = self.simulation.learning_rates <= _FITTED_UP_TO * self.prediction.valid_up_to
-        rates, samples = self.simulation.learning_rates[near], self.simulation.samples[near]
-        return check_highest_order(self.prediction, replace(self.simulation, learning_rates=rates, samples=samples))
+        R = self.simulation
+        near = R.learning_rates <= _FITTED_UP_TO * self.prediction.valid_up_to
+        fitted = Simulation(R.quantity, R.spacetime, R.learning_rates[near], R.samples[near])
+        return check_highest_order(self.prediction, fitted)
 
     @property
     def passed(self) -> bool:

@@ -1,8 +1,9 @@
 """How far a series in the learning rate goes, from the sizes of all its orders and their errors.
 
-At a learning rate it has converged where every order is below a fifth of the one before. A coefficient that is lost in
-its own errors is not known to be small: it may end the range by its error bar, and never extends it. Order 0 is no
-measure, as a constant added to the loss changes it, save that a loss is not expected to fall through zero.
+Write c_k for the coefficient of η^k and s_k for its error. The series has converged at a learning rate η where every
+term |c_k| η^k is below a fifth of the one before. A coefficient within two errors of zero is not known to be small: its
+error bar 2 s_k in place of |c_k| may end the range, and never extends it. Order 0 is not compared with, as a constant
+added to the loss changes it; but a loss is not expected to fall through zero.
 """
 
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from ..series import Series
 
 Tree = tuple["Tree", ...]  # a rooted tree: those below its root, in order
 
-LOST = 2.0  # standard errors within which a coefficient cannot be told from zero
-_CANCEL = 0.5  # of what the trees of the last order are without cancelling: measured in benchmarks/truncation.py
-_ROUNDING = 1e-13  # of the largest coefficient: below, it is zero up to rounding in double precision
+LOST = 2.0  # standard errors within which a coefficient cannot be distinguished from zero
+_CANCEL = 0.5  # of the root of the sum of squares over trees, in the truncation figure: see benchmarks/truncation.py
+_ROUNDING = 1e-13  # of the largest coefficient: a smaller one is zero up to rounding in double precision
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class Orders:
     """The coefficients of a series with their errors.
 
     Attributes:
-        coefficients: those of η⁰, η¹, …, shape (order + 1,).
-        sampling: their standard errors, likewise.
-        rounding: what floating-point arithmetic does to them, likewise; zeros where it was not measured.
-        uncancelled: the root of the sum over trees of the squares of what each adds, likewise; zeros if not known.
+        coefficients: c_k of η⁰, η¹, …, shape (order + 1,).
+        sampling: their standard errors, of the same shape.
+        rounding: what floating-point arithmetic does to them, of the same shape; zeros where it was not measured.
+        uncancelled: the root of the sum over trees of the squares of what each adds, of the same shape; zeros if not
+            known.
     """
 
     coefficients: np.ndarray
@@ -41,17 +43,17 @@ class Orders:
 
     @property
     def sizes(self) -> np.ndarray:
-        """The coefficients without their signs."""
+        """|c_k|."""
         return np.abs(self.coefficients)
 
     @property
     def reach(self) -> np.ndarray:
-        """How large a coefficient that cannot be told from zero may be: two of its errors."""
+        """2 s_k: how large a coefficient that cannot be distinguished from zero may be."""
         return LOST * np.hypot(self.sampling, self.rounding)
 
     @property
     def known(self) -> list[int]:
-        """The orders from 1 on whose coefficients can be told from zero."""
+        """The orders k from 1 on whose coefficients can be distinguished from zero, |c_k| > 2 s_k."""
         least = np.maximum(self.reach, _ROUNDING * self.sizes.max())
         return [order for order in range(1, len(self.sizes)) if self.sizes[order] > least[order]]
 
@@ -64,7 +66,10 @@ class Orders:
         """
         known = self.known
         if len(known) < 2:
-            return 0.0, "fewer than two orders from 1 on can be told from zero, which does not show convergence"
+            return (
+                0.0,
+                "fewer than two orders from 1 on can be distinguished from zero, which does not show convergence",
+            )
         limits = [
             (
                 CONVERGED * self._balance(a, b, self.sizes[b]),
@@ -72,6 +77,7 @@ class Orders:
             )
             for a, b in pairwise(known)
         ]
+        # An order lost in its errors ends the range where its error bar reaches a fifth of the last known order before.
         for order in range(known[0] + 1, len(self.sizes)):
             if order not in known and self.reach[order] > 0:
                 before = max(k for k in known if k < order)
@@ -84,15 +90,16 @@ class Orders:
     def next_term(self, rates: np.ndarray) -> np.ndarray:
         """Return a figure for the size of what is cut off, at every learning rate.
 
-        It is the term of the last order that is not zero, without what cancels between its trees. If that order is lost
-        in sampling errors, it is taken as large as two of them, and no smaller than the orders before extrapolate to.
-        And it is no less than what any two successive orders extrapolate to for the first order that is cut off.
+        It is the term of the last known order K, in which the cancellation between trees is limited. Orders beyond K
+        that are lost in sampling errors are taken as large as two of them, and no smaller than the two orders before
+        extrapolate to. And the figure is at least what any two successive known orders extrapolate to for the first
+        order that is cut off.
         """
         order, known = len(self.sizes) - 1, self.known
-        last = known[-1] if known else 0
+        last = known[-1] if known else 0  # K
         figure = np.maximum(self._term(last, rates), _CANCEL * self.uncancelled[last] * rates**last)
         lost = [k for k in range(last + 1, order + 1) if self.sampling[k] > 0 and self.reach[k] > 0]
-        if lost and len(known) > 1:
+        if lost and len(known) > 1:  # the last order of the series is lost: it counts as large as K extrapolates to
             figure = self._extrapolated(known[-2], last, lost[-1], rates)
         for k in lost:
             figure = np.maximum(figure, self.reach[k] * rates**k)
@@ -104,12 +111,12 @@ class Orders:
         return np.asarray(self.sizes[order] * rates**order)
 
     def _balance(self, a: int, b: int, size: float) -> float:
-        """Return the learning rate at which order b, of such a size, has the term of order a."""
+        """Return the learning rate at which the terms |c_a| η^a and size · η^b are equal."""
         with np.errstate(over="ignore"):
             return float((self.sizes[a] / size) ** (1 / (b - a)))
 
     def _extrapolated(self, a: int, b: int, order: int, rates: np.ndarray) -> np.ndarray:
-        """Return the term of an order if terms go on as they go from order a to order b."""
+        """Return the size of the term of an order, if terms grow on as they do from order a to order b."""
         ratio = rates / self._balance(a, b, self.sizes[b])
         return np.asarray(self._term(b, rates) * ratio ** (order - b))
 
@@ -123,8 +130,8 @@ class Orders:
 def by_tree(series: Series, values: Values) -> np.ndarray:
     """Return what the diagrams of every rooted tree add to the coefficients, shape (order + 1, number of trees).
 
-    Trees are the mechanisms of a series: products of derivatives that ties only average in other ways. Those of one
-    order may cancel at one point by accident, and then say little about the next order.
+    Trees are the mechanisms of a series: products of derivatives, which different partitions average in different
+    ways. Trees of one order may cancel at one point by accident; then their sum says little about the next order.
     """
     numbers = [{tree: number for number, tree in enumerate(_trees(order))} for order in range(series.order + 1)]
     found = np.zeros((series.order + 1, max(map(len, numbers))))
@@ -144,7 +151,7 @@ def _tree(diagram: Diagram) -> Tree:
 
 @cache
 def _trees(order: int) -> tuple[Tree, ...]:
-    """Return all rooted trees with so many edges, in order."""
+    """Return all rooted trees with a number of edges, in order."""
     return ((),) if not order else tuple(sorted({grown for tree in _trees(order - 1) for grown in _grown(tree)}))
 
 

@@ -1,9 +1,10 @@
-"""The coefficient of one power of η, fitted to simulated runs: what a prediction's highest order is judged by.
+"""The coefficient of one power of η, fitted to simulated runs: the test of a prediction's highest order.
 
-A prediction that is within three errors and its own last order of a simulation may have that order wrong: deleted or
-doubled, it would still agree. Runs that share training sets and batches over learning rates show the order itself. The
-loss of one run is a smooth function of η without noise, so a polynomial through it gives the run's own coefficient, and
-the mean over runs has an honest standard error whatever the runs at different learning rates have in common.
+A prediction is allowed to differ from a simulation by three errors and its own last order. If that order is wrong,
+deleted or doubled, the two still agree. Runs that share training sets and batches over learning rates show the order
+itself. The loss of run r is a smooth function L_r(η) without noise, so that a polynomial through it gives the run's own
+coefficient c_r. The mean of c_r over runs has an honest standard error, however correlated the runs at different
+learning rates are.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,12 @@ from ..estimates import mean_and_stderr
 from ..simulation import Simulation
 from ._prediction import Prediction
 
-_FROM_ZERO = 1.1  # a polynomial far from η = 0 says little about powers there, and its bias does not show
-_RUNS = 50  # at least, for every coefficient of a regression: with 30 its errors cover 78 % in place of 95 %
+# Of m learning rates the smallest is at most this times an m-th of the largest. Far from η = 0 a polynomial says little
+# about powers there, and its bias does not show.
+_FROM_ZERO = 1.1
+# The least number of runs for every coefficient of a regression: with 30 of them, intervals that should cover 95 % of
+# cases covered 78 %.
+_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,11 @@ class FittedOrder:
         order: the power of η.
         value: the coefficient, in the unit of the loss over η^order.
         stderr: its standard error, over runs.
-        bias: what higher powers and rounding may do to it: how far it is from fits without the smallest and without the
-            largest learning rate, or if that has not settled, from those without several of the largest; with the
-            standard error of that, and the rounding of the start.
-        learning_rates: those of the fit.
-        controls: how much of a run's luck in every lower order was taken off, if those are known.
+        bias: a figure for what higher powers and rounding do to it: how far it is from fits without the smallest and
+            without the largest learning rate, or if these changes have not settled, from fits without several of the
+            largest; with the standard error of that, and the rounding of the start.
+        learning_rates: the learning rates that were fitted.
+        controls: the factors by which every run's luck in the lower orders was subtracted, if these orders are known.
     """
 
     order: int
@@ -76,7 +81,7 @@ class OrderCheck:
 
     @property
     def verdict(self) -> bool | None:
-        """Whether the two agree; `None` where runs are too few or too noisy to tell."""
+        """Whether the two agree; `None` where runs are too few or too noisy to decide."""
         if self.fitted is None:
             return None
         return decide(self.prediction, self.fitted.value, self.allowed)
@@ -105,10 +110,10 @@ class OrderCheck:
 
 
 def decide(prediction: float, simulation: float, allowed: float) -> bool | None:
-    """Decide whether a predicted number is the simulated one, if the simulation can tell.
+    """Decide whether a predicted number is the simulated one, if the simulation is precise enough.
 
-    A prediction that should have been half or twice as large, nothing, or of the other sign must not pass. So the two
-    agree only if the simulation is within what is allowed of the prediction, and neither of half of it nor of twice it.
+    A prediction that should have been half or twice as large, zero, or of the other sign must not pass. So the two
+    agree only if the simulation is within what is allowed of the prediction, but not of half or twice the prediction.
 
     Args:
         prediction: the predicted number.
@@ -116,7 +121,7 @@ def decide(prediction: float, simulation: float, allowed: float) -> bool | None:
         allowed: how far apart the two may be, such as three standard errors.
 
     Returns:
-        Whether they agree, or `None` if the simulation is too noisy to tell.
+        Whether they agree, or `None` if the simulation is too noisy to decide.
     """
     if not np.isfinite([prediction, simulation]).all():
         return False
@@ -137,14 +142,14 @@ def fit_order(
 ) -> FittedOrder | None:
     """Fit the coefficient of η^order to runs that share their training sets and batches over learning rates.
 
-    Through the numbers of every run at m learning rates goes one polynomial start + Σ_k c_k η^k, k = lowest …
-    lowest + m − 1; c_order is averaged over runs. Of all m neighbouring learning rates at which no run diverged, those
-    are taken where standard error and bias allow least. The smallest is about an m-th of the largest or below, as it is
-    if they are equally spaced from zero on.
+    The numbers of every run at m learning rates are interpolated by a polynomial start + Σ_k c_k η^k, k = lowest …
+    lowest + m − 1, and c_order is averaged over runs. Of all sets of neighbouring learning rates at which no run
+    diverged, the fit takes the set whose standard error and bias together are smallest. Its smallest learning rate is
+    about an m-th of its largest or below, as if they were equally spaced from zero on.
 
-    If the expected coefficients of lower orders are known, runs that have more or less of these by luck are corrected
-    for it, by a regression over runs, where that allows less: it takes off what all orders of a run have in common. Of
-    few runs, less than 50 for every lower order, a regression would promise too much, and is not done.
+    If the expected coefficients of lower orders are known, each run is corrected by a regression over runs for how its
+    own lower coefficients deviate from them, if that makes the errors smaller. With fewer than 50 runs for every lower
+    order the standard error of a regression would be too small, and none is done.
 
     Args:
         learning_rates: positive, shape (R,).
@@ -152,13 +157,13 @@ def fit_order(
         order: the power of η, `lowest` at least.
         start: the number at η = 0, which is the same for all runs.
         lowest: the lowest power of η that a run has.
-        known: the expected coefficients of orders lowest … order − 1; none, if they are not to be used.
-        rounding: how far numbers may be off from `start` in all runs and at all learning rates alike, as arithmetic of
-            less precision is. What rounding does by chance is part of the standard error.
+        known: the expected coefficients of orders lowest … order − 1; empty if they are not to be used.
+        rounding: by how much rounding may shift all numbers alike against `start`. Random rounding is part of the
+            standard error.
 
     Returns:
         The coefficient with its error, or `None` if fewer than order − lowest + 3 such learning rates are without
-        divergence: two more than coefficients up to `order`, to see the bias and that it falls.
+        divergence. That is two more than there are coefficients up to `order`, to see the bias and that it falls.
 
     Raises:
         ArgumentError: shapes do not match, there are fewer than two runs, or `order` is below `lowest`,
@@ -177,7 +182,7 @@ def fit_order(
     rates, first = np.unique(rates, return_index=True)
     numbers = numbers[first]
     whole = np.isfinite(numbers).all(axis=1)
-    usable = len(rates) if whole.all() else int(np.argmin(whole))  # beyond a rate that diverges is no series
+    usable = len(rates) if whole.all() else int(np.argmin(whole))  # no series holds beyond a rate that diverges
     found: FittedOrder | None = None
     least = order - lowest + 3
     for begin in range(usable - least + 1):
@@ -194,37 +199,48 @@ def fit_order(
 def _fit(
     rates: np.ndarray, numbers: np.ndarray, order: int, lowest: int, known: Sequence[float], rounding: float
 ) -> FittedOrder:
-    """Fit through all numbers, and through fewer of them to see what is cut off."""
-    below = _weights(rates, order, lowest) @ numbers
-    below, last = below[:-1] - below[:-1].mean(axis=1, keepdims=True), below[-1]
-    factors = np.linalg.lstsq(below.T, last - last.mean(), rcond=None)[0] if len(known) else np.zeros(order - lowest)
-    mix = np.append(-factors, 1.0)
-    weights = mix @ _weights(rates, order, lowest)
+    """Fit through all numbers, and through fewer of them to see what is cut off.
+
+    Args:
+        rates: η, shape (m,).
+        numbers: L_r(η) − start, shape (m, runs).
+        order: the power whose coefficient is wanted.
+        lowest: the lowest power of η that a run has.
+        known: the expected lower coefficients, or none.
+        rounding: by how much rounding may shift all numbers alike.
+    """
+    c = _weights(rates, order, lowest) @ numbers  # c_k of every run, k = lowest … order, shape (orders, runs)
+    luck, last = c[:-1] - c[:-1].mean(axis=1, keepdims=True), c[-1]
+    # Controls β: regression of c_order on the lower coefficients, over runs.
+    beta = np.linalg.lstsq(luck.T, last - last.mean(), rcond=None)[0] if len(known) else np.zeros(order - lowest)
+    mix = np.append(-beta, 1.0)  # turns (c_lowest, …, c_order) of a run into c_order − Σ_k β_k c_k
+    weights = mix @ _weights(rates, order, lowest)  # the same from the numbers of a run, shape (m,)
     coefficients = weights @ numbers
 
     def change(kept: slice) -> float:
+        """Return by how much a fit to fewer learning rates differs, with its standard error."""
         mean, stderr = mean_and_stderr(coefficients - mix @ _weights(rates[kept], order, lowest) @ numbers[kept])
         return float(abs(mean) + stderr)
 
-    # A fit that is on its way tells little of how far it has to go: unless the last of the largest learning rates
-    # changes it much less than the ones before, all that any of them changes counts.
+    # As long as a fit still changes, its last change does not show how far it is from its limit: unless leaving out the
+    # largest learning rate changes it much less than leaving out more of them, the largest of these changes counts.
     last_change, *others = (change(slice(None, end)) for end in range(len(rates) - 1, order - lowest, -1))
     steady = last_change <= max(others) / 3
     bias = max(last_change, change(slice(1, None)), 0.0 if steady else max(others)) + rounding * abs(weights.sum())
-    value = coefficients.mean() + (factors @ np.asarray(known, dtype=float) if len(known) else 0.0)
+    value = coefficients.mean() + (beta @ np.asarray(known, dtype=float) if len(known) else 0.0)  # controls: mean back
     # Every control that was fitted takes a degree of freedom, which the plain standard error would miss.
     runs = numbers.shape[1]
     stderr = (np.sum((coefficients - coefficients.mean()) ** 2) / max(runs - 1 - len(known), 1) / runs) ** 0.5
-    controls = tuple(factors.tolist()) if len(known) else ()
+    controls = tuple(beta.tolist()) if len(known) else ()
     return FittedOrder(order, float(value), float(stderr), float(bias), tuple(rates.tolist()), controls)
 
 
 def _weights(rates: np.ndarray, order: int, lowest: int) -> np.ndarray:
-    """Return what every number counts in the coefficients of the polynomial through all, shape (orders, rates).
+    """Return the weights W_kj of the number at η_j in the coefficient c_k of the polynomial through all numbers.
 
-    The rows are those of the orders `lowest` to `order`.
+    They are the rows k = lowest … order of the inverse of the matrix η_j^k, shape (order − lowest + 1, m).
     """
-    scale = rates.max()
+    scale = rates.max()  # powers of η/scale are better conditioned
     powers = np.arange(lowest, lowest + len(rates))
     inverse = np.linalg.inv((rates / scale)[:, None] ** powers)
     return np.asarray((inverse / scale ** powers[:, None])[: order - lowest + 1])
@@ -257,8 +273,8 @@ def check_coefficient(
 ) -> OrderCheck:
     """Set the coefficient of the highest order of a prediction against one fitted to runs; arguments of `fit_order`.
 
-    The predicted lower orders serve to take off the runs' luck; their errors, and what arithmetic of less precision did
-    to the coefficients where it was measured, count as errors of the predicted coefficient.
+    The predicted lower orders serve as controls of the runs' luck. Their errors, and the measured rounding of the
+    coefficients, count as errors of the predicted coefficient.
     """
     order, rows, measured = prediction.order, prediction.coefficients, prediction.rounding
     if measured is None or not len(measured):
@@ -274,7 +290,8 @@ def check_coefficient(
         known=rows.mean(axis=0)[lowest:order].tolist(),
         rounding=max(rounding, float(np.sqrt(np.mean(measured[:, 0] ** 2)))),
     )
-    # What the predicted orders are off by moves the fitted coefficient with its controls, and the predicted one.
+    # Errors of the predicted lower orders shift the fitted coefficient through its controls: the same combination of
+    # orders as in the fit has their joint error.
     controls = fitted.controls if fitted and fitted.controls else [0.0] * (order - lowest)
     mix = np.append(-np.array(controls), 1.0)
     _, sampling = mean_and_stderr(rows[:, lowest:] @ mix)

@@ -69,9 +69,9 @@ def predict(
         A `Prediction`. Where its orders do not fall off it warns, and says so in every form of output.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, or the quantity, order or key is unfit.
+        ArgumentError: a learning rate is not positive and finite, or the quantity, order or key is invalid.
         SpacetimeError: the spacetime has symbols.
-        LandscapeError: the loss or data are unfit, a derivative is not finite, or parameters have less than single
+        LandscapeError: the loss or data are invalid, a derivative is not finite, or parameters have less than single
             precision, in which updates are lost.
 
     References:
@@ -105,7 +105,7 @@ def predict(
                 progress=progress,
                 key=key,
             )
-            # One root that cannot be measured is enough to know, and to be told once.
+            # If rounding cannot be measured for one root, it is not tried for the other, nor warned about twice.
             check_dtype = False if ready.not_measured else check_dtype
         _check_values(ready, series, landscape, params, root)
         coefficients = coefficients + sign * _coefficients(series, ready)

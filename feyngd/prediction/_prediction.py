@@ -162,13 +162,13 @@ class Prediction(PredictedCurve):
         It is A(e^{−bη} − 1) + Cη added to the initial loss, as gradient descent on a quadratic suggests. Measured on
         twelve problems, its errors are a third of the plain series' at three times the learning rate at which order 3
         is a fifth of order 2 (docs/benchmarks.md).
-        How far the two are apart is a figure for the error of this form, and covered it there.
+        The difference between the two is a figure for the error of this form, and covered it there.
 
         Args:
             learning_rates: positive and finite; those of the prediction by default.
 
         Raises:
-            ArgumentError: `can_accelerate` is false, or a learning rate is unfit.
+            ArgumentError: `can_accelerate` is false, or a learning rate is invalid.
         """
         if not self.can_accelerate:
             raise ArgumentError(

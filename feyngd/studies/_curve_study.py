@@ -68,7 +68,7 @@ class Curve:
 
     @property
     def agrees(self) -> bool:
-        """Whether none differs where the expansion is small; where it is small nowhere this says nothing: `tested`."""
+        """Whether they agree wherever the expansion is small; see `tested` for whether it is small anywhere."""
         return self.comparison.verdict != "DIFFERS"
 
     @property
@@ -109,7 +109,7 @@ def anchor_study(
     Args:
         landscape: the loss and the data.
         params: the start, a pytree of floating-point arrays.
-        spacetimes: reshuffled, with one number of steps in all.
+        spacetimes: reshuffled, all with the same number of steps.
         learning_rate: η.
         out: the folder to write to; made if it is not there.
         runs: the number of simulated runs of every curve.

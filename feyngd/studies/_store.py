@@ -1,4 +1,4 @@
-"""A folder that several processes fill at once: whole files, locks that end with their process, nothing overwritten."""
+"""A folder that several processes write to: complete files, locks that end with their process, nothing overwritten."""
 
 import glob
 import hashlib
@@ -25,7 +25,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _DAY = 24 * 3600.0
-# What `replace_file` calls its temporary files, so that nobody else's are taken for them.
+# The names that `replace_file` gives its temporary files, so that no other file is mistaken for one of them.
 _TEMPORARY = re.compile(r"(.*-[0-9a-f]{12}|[0-9a-f]{64})(-\d+)?\.(json|npz)\w+\.part")
 
 Content = TypeVar("Content")
@@ -97,7 +97,7 @@ class Store:
     def find(self, stem: str, read: Callable[[Path], Content | None]) -> tuple[Content | None, Path]:
         """Return what was kept under a name, and the path to which it goes if nothing was.
 
-        Files that do not hold what they should are reported and passed by: the next path has the suffix -2, and so on.
+        Files that do not hold what they should are reported and skipped: the next path has the suffix -2, and so on.
 
         Args:
             stem: the path in the folder, without extension.
@@ -116,8 +116,8 @@ class Store:
     def clean(self, stem: str) -> None:
         """Delete the temporary files of a name; only its holder may call this.
 
-        Only the holder of the lock writes under the name. As that is the caller, whoever left these files is dead. A
-        process number in their names would prove less: numbers are used again, and differ between machines.
+        Only the holder of the lock writes under the name. That is the caller, so that the process that left these files
+        has ended. A process number in their names would prove less: numbers are reused, and differ between machines.
         """
         path = self.folder / stem
         with writing(self.folder):

@@ -42,8 +42,8 @@ def study(
 ) -> list[Comparison]:
     """Predict and simulate SGD on several spacetimes and write `prediction.json` and `prediction.png` to a folder.
 
-    Diagram values are computed once and serve all spacetimes. The files are replaced in one move whenever something is
-    finished, so that an interrupted study leaves all finished work, in files that are complete.
+    Diagram values are computed once for all spacetimes. The files are replaced in one move after every simulation, so
+    that an interrupted study leaves complete files with all finished work.
 
     Args:
         landscape: the loss and its population.
@@ -136,7 +136,7 @@ def predictions_of(
 ) -> list[Prediction]:
     """Predict on several spacetimes from the same values, without warnings of truncation."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)  # the table, the file and the figure say so
+        warnings.simplefilter("ignore", TruncationWarning)  # table, file and figure show it
         return [
             predict(
                 landscape,

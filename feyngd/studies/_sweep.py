@@ -26,11 +26,11 @@ from ._sweep_files import read_result, read_values, write_result, write_values
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one configuration.
+    """The result of one configuration.
 
     Attributes:
         name: the configuration's name.
-        state: "done" by this call; "skipped", as it was complete; "elsewhere", as another process is doing it.
+        state: "done" by this call; "skipped", as it was complete; "elsewhere", as another process is computing it.
         file: the JSON file; `None` elsewhere.
         verdict: whether prediction and simulation agree wherever the series has converged: "agrees" or "DIFFERS"; or
             why that cannot be said: "not converged" at any learning rate, "not simulated".
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What became of every configuration of a sweep; prints as a table.
+    """The results of all configurations of a sweep; prints as a table.
 
     Attributes:
         outcomes: one for each configuration.
@@ -87,10 +87,10 @@ def sweep(
 ) -> Sweep:
     """Predict and simulate every combination of networks, spacetimes and seeds, and keep each as it is finished.
 
-    A configuration is complete when its JSON file is there, next to an NPZ file with the arrays. What is complete is
-    skipped, so a sweep that was stopped, at any moment and in any way, goes on where it was. Several processes may run
-    the same sweep, or different ones, on one folder: each configuration is claimed by one of them. Values of diagrams
-    are kept in the folder `values` and serve all spacetimes of a network.
+    A configuration is complete when its JSON file exists, next to an NPZ file with the arrays. What is complete is
+    skipped, so that a sweep that was stopped, at any moment and in any way, resumes where it was. Several processes may
+    run the same sweep, or different ones, on one folder: each configuration is claimed by one of them. Values of
+    diagrams are kept in the folder `values` and serve all spacetimes of a network.
 
     The numbers of a configuration depend on it alone, not on the others in the sweep.
 
@@ -107,7 +107,7 @@ def sweep(
         A `Sweep`: which configurations were done, skipped, or left to other processes.
 
     Raises:
-        ArgumentError: the configuration is unfit or `out` cannot be written to; this comes before anything is computed.
+        ArgumentError: the configuration is invalid or `out` cannot be written to, before anything is computed.
         FeynGDError: the system has no file locks, or the disk is full; or what `predict` and `simulate` raise.
     """
     shown = check_progress(progress)

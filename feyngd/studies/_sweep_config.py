@@ -1,4 +1,4 @@
-"""What a sweep runs over: the configuration file, checked as a whole, and the single configurations it stands for."""
+"""The configurations of a sweep: the file that lists them, checked as a whole, and each of them."""
 
 import os
 import tomllib
@@ -19,7 +19,7 @@ from ..spacetimes import Spacetime
 from ._store import digest
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
-_SEEDS = 2**32  # JAX cuts longer seeds off in single precision, and two of them would be the same
+_SEEDS = 2**32  # JAX truncates longer seeds in single precision, so that two of them would give the same key
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Configuration:
         E: the number of epochs; of steps for full batches.
         sampling: how batches are drawn.
         seed: of the starting point and of everything random.
-        learning_rates: the learning rates, which share their values and training sets.
+        learning_rates: the learning rates, for which values and training sets are the same.
         quantity: "test_loss", "train_loss" or "gap".
         order: the highest power of η.
         runs: the number of simulated runs; 0 for a prediction alone.
@@ -86,7 +86,7 @@ class Configuration:
         """Return the configuration as plain lists, numbers and strings, for JSON."""
         found = {**asdict(self), "learning_rates": list(self.learning_rates)}
         if self.check_dtype is None:
-            del found["check_dtype"]  # names and draws stay those of sweeps that do not say
+            del found["check_dtype"]  # names and draws stay those of sweeps without this entry
         return found
 
 
@@ -99,8 +99,8 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> list[Conf
         config: the path of the file, or a mapping.
 
     Raises:
-        ArgumentError: the file cannot be read, an entry is missing, unknown or unfit, or a combination of sizes is no
-            spacetime.
+        ArgumentError: the file cannot be read, an entry is missing, unknown or invalid, or a combination of sizes does
+            not make a spacetime.
     """
     entries = dict(config) if isinstance(config, Mapping) else _read_toml(config)
     if unknown := [key for key in entries if key not in _CHECKS]:
@@ -192,7 +192,7 @@ def _runs(name: str, value: Any) -> int:
 
 
 def _limit(name: str, value: Any) -> int | None:
-    digits(value)  # says itself what is allowed
+    digits(value)  # raises, and says what is allowed
     return value
 
 

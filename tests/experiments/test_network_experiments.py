@@ -103,7 +103,7 @@ def test_rates_stay_inside_the_range() -> None:
     assert rates_up_to(0.0123456, (0.5, 0.99, 2)) == [0.00617, 0.0122, 0.0247]
 
 
-def test_closer_counts_only_what_can_be_told_apart() -> None:
+def test_closer_counts_only_what_can_be_distinguished() -> None:
     exact = prediction([2, -1, 0.5])
     for shift, stderr, expected in (
         (0.0, 1e-5, (2, 2)),  # the simulation is where order 2 is, at both rates inside the range
@@ -124,7 +124,7 @@ def test_rates_reach_the_edge_and_where_the_last_order_shows() -> None:
     assert basic._rates(prediction([2, -1, 0.5, 0.0]))[-1] < 0.4
 
 
-def test_what_can_nowhere_be_told_apart_is_undecided() -> None:
+def test_what_can_nowhere_be_distinguished_is_undecided() -> None:
     exact = prediction([2, -1, 0.5])
     noise = np.array([-1.0, 1.0])
     for spread, holds in ((1e-5, True), (1.0, None)):

@@ -47,7 +47,7 @@ def outcome(name):
 # --- what decides -------------------------------------------------------------------------------------------------
 
 
-def test_noisy_simulations_bear_out_no_equivalence():
+def test_noisy_simulations_show_no_equivalence():
     assert equivalence("close", 1.0, 1.004, stderr=0.002, relative=0.01).holds
     assert not equivalence("close", 1.0, 1.004, stderr=0.004, relative=0.01).holds
     assert not equivalence("far", 1.0, 1.02, stderr=0.001, relative=0.01).holds
@@ -80,7 +80,7 @@ def test_ensembles_are_runs_of_sgd():
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.slow
-def test_experiments_bear_their_claims_out(name):
+def test_experiments_support_their_claims(name):
     found = outcome(name)
     assert found.findings
     assert [str(finding) for finding in found.findings if finding.holds is False] == []

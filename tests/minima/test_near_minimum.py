@@ -216,7 +216,7 @@ def test_both_methods_agree_on_a_network(small_network):
     np.testing.assert_allclose(sampled.truncation, exact.truncation, rtol=0.8)
 
 
-def test_comparisons_are_told_drawn_and_kept():
+def test_comparisons_are_printed_drawn_and_kept():
     landscape, params = toys.cosh()
     near = fd.near_minimum(landscape, params, key=KEY)
     spacetime, rates = fd.Spacetime.sgd(40), [0.1, 0.2]
@@ -296,7 +296,7 @@ def test_large_noise_is_named():
         ({"key": None}, "key"),
     ],
 )
-def test_unfit_options_are_refused(options, words):
+def test_invalid_options_are_refused(options, words):
     landscape, params = toys.cosh()
     with pytest.raises(fd.ArgumentError, match=words):
         fd.near_minimum(landscape, params, **{"key": KEY, **options})
@@ -308,7 +308,7 @@ def test_other_readings_are_refused():
         fd.near_minimum(landscape, jnp.array(1.5), key=KEY)
 
 
-def test_unfit_questions_are_refused():
+def test_invalid_questions_are_refused():
     landscape, params = toys.cosh()
     near = fd.near_minimum(landscape, params, key=KEY)
     with pytest.raises(fd.ArgumentError, match="displacement"):

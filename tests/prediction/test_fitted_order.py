@@ -197,7 +197,7 @@ def test_learning_rates_far_from_zero_and_too_few_are_no_fit() -> None:
         (RATES, np.ones((5, 3)), {"known": [1.0]}, "1 coefficients"),
     ],
 )
-def test_unfit_arguments_are_refused(rates, samples, options, says) -> None:
+def test_invalid_arguments_are_refused(rates, samples, options, says) -> None:
     with pytest.raises(fd.ArgumentError, match=says):
         fit_order(rates, samples, 3, **options)
 

@@ -255,8 +255,8 @@ def test_values_are_used_again():
     diagrams = [diagram for order in range(3) for diagram in fd.diagrams(order, root_tied=True)]
     values = fd.evaluate(diagrams, landscape, start, replicates=8, key=KEY)
     again = fd.predict(landscape, start, fd.Spacetime.sgd(4, 2), rates, order=2, values=values)
-    anew = fd.predict(landscape, start, fd.Spacetime.sgd(4, 2), rates, order=2, replicates=8, key=KEY)
-    np.testing.assert_array_equal(again.coefficients, anew.coefficients)
+    fresh = fd.predict(landscape, start, fd.Spacetime.sgd(4, 2), rates, order=2, replicates=8, key=KEY)
+    np.testing.assert_array_equal(again.coefficients, fresh.coefficients)
     assert again.stderr.min() > 0
 
 

@@ -164,7 +164,7 @@ def test_one_example_has_no_noise():
     assert abs(simulation.mean[0] - 0.5 * np.exp(-2 * 4 * 0.2)) < 0.2 * simulation.discretization[0]
 
 
-def test_paths_that_diverge_are_told():
+def test_paths_that_diverge_are_reported():
     landscape = fd.Landscape(lambda theta, x: -(theta**4) + x * theta, np.array([-1.0, 1.0]))
     simulation = simulate_sde(landscape, 1.0, fd.Spacetime.sgd(20), 0.5, runs=4, key=KEY)
     assert not np.isfinite(simulation.mean[0])

@@ -135,7 +135,7 @@ def test_what_is_complete_is_skipped_and_not_touched(folder, monkeypatch):
 
 
 def test_numbers_do_not_depend_on_the_rest_of_the_sweep(finished, tmp_path):
-    """Another order, other sizes and seeds next to it, values evaluated anew: the same bits."""
+    """Another order, other sizes and seeds next to it, values evaluated again: the same bits."""
     sweep({**CONFIG, "N": [6, 4], "B": [2], "seeds": [1, 0], "sampling": ["reshuffled"]}, tmp_path)
     name = f"{read_config(CONFIG)[2].name}.json"
     assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
@@ -200,7 +200,7 @@ def test_values_are_evaluated_once_for_a_network(tmp_path, evaluations):
     assert len(list((tmp_path / "values").iterdir())) == 3
 
 
-def test_corrupt_values_are_left_alone_and_made_anew(folder, evaluations):
+def test_corrupt_values_are_left_alone_and_made_again(folder, evaluations):
     (values,) = (folder / "values").glob("*.npz")
     values.write_bytes(values.read_bytes()[:-200])
     spoilt, lines = values.read_bytes(), []

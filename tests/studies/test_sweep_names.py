@@ -1,4 +1,4 @@
-"""What the files of a sweep are told apart by: all that their numbers depend on, and nothing else."""
+"""What distinguishes the files of a sweep: all that their numbers depend on, and nothing else."""
 
 from dataclasses import replace
 
