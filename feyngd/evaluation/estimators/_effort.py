@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from ..._arguments import check_integer
 from ...errors import ArgumentError
@@ -17,8 +18,8 @@ class Effort:
     budget: float | timedelta | None
 
     @classmethod
-    def checked(cls, replicates: int, rtol: float | None, budget: float | timedelta | None) -> "Effort":
-        """Make an effort, or raise `ArgumentError`."""
+    def checked(cls, replicates: Any, rtol: Any, budget: Any) -> "Effort":
+        """Make an effort from what a user gave, or raise `ArgumentError`."""
         replicates = check_integer("replicates", replicates, least=2)
         if rtol is not None and not (_is_number(rtol) and 0 < rtol < 1):
             raise ArgumentError(f"rtol is a fraction of the value between 0 and 1, such as 0.01; got {rtol!r}.")
@@ -29,7 +30,7 @@ class Effort:
 
     @property
     def is_open(self) -> bool:
-        """Whether the number of replicates is to be found out."""
+        """Whether a precision or a budget decides how many replicates are drawn."""
         return self.rtol is not None or self.budget is not None
 
 
