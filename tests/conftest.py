@@ -18,11 +18,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests compile many small programs, several of them in more than one process, and run them once.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-# Types and shapes of arguments and results are checked wherever one of these packages is called.
+# Types and shapes of arguments and results are checked in every call of these packages and modules. The checker adds
+# frames to the stack, so spectra._trace_estimate is not among them: its warnings count frames up to the user's line.
 install_import_hook(
     [
         "feyngd.derivatives",
-        "feyngd.spectra",
+        "feyngd.spectra._lanczos",
+        "feyngd.spectra._matrices",
+        "feyngd.spectra._noise_spectrum",
+        "feyngd.spectra._spectrum",
         "feyngd.evaluation.engine",
         "feyngd.evaluation.estimators",
         "feyngd.anchoring.path",

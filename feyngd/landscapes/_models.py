@@ -236,7 +236,7 @@ def _checked_classes(classes: int) -> int:
     try:
         return check_integer("classes", classes, least=2)
     except ArgumentError as error:
-        raise ArgumentError(f"A classifier tells 2 or more classes apart: {error}") from error
+        raise ArgumentError(f"A classifier has 2 or more classes: {error}") from error
 
 
 def _sizes(name: str, sizes: Sequence[int], *, empty: bool = False) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What a result belongs to: a loss, data and parameters, told by their content."""
+"""What a result belongs to: a loss, data and parameters, compared by their content."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,5 +47,5 @@ class Origin:
         wrong = [words for words, (ours, theirs) in pairs.items() if ours and theirs and ours != theirs]
         if wrong:
             raise ArgumentError(
-                f"{what} belong to {' and '.join(wrong)} (told by content: losses, arrays, dtypes). {cure}"
+                f"{what} belong to {' and '.join(wrong)} (compared by content: losses, arrays, dtypes). {cure}"
             )

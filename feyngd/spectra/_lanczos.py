@@ -1,7 +1,7 @@
 """Traces tr[C φ(H)] without matrices: random combinations of gradients, and Lanczos' quadrature for each.
 
 With independent random signs ε, v = Σ_n ε_n (g_n − ḡ)/√(N − 1) has E[v vᵀ] = C, so vᵀφ(H)v is unbiased. Every v uses
-all examples. Single examples in place of v would be unbiased too, but at trained points a few of them have nearly all
+all examples. Single examples in place of v would be unbiased too, but at trained points a few of them make nearly all
 of the noise, and most draws miss them.
 """
 
@@ -13,14 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._archive import keep_attributes
 from ..derivatives import Loss, num_examples, num_params
 from ._matrices import check_finite, compiled_combinations, compiled_products
 
-Response = Callable[[np.ndarray], np.ndarray]  # a function of an array of curvatures
+Response = Callable[[np.ndarray], np.ndarray]  # φ, a function of an array of curvatures
+Product = Callable[[np.ndarray], np.ndarray]  # from vectors v, in rows, to Hv
 
-MIN_STEPS = 4  # fewer cannot tell whether the quadrature has settled
+MIN_STEPS = 4  # fewer do not show whether the quadrature has settled
 
 _MEMORY = 2**29  # bytes for the Lanczos vectors that are held together
 _EXHAUSTED = 1e-14  # relative size of a vector below which nothing but rounding is left of it
@@ -32,28 +34,28 @@ class Quadrature:
     """The replicates of a trace, with the curvatures that Lanczos found and their weights.
 
     Attributes:
-        replicates: one value of vᵀφ(H)v for every random combination v, shape (m,).
-        nodes: curvatures, shape (m, k).
-        weights: their weights, shape (m, k); φ's sum over them is the replicate.
+        replicates: vᵀφ(H)v for every random combination v.
+        nodes: curvatures h.
+        weights: the weights of the curvatures; the sum of weights · φ(h) is the replicate.
         change: the relative change of the mean over the last quarter of the steps.
     """
 
-    replicates: np.ndarray
-    nodes: np.ndarray
-    weights: np.ndarray
+    replicates: Float[np.ndarray, " replicates"]
+    nodes: Float[np.ndarray, "replicates nodes"]
+    weights: Float[np.ndarray, "replicates nodes"]
     change: float
 
 
 def sampled_traces(
     loss: Loss,
-    params: Any,
-    data: Any,
+    params: PyTree,
+    data: PyTree,
     phi: Response,
     *,
     num_samples: int,
     most_steps: int,
     chunk_size: int,
-    key: jax.Array,
+    key: PRNGKeyArray,
 ) -> list[Quadrature]:
     """Return independent replicates of tr[C φ(H)], as many in each part as memory allows.
 
@@ -81,17 +83,17 @@ def sampled_traces(
 
 
 @partial(jax.jit, static_argnames="count")
-def signs(key: jax.Array, members: jax.Array, count: int) -> jax.Array:
+def signs(key: PRNGKeyArray, members: Int[Array, " members"], count: int) -> Float[Array, "members examples"]:
     """Return (ε_n − mean ε)/√(N − 1) for every member in a row: centring the signs centres the gradients."""
-    ones = jax.vmap(lambda index: jax.random.rademacher(jax.random.fold_in(key, index), (count,), float))(members)
-    return (ones - jnp.mean(ones, axis=1, keepdims=True)) / (count - 1) ** 0.5
+    epsilon = jax.vmap(lambda index: jax.random.rademacher(jax.random.fold_in(key, index), (count,), float))(members)
+    return (epsilon - jnp.mean(epsilon, axis=1, keepdims=True)) / (count - 1) ** 0.5
 
 
-def hessian_product(loss: Loss, params: Any, data: Any, chunk_size: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from vectors of shape (m, p) to Hv for every row v, in double precision."""
+def hessian_product(loss: Loss, params: PyTree, data: PyTree, chunk_size: int) -> Product:
+    """Return a function from vectors v to Hv, in double precision."""
     dtype = jnp.result_type(*jax.tree.leaves(params))
 
-    def product(vectors: np.ndarray) -> np.ndarray:
+    def product(vectors: Float[np.ndarray, "vectors params"]) -> Float[np.ndarray, "vectors params"]:
         images = compiled_products(loss, chunk_size)(params, data, jnp.asarray(vectors, dtype))
         return np.asarray(images, dtype=float)
 
@@ -105,25 +107,27 @@ def most_together(size: int, most_steps: int) -> int:
 
 @keep_attributes
 class Krylov:
-    """The Krylov spaces of a Hessian, one for every start, grown step by step by Lanczos' recurrence.
+    """The Krylov spaces of a Hessian, one for every start v, grown step by step by Lanczos' recurrence.
 
-    Every new vector is made orthogonal to all earlier ones, twice, in double precision: without that, eigenvalues that
-    were found come up again.
+    In the basis q_0, q_1, … of a space the Hessian is a tridiagonal matrix, with α_j = q_j·H q_j on the diagonal and
+    β_j = |rest of H q_j outside of q_0 … q_j| beside it, and q_{j+1} is that rest divided by β_j. Every new vector is
+    made orthogonal to all earlier ones, twice, in double precision: without that, eigenvalues come up again that were
+    found before.
 
     Args:
-        product: from vectors of shape (m, p) to their images under the Hessian.
-        starts: the first vectors, shape (m, p).
+        product: from vectors to their products with the Hessian.
+        starts: the first vectors v, a space for each.
         most_steps: the most dimensions that the spaces may have; p suffice.
     """
 
-    def __init__(self, product: Callable[[np.ndarray], np.ndarray], starts: np.ndarray, most_steps: int) -> None:
+    def __init__(self, product: Product, starts: Float[np.ndarray, "vectors params"], most_steps: int) -> None:
         self._product = product
         self.most_steps = min(most_steps, starts.shape[1])
-        self.steps = 0
-        self._lengths = np.linalg.norm(starts, axis=1)
-        self._basis = np.zeros((len(starts), self.most_steps + 1, starts.shape[1]))
+        self.steps = 0  # k, how many dimensions the spaces have
+        self._lengths = np.linalg.norm(starts, axis=1)  # |v|
+        self._basis = np.zeros((len(starts), self.most_steps + 1, starts.shape[1]))  # q_0 to q_k of every space
         self._basis[:, 0] = _divided(starts, self._lengths)
-        self._diagonals, self._offdiagonals = np.zeros((2, self.most_steps, len(starts)))
+        self._diagonals, self._offdiagonals = np.zeros((2, self.most_steps, len(starts)))  # α_j and β_j, a row a step
 
     def __getstate__(self) -> dict[str, Any]:
         # Spaces that are kept have grown as far as they were needed.
@@ -141,7 +145,7 @@ class Krylov:
             LandscapeError: a product is not finite.
         """
         j, basis = self.steps, self._basis
-        image = self._product(basis[:, j])
+        image = self._product(basis[:, j])  # H q_j
         check_finite(image)
         self._diagonals[j] = np.sum(basis[:, j] * image, axis=1)
         known, rest = basis[:, : j + 1], image
@@ -152,8 +156,10 @@ class Krylov:
         self._offdiagonals[j], basis[:, j + 1] = beta, _divided(rest, beta)
         self.steps += 1
 
-    def quadrature(self, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return curvatures and their weights, shape (m, steps): vᵀφ(H)v is the sum of weights · φ(curvatures).
+    def quadrature(
+        self, steps: int | None = None
+    ) -> tuple[Float[np.ndarray, "vectors nodes"], Float[np.ndarray, "vectors nodes"]]:
+        """Return curvatures and their weights: vᵀφ(H)v is the sum of weights · φ(curvatures).
 
         Args:
             steps: of how many dimensions, all by default.
@@ -161,13 +167,13 @@ class Krylov:
         nodes, vectors = self._eigen(steps or self.steps)
         return nodes, self._lengths[:, None] ** 2 * vectors[:, 0] ** 2
 
-    def apply(self, phi: Response) -> np.ndarray:
-        """Return φ(H)v for every start v, shape (m, p), as far as its space has it."""
+    def apply(self, phi: Response) -> Float[np.ndarray, "vectors params"]:
+        """Return φ(H)v for every start v, as far as its space holds it."""
         nodes, vectors = self._eigen(self.steps)
         coordinates = np.matmul(vectors, (phi(nodes) * vectors[:, 0])[:, :, None])[:, :, 0]
         return np.einsum("mk,mkp->mp", self._lengths[:, None] * coordinates, self._basis[:, : self.steps])
 
-    def _eigen(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    def _eigen(self, steps: int) -> tuple[Float[np.ndarray, "vectors nodes"], Float[np.ndarray, "vectors nodes nodes"]]:
         """Return the eigenvalues and eigenvectors of every tridiagonal matrix.
 
         Where a space was exhausted, the entries beyond it have no weight; they are put at the first diagonal entry,
@@ -198,13 +204,15 @@ def _quadrature(spaces: Krylov, phi: Response) -> Quadrature:
 
 
 def relative_change(means: list[float]) -> float:
-    """Return the relative change of the last quarter of a sequence; infinite where that cannot be told."""
+    """Return the relative change of the last quarter of a sequence; infinite where there are too few steps."""
     steps = len(means)
     if steps < MIN_STEPS or not means[-1]:
         return np.inf
     return abs(means[-1] - means[steps - 1 - steps // 4]) / abs(means[-1])
 
 
-def _divided(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _divided(
+    rows: Float[np.ndarray, "rows params"], lengths: Float[np.ndarray, " rows"]
+) -> Float[np.ndarray, "rows params"]:
     """Divide every row by its length; rows of length 0 become zeros."""
     return np.divide(rows, lengths[:, None], out=np.zeros_like(rows), where=lengths[:, None] > 0)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, PyTree
 
 from ..derivatives import CHUNK, Loss, flat_loss, num_examples, per_loss, sum_over
 from ..errors import LandscapeError
@@ -14,7 +15,9 @@ from ..errors import LandscapeError
 _COLUMNS = 64  # of a Hessian that are computed together
 
 
-def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int = CHUNK) -> tuple[jax.Array, jax.Array]:
+def covariance_and_hessian(
+    loss: Loss, params: PyTree, data: PyTree, chunk_size: int = CHUNK
+) -> tuple[Float[Array, "params params"], Float[Array, "params params"]]:
     """Return C and H as matrices; differentiable in the parameters, the data and what the loss closes over.
 
     Args:
@@ -24,7 +27,7 @@ def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int =
         chunk_size: how many examples are differentiated together.
 
     Returns:
-        The covariance of the examples' gradients, divided by N − 1, and the Hessian of their mean loss, shapes (p, p).
+        The covariance of the examples' gradients, divided by N − 1, and the Hessian of their mean loss.
     """
     theta, example_loss = flat_loss(loss, params)
     count, size = num_examples(data), len(theta)
@@ -32,38 +35,45 @@ def covariance_and_hessian(loss: Loss, params: Any, data: Any, chunk_size: int =
     width = -(-size // blocks)
     # A few rows of zeros fill the last block: a block of another size would be compiled for itself.
     directions = jnp.eye(blocks * width, size, dtype=theta.dtype).reshape(blocks, width, size)
-    slopes = jax.vmap(jax.grad(example_loss), in_axes=(None, 0))
-    mean = sum_over(lambda chunk: jnp.sum(slopes(theta, chunk), axis=0), data, chunk_size) / count
+    gradients = jax.vmap(jax.grad(example_loss), in_axes=(None, 0))
+    mean = sum_over(lambda chunk: jnp.sum(gradients(theta, chunk), axis=0), data, chunk_size) / count
 
-    def sums(chunk: Any) -> tuple[jax.Array, jax.Array]:
-        rows = slopes(theta, chunk) - mean
-        slope = jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))
-        columns = jax.lax.map(jax.vmap(lambda v: jax.jvp(slope, (theta,), (v,))[1]), directions)
+    def sums(chunk: PyTree) -> tuple[Float[Array, "params params"], Float[Array, "params params"]]:
+        rows = gradients(theta, chunk) - mean
+        gradient = _chunk_gradient(example_loss, chunk)
+        columns = jax.lax.map(jax.vmap(lambda v: jax.jvp(gradient, (theta,), (v,))[1]), directions)
         return jnp.matmul(rows.T, rows, precision="highest"), columns.reshape(-1, size)[:size]
 
     noise, curvature = sum_over(sums, data, chunk_size)
     return noise / (count - 1), (curvature + curvature.T) / (2 * count)
 
 
+def _chunk_gradient(
+    example_loss: Callable[[Float[Array, " params"], PyTree], Any], chunk: PyTree
+) -> Callable[[Float[Array, " params"]], Float[Array, " params"]]:
+    """Return the gradient of the sum of the losses of a chunk, as a function of the point."""
+    return jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))
+
+
 @per_loss
-def compiled_matrices(loss: Loss, chunk_size: int) -> Callable[[Any, Any], tuple[jax.Array, jax.Array]]:
+def compiled_matrices(
+    loss: Loss, chunk_size: int
+) -> Callable[[PyTree, PyTree], tuple[Float[Array, "params params"], Float[Array, "params params"]]]:
     """Compile `covariance_and_hessian` as a function of the parameters and the data."""
     return jax.jit(lambda params, data: covariance_and_hessian(loss, params, data, chunk_size))
 
 
 @per_loss
-def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], jax.Array]:
-    """Compile sums of gradients with weights.
-
-    Returns:
-        A function of the parameters, the data and weights of shape (m, N) that returns Σ_n w_n g_n, shape (m, p).
-    """
+def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[..., Float[Array, "combinations params"]]:
+    """Compile Σ_n w_n g_n, sums of gradients with weights."""
 
     @jax.jit
-    def combinations(params: Any, data: Any, weights: jax.Array) -> jax.Array:
+    def combinations(
+        params: PyTree, data: PyTree, weights: Float[Array, "combinations examples"]
+    ) -> Float[Array, "combinations params"]:
         theta, example_loss = flat_loss(loss, params)
 
-        def sums(chunk: Any) -> jax.Array:
+        def sums(chunk: PyTree) -> Float[Array, "combinations params"]:
             examples, factors = chunk
             losses, pull = jax.vjp(lambda point: jax.vmap(partial(example_loss, point))(examples), theta)
             return jax.vmap(lambda row: pull(row)[0])(factors.T.astype(losses.dtype))
@@ -74,21 +84,18 @@ def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[[Any, Any, ja
 
 
 @per_loss
-def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], jax.Array]:
-    """Compile Hessian-vector products, forward over reverse.
-
-    Returns:
-        A function of the parameters, the data and vectors of shape (m, p) that returns Hv for the Hessian of the mean
-        loss and every row v, shape (m, p).
-    """
+def compiled_products(loss: Loss, chunk_size: int) -> Callable[..., Float[Array, "vectors params"]]:
+    """Compile Hv, products of the Hessian of the mean loss with vectors v, forward over reverse."""
 
     @jax.jit
-    def products(params: Any, data: Any, vectors: jax.Array) -> jax.Array:
+    def products(
+        params: PyTree, data: PyTree, vectors: Float[Array, "vectors params"]
+    ) -> Float[Array, "vectors params"]:
         theta, example_loss = flat_loss(loss, params)
 
-        def sums(chunk: Any) -> jax.Array:
-            slope = jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))
-            return jax.vmap(lambda v: jax.jvp(slope, (theta,), (v,))[1])(vectors)
+        def sums(chunk: PyTree) -> Float[Array, "vectors params"]:
+            gradient = _chunk_gradient(example_loss, chunk)
+            return jax.vmap(lambda v: jax.jvp(gradient, (theta,), (v,))[1])(vectors)
 
         return sum_over(sums, data, chunk_size) / num_examples(data)
 
@@ -96,25 +103,27 @@ def compiled_products(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Ar
 
 
 @per_loss
-def compiled_moments(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Array], tuple[jax.Array, ...]]:
-    """Compile the first moments of the loss and its gradients at several points.
+def compiled_moments(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, Array, Array]]:
+    """Compile the first moments of the loss and its gradients, at the parameters plus each of several offsets.
 
     Returns:
-        A function of the parameters, the data and offsets of shape (m, p) that returns, at the parameters plus every
-        offset, the mean loss, shape (m,), the mean gradient, (m, p), and the trace of the gradients' covariance, (m,).
+        A function that returns the mean loss, the mean gradient, and the trace of the gradients' covariance.
     """
 
     @jax.jit
-    def moments(params: Any, data: Any, offsets: jax.Array) -> tuple[jax.Array, ...]:
+    def moments(
+        params: PyTree, data: PyTree, offsets: Float[Array, "points params"]
+    ) -> tuple[Float[Array, " points"], Float[Array, "points params"], Float[Array, " points"]]:
         theta, example_loss = flat_loss(loss, params)
 
-        def at(offset: jax.Array) -> tuple[jax.Array, ...]:
-            def sums(chunk: Any) -> tuple[jax.Array, ...]:
-                losses, slopes = jax.vmap(jax.value_and_grad(example_loss), in_axes=(None, 0))(theta + offset, chunk)
-                return jnp.sum(losses), jnp.sum(slopes, axis=0), jnp.sum(slopes**2)
+        def at(offset: Float[Array, " params"]) -> tuple[Float[Array, ""], Float[Array, " params"], Float[Array, ""]]:
+            def sums(chunk: PyTree) -> tuple[Float[Array, ""], Float[Array, " params"], Float[Array, ""]]:
+                each = jax.vmap(jax.value_and_grad(example_loss), in_axes=(None, 0))
+                losses, gradients = each(theta + offset, chunk)
+                return jnp.sum(losses), jnp.sum(gradients, axis=0), jnp.sum(gradients**2)
 
-            mean, slope, squares = (total / num_examples(data) for total in sum_over(sums, data, chunk_size))
-            return mean, slope, squares - jnp.sum(slope**2)
+            mean, gradient, squares = (total / num_examples(data) for total in sum_over(sums, data, chunk_size))
+            return mean, gradient, squares - jnp.sum(gradient**2)
 
         return jax.lax.map(at, offsets)
 
@@ -122,44 +131,50 @@ def compiled_moments(loss: Loss, chunk_size: int) -> Callable[[Any, Any, jax.Arr
 
 
 @per_loss
-def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[jax.Array, ...]]:
-    """Compile forms of vectors that belong to examples x.
+def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, Array, Array]]:
+    """Compile three forms of vectors u and w that belong to examples x.
 
     Returns:
-        A function of the parameters, the data, examples, m of them, and vectors u and w of shape (m, p) that returns
-        ∇∇∇l[u, u, u], w·(∇∇l_x − H)u and u·(∇∇l_x − H)u, each of shape (m,).
+        A function that returns ∇∇∇l[u, u, u], w·(∇∇l_x − H)u and u·(∇∇l_x − H)u.
     """
 
     @jax.jit
-    def cubics(params: Any, data: Any, examples: Any, vectors: jax.Array, others: jax.Array) -> tuple[jax.Array, ...]:
+    def cubics(
+        params: PyTree,
+        data: PyTree,
+        examples: PyTree,
+        u: Float[Array, "examples params"],
+        w: Float[Array, "examples params"],
+    ) -> tuple[Float[Array, " examples"], Float[Array, " examples"], Float[Array, " examples"]]:
         theta, example_loss = flat_loss(loss, params)
 
-        def along(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-            def sums(chunk: Any) -> tuple[jax.Array, jax.Array]:
-                def slope(point: jax.Array) -> jax.Array:
-                    return jax.grad(lambda point: jnp.sum(jax.vmap(partial(example_loss, point))(chunk)))(point)
+        def along(u: Float[Array, " params"]) -> tuple[Float[Array, " params"], Float[Array, ""]]:
+            """Return H u and ∇∇∇l[u, u, u]."""
 
-                def product(point: jax.Array) -> jax.Array:
-                    return jax.jvp(slope, (point,), (vector,))[1]
+            def sums(chunk: PyTree) -> tuple[Float[Array, " params"], Float[Array, ""]]:
+                def product(point: Float[Array, " params"]) -> Float[Array, " params"]:
+                    return jax.jvp(_chunk_gradient(example_loss, chunk), (point,), (u,))[1]
 
-                image, change = jax.jvp(product, (theta,), (vector,))
-                return image, jnp.dot(change, vector)
+                image, change = jax.jvp(product, (theta,), (u,))
+                return image, jnp.dot(change, u)
 
             image, third = sum_over(sums, data, chunk_size)
             return image / num_examples(data), third / num_examples(data)
 
-        def one(given: tuple[Any, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-            example, vector, other = given
-            image, third = along(vector)
-            own = jax.jvp(jax.grad(lambda point: example_loss(point, example)), (theta,), (vector,))[1]
-            return third, jnp.dot(other, own - image), jnp.dot(vector, own - image)
+        def of_example(
+            given: tuple[PyTree, Float[Array, " params"], Float[Array, " params"]],
+        ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+            example, u, w = given
+            image, third = along(u)
+            own = jax.jvp(jax.grad(lambda point: example_loss(point, example)), (theta,), (u,))[1]
+            return third, jnp.dot(w, own - image), jnp.dot(u, own - image)
 
-        return jax.lax.map(one, (examples, vectors, others))
+        return jax.lax.map(of_example, (examples, u, w))
 
     return cubics
 
 
-def check_finite(curvatures: np.ndarray) -> None:
+def check_finite(curvatures: Float[np.ndarray, "..."]) -> None:
     """Raise unless the entries of a Hessian, or of products with it, are finite."""
     if not np.all(np.isfinite(curvatures)):
         raise LandscapeError(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._archive import keep_attributes
 from ..derivatives import compiled_gradient_sizes, num_params
@@ -19,20 +20,32 @@ from ._lanczos import SETTLED, Krylov, Response, most_together, signs
 from ._matrices import compiled_cubics, compiled_moments
 from ._spectrum import DenseHessian, MatrixFreeHessian, Spectrum, combinations_of_gradients
 
-_TIMES = (1e1, 1e2, 1e3, 1e4)  # ηT·h_max for which Krylov spaces are grown until they serve
-_RARE = 16  # single examples, drawn by the square of their gradients, that stand for the skewness of the noise
+_TIMES = (1e1, 1e2, 1e3, 1e4)  # ηT·h_max: Krylov spaces grow until they serve descent for all of these times
+# Single examples that stand for the skewness of the noise. Each costs a Krylov space, and what they estimate is part of
+# a truncation figure, of which the first digit matters.
+_RARE = 16
+_WORTH_A_WARNING = 0.05  # of the standard error: quadrature that is off by less is not reported
+
+
+# Curvatures and their weights, both of shape (replicates, nodes), of which each group has its own numbers.
+Nodes = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"]]
 
 
 @keep_attributes
 @dataclass(frozen=True)
 class Traces:
-    """The curvatures and weights of several groups of replicates; of fewer Krylov dimensions too, to tell the error."""
+    """Replicates of a trace of φ(H), for every function φ.
 
-    groups: Sequence[tuple[np.ndarray, np.ndarray]]
-    coarser: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+    Attributes:
+        groups: curvatures h and their weights in groups of replicates: the sum of weights · φ(h) is a replicate.
+        coarser: the same from three quarters of the Krylov dimensions, which shows the error of the quadrature.
+    """
 
-    def replicates(self, phi: Response) -> np.ndarray:
-        """Return the replicates of the trace of φ(H), shape (m,)."""
+    groups: Sequence[Nodes]
+    coarser: Sequence[Nodes] = ()
+
+    def replicates(self, phi: Response) -> Float[np.ndarray, " replicates"]:
+        """Return the replicates of the trace."""
         return np.concatenate([np.sum(weights * phi(nodes), axis=1) for nodes, weights in self.groups])
 
     def unsettled(self, phi: Response) -> float:
@@ -54,6 +67,14 @@ class Traces:
 class Point:
     """The spectra of the gradients' noise and of their mean along the Hessian's eigenvectors, and samples of both.
 
+    With the gradients g_n of M examples, their mean G and covariance C, and the Hessian H of the mean loss:
+
+    Attributes:
+        noise: replicates of tr[C φ(H)]; with matrices a single one, which is exact.
+        gradient: G·φ(H)G.
+        cloud: the first vectors v = Σ_n ε_n (g_n − G)/√M with random signs ε, for which E[v vᵀ] = C.
+        rare: the vectors g_x − G of a few examples x, drawn with probabilities in proportion to |g_x − G|².
+
     Args:
         landscape: the loss and the population, as they were given.
         frozen: the same with the loss as it is now, which the point belongs to.
@@ -73,14 +94,14 @@ class Point:
         self,
         landscape: Landscape,
         frozen: Landscape,
-        params: Any,
+        params: PyTree,
         *,
         dense: bool,
         num_samples: int,
         max_steps: int,
         chunk_size: int,
         progress: Progress,
-        key: jax.Array,
+        key: PRNGKeyArray,
     ) -> None:
         self.landscape, self.params, self.is_dense = landscape, params, dense
         self.origin, self._frozen = Origin.of(frozen, params), frozen
@@ -114,12 +135,19 @@ class Point:
             exact = self._dense_hessian.noise_weights * (count - 1) / count
             self.noise = Traces([(self._dense_hessian.eigenvalues[None], exact[None])])
 
-    def _spectrum(self, vectors: np.ndarray) -> Spectrum:
+    def _spectrum(self, vectors: Float[np.ndarray, "vectors params"]) -> Spectrum:
         hessian = self._dense_hessian or MatrixFreeHessian(self.frozen, self.params, self._chunk_size, self._max_steps)
         return hessian.spectrum(vectors, [_probe(time) for time in _TIMES])
 
-    def _rare_examples(self, key: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw examples by the squares of their centred gradients; return them, their weights, and the gradients."""
+    def _rare_examples(
+        self, key: PRNGKeyArray
+    ) -> tuple[Int[np.ndarray, " rare"], Float[np.ndarray, " rare"], Float[np.ndarray, "rare params"]]:
+        """Draw examples x by |g_x − G|².
+
+        Returns:
+            The examples, their shares in a mean over all examples, 1/(M p_x) divided by how many are drawn, for the
+            probability p_x, and g_x − G.
+        """
         sizes = self._gradient_sizes()
         total = sizes.sum()
         count = self.frozen.num_examples
@@ -130,8 +158,8 @@ class Point:
         centred = combinations_of_gradients(self.frozen, self.params, picks - 1 / count, self._chunk_size)
         return drawn, 1 / (count * _RARE * chances[drawn]), centred
 
-    def _gradient_sizes(self) -> np.ndarray:
-        """Return |g_x − G|² for every example, shape (M,)."""
+    def _gradient_sizes(self) -> Float[np.ndarray, " examples"]:
+        """Return |g_x − G|² for every example."""
         sizes = compiled_gradient_sizes(self.frozen.loss, self._chunk_size)
         return np.asarray(sizes(self.params, self.landscape.data), dtype=float)
 
@@ -144,11 +172,11 @@ class Point:
         return {name: value for name, value in self.__getstate__().items() if name not in ("landscape", "params")}
 
     @classmethod
-    def again(cls, attributes: dict[str, Any], landscape: Landscape, params: Any) -> "Point":
-        """Return a point made of what was kept, at the landscape and the parameters it belongs to.
+    def again(cls, attributes: dict[str, Any], landscape: Landscape, params: PyTree) -> "Point":
+        """Return a point made of what was kept, at the landscape and the parameters that it belongs to.
 
         Raises:
-            ArgumentError: they are others.
+            ArgumentError: it belongs to another landscape or to other parameters.
         """
         point = cls.__new__(cls)
         frozen, params = enter(landscape, params)
@@ -162,7 +190,7 @@ class Point:
         """The landscape with its loss as it was when the point was made.
 
         Raises:
-            ArgumentError: the point was unpickled, and the loss computes something else by now.
+            ArgumentError: the point was unpickled, and the loss has changed since it was made.
         """
         if "_frozen" not in self.__dict__:
             frozen, _ = enter(self.landscape, self.params)
@@ -179,36 +207,34 @@ class Point:
 
     @property
     def curvatures(self) -> tuple[float, float]:
-        """The least and the greatest curvature that was found."""
+        """The smallest and the largest curvature in the spectra."""
         nodes = np.concatenate([nodes.ravel() for nodes, _ in self.noise.groups])
         return float(nodes.min()), float(nodes.max())
 
-    def moments(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return mean loss, mean gradient and the trace of the gradients' covariance at the point plus offsets.
-
-        Args:
-            offsets: shape (m, p).
-
-        Returns:
-            Arrays of shape (m,), (m, p) and (m,).
-        """
+    def moments(
+        self, offsets: Float[np.ndarray, "points params"]
+    ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points params"], Float[np.ndarray, " points"]]:
+        """Return mean loss, mean gradient and the trace of the gradients' covariance at the point plus offsets."""
         compiled = compiled_moments(self.frozen.loss, self._chunk_size)
-        found = compiled(self.params, self.landscape.data, self._as_params(offsets))
-        mean, slope, noise = (np.asarray(array, dtype=float) for array in found)
-        return mean, slope, noise
+        moments = compiled(self.params, self.landscape.data, self._as_params(offsets))
+        mean, gradient, noise = (np.asarray(array, dtype=float) for array in moments)
+        return mean, gradient, noise
 
     def third_cumulants(self, phi: Response) -> tuple[float, float, float]:
         """Return estimates of S·J, of κ(g, ∇∇l, g)·H and of κ(∇∇l; g, g), with φ(H) on every edge of their diagrams."""
         compiled = compiled_cubics(self.frozen.loss, self._chunk_size)
-        vectors = self._as_params(self.rare.apply(phi))
-        others = self._as_params(self.rare.apply(lambda h: h * phi(h) ** 2))
+        u = self._as_params(self.rare.apply(phi))  # φ(H)(g_x − G)
+        w = self._as_params(self.rare.apply(lambda h: h * phi(h) ** 2))  # H φ(H)²(g_x − G)
         examples = jax.tree.map(lambda leaf: leaf[self._drawn], self.landscape.data)
-        forms = compiled(self.params, self.landscape.data, examples, vectors, others)
-        third, bent, curved = (float(np.asarray(form, dtype=float) @ self._shares) for form in forms)
-        return third, bent, curved
+        forms = compiled(self.params, self.landscape.data, examples, u, w)
+        # The means over x of ∇∇∇l[u, u, u], of w·(∇∇l_x − H)u and of u·(∇∇l_x − H)u.
+        skewness, skewed_curvature, noisy_curvature = (
+            float(np.asarray(form, dtype=float) @ self._shares) for form in forms
+        )
+        return skewness, skewed_curvature, noisy_curvature
 
-    def apply(self, phi: Response, vector: np.ndarray) -> np.ndarray:
-        """Return φ(H)v for one vector, shape (p,)."""
+    def apply(self, phi: Response, vector: Float[np.ndarray, " params"]) -> Float[np.ndarray, " params"]:
+        """Return φ(H)v for one vector v."""
         return self._spectrum(vector[None]).apply(phi)[0]
 
     def check_value(self, value: Any) -> None:
@@ -225,19 +251,19 @@ class Point:
         """Warn where Krylov spaces were too small for a function of the curvatures."""
         change = self.noise.unsettled(phi)
         value = abs(float(np.mean(self.noise.replicates(phi))))
-        if change > SETTLED and change * value > 0.05 * stderr:
+        if change > SETTLED and change * value > _WORTH_A_WARNING * stderr:
             warnings.warn(
                 f"Lanczos' quadrature still moved by {change:.1%} in its last steps: raise max_steps={max_steps}.",
                 PrecisionWarning,
                 stacklevel=4,
             )
 
-    def _as_params(self, vectors: np.ndarray) -> jax.Array:
+    def _as_params(self, vectors: Float[np.ndarray, "vectors params"]) -> Float[Array, "vectors params"]:
         return jnp.asarray(vectors, jnp.result_type(*jax.tree.leaves(self.params)))
 
 
 def _probe(time: float) -> Response:
-    """Return a function of curvatures that changes where descent for a time settles, a time in units of 1/h_max."""
+    """Return φ(h) = 1/(1/time + |h|/h_max): 1/|h| where descent has settled after a time, in units of 1/h_max."""
 
     def phi(h: np.ndarray) -> np.ndarray:
         size = np.abs(h)

@@ -1,14 +1,14 @@
-"""tr[C φ(H)]/N at a point of a landscape, with matrices or without, and what can be wrong with it."""
+"""tr[C φ(H)]/N at a point of a landscape, with matrices or without, and warnings where it is not reliable."""
 
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, PRNGKeyArray, PyTree
 
 from .._arguments import check_integer
 from .._keys import check_key
@@ -22,9 +22,9 @@ from ._spectrum import DenseHessian
 
 METHODS = ("auto", "dense", "lanczos")
 
-DENSE = 1500  # parameters up to which "auto" writes the matrices out
+DENSE = 1500  # parameters up to which "auto" writes the matrices out: 18 MB each in double precision
 _SENSITIVE = 0.05  # relative change by rounding of the Hessian that is worth a warning
-_SETTLED = 0.05  # relative to the standard error: quadrature that still moves by more is worth a warning
+_SETTLED = 0.05  # of the standard error: quadrature that still moves by more is worth a warning
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Trace:
     """How to estimate tr[C φ(H)]/N; options as in `stic`, checked here."""
 
     landscape: Landscape
-    params: Any
+    params: PyTree
     method: str
     num_samples: int
     max_steps: int
     chunk_size: int
-    key: jax.Array | None
+    key: PRNGKeyArray | None
     kinks: tuple[Kink, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -71,8 +71,8 @@ class Trace:
 
         Args:
             phi: φ, a function of an array of curvatures.
-            check: called with the curvatures that were found and the size that rounding gives to one of zero, to refuse
-                them.
+            check: called with the curvatures and with the size that rounding gives to a curvature of zero; raises
+                where φ is not defined.
 
         Raises:
             LandscapeError: the Hessian or the value is not finite.
@@ -110,7 +110,11 @@ class Trace:
         return estimate
 
     def _check(
-        self, nodes: np.ndarray, weights: np.ndarray, phi: Response, check: Callable[[np.ndarray, float], None]
+        self,
+        nodes: Float[np.ndarray, "*nodes"],
+        weights: Float[np.ndarray, "*nodes"],
+        phi: Response,
+        check: Callable[[np.ndarray, float], None],
     ) -> None:
         dtype = jnp.result_type(*jax.tree.leaves(self.params))
         rounding = float(np.sqrt(self.num_params) * jnp.finfo(dtype).eps * np.abs(nodes).max())

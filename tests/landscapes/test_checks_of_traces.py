@@ -1,4 +1,4 @@
-"""What a trace of a loss tells: raw errors have a cause and a cure, and what cannot be differentiated is refused."""
+"""Checks of the trace of a loss: raw errors have a cause and a cure, and what cannot be differentiated is refused."""
 
 import flax.linen as nn
 import jax
@@ -254,7 +254,7 @@ def test_one_of_many_parameters_is_enough():
         jax.checkpoint(scanned(half_square)),
         lambda w, e: jax.lax.cond(e[1] > 0, half_square, lambda v: v, w[0]),
         lambda w, e: jax.lax.while_loop(lambda c: c < 9.0, half_square, w[0]),
-        # JAX differentiates also what nobody needs.
+        # JAX also differentiates what the result does not depend on.
         lambda w, e: w[0] + jax.lax.stop_gradient(half_square(w[1])),
         lambda w, e: jnp.where(half_square(w[0]) > 1, w[1], w[2]),
         lambda w, e: (half_square(w[0]), w[1])[1],

@@ -30,7 +30,8 @@ def visit(traced: core.ClosedJaxpr, inputs: Sequence[bool], note: Note, *, by_va
         note: called with an equation, which of its operands depend on the marked inputs, whether any of its results
             does, and how to find the user's line.
         by_value: whether to follow values, and look at what the result depends on; or else what is differentiated,
-            real numbers that are not stopped, and look at everything: JAX differentiates also what nobody needs.
+            real numbers that are not stopped, and look at everything: JAX also differentiates what the result does not
+            depend on.
     """
     _visit(traced.jaxpr, list(inputs), [True] * len(traced.jaxpr.outvars), note, by_value, str)
 

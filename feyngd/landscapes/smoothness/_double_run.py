@@ -1,4 +1,4 @@
-"""A traced loss run in double precision, whatever precision it was traced in, while its suspects are watched.
+"""A run of a traced loss in double precision, whatever precision it was traced in, that watches its suspects.
 
 Rounding to fewer digits on the way is left out, so that a model in bfloat16 becomes the smooth function that it stands
 for. Functions with derivatives of their own are run as their formulas say, so that derivatives are those of the values.
@@ -29,7 +29,7 @@ _AS_THEY_ARE = {"bitcast_convert_type", "nextafter"}
 
 
 class Watch:
-    """What suspects do in one run: a number for each that tells on which side of its kinks it is.
+    """What suspects do in one run: a number for each that shows on which side of its kinks it is.
 
     Attributes:
         suspects: the suspects that are watched.
@@ -71,10 +71,10 @@ def run(block: Block, consts: Sequence[Any], args: Sequence[Any], watch: Watch |
         block: the plan of the jaxpr.
         consts: its constants.
         args: its arguments; floating-point numbers are taken to double precision.
-        watch: who looks at the suspects; nobody if `None`.
+        watch: what looks at the suspects, or `None`.
 
     Returns:
-        Its results, with floating-point numbers in double precision; `None` for those that nobody needs.
+        Its results, with floating-point numbers in double precision; `None` for those that are not needed.
     """
     values: dict[core.Var, Any] = dict(zip(block.jaxpr.constvars, map(double, consts), strict=True))
     values.update(zip(block.jaxpr.invars, map(double, args), strict=True))

@@ -234,7 +234,7 @@ def _jumps(sides: np.ndarray, length: float, *, diverging: bool = True) -> list[
         or (diverging and any(_diverges(side[:, k], least[k]) for side in (before, behind)))
         for k in range(sides.shape[1])
     ]
-    # Once there is a jump worth the name, a clear one of a lower derivative counts however small it is.
+    # Once there is a jump that counts, a clear jump of a lower derivative counts however small it is.
     least_clear = 1e-9 * scale + 1e-13 * sizes[0]
     return [jumps[k] or bool(any(jumps[k:]) and clear[k] and jump[k] > least_clear[k]) for k in range(len(jumps))]
 

@@ -2,7 +2,7 @@
 
 What counts is how derivatives flow. An operation is suspect if its operand depends on the parameters, its result
 reaches the loss, and it is not known to stay on one side of its kink by the signs of what goes in. Suspects are
-innocent until they are confirmed in numbers.
+not reported until numbers confirm them.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,7 +105,7 @@ class Block:
 
     Attributes:
         jaxpr: the jaxpr.
-        steps: its equations in order, without those whose results nobody needs.
+        steps: its equations in order, without those whose results are not needed.
     """
 
     jaxpr: core.Jaxpr
