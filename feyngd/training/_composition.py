@@ -1,4 +1,4 @@
-"""What GDC finds around it in an optimizer: masked parameters, and accumulation of gradients."""
+"""What surrounds GDC in an optimizer: masked parameters, and accumulation of gradients."""
 
 import inspect
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ..derivatives import Loss
 from ..errors import ArgumentError
-from ._raw_loss import Loss
 
 _CURES = (
     "Accumulation is not needed for memory: GDC goes through a batch `chunk_size` examples at a time and keeps no more "
@@ -108,8 +108,8 @@ def check_gradients(gradients: Any, params: Any) -> None:
 def check_accumulation(size: int, batch_size: int | None) -> None:
     """Raise if optax accumulates gradients around GDC in a way that spoils the penalty.
 
-    Nothing that optax hands to a transformation tells it. The functions of optax that are calling it do, as they hold
-    the states of all that they call.
+    The arguments that optax passes to a transformation do not show it. The functions of optax that are running do: they
+    hold the states of all that they call.
 
     Args:
         size: the number of examples in this call.

@@ -1,8 +1,8 @@
 """Criteria of generalization: test minus train loss, estimated from the training set alone.
 
-At a minimum of the training loss the gradients of single examples still differ, and that noise has been fitted. How far
-it was followed depends on the curvature. AIC takes every parameter to have followed it all the way and the model to be
-true, TIC measures noise and curvature but still goes all the way, STIC goes as far as descent went.
+At a minimum of the training loss the gradients of single examples still differ: the fit has followed their noise. How
+far depends on the curvature. AIC assumes that every parameter has followed it all the way and that the model is true.
+TIC measures noise and curvature, but still assumes all the way. STIC goes as far as descent went.
 """
 
 import math
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
+from .._learning_rates import check_learning_rate
 from ..derivatives import CHUNK, Loss, num_params
 from ..errors import ArgumentError, LandscapeError
 from ..estimates import Estimate
@@ -30,9 +31,8 @@ class StabilityWarning(UserWarning):
 def aic(landscape: Landscape, params: Any) -> Estimate:
     """Return Akaike's estimate of the generalization gap, p/N.
 
-    It is the gap of a maximum-likelihood fit whose model holds the truth, in units of the negative log-likelihood of
-    one
-    example: the classical AIC is 2N times training loss plus this. Parameters without effect count too.
+    It is the gap of a maximum-likelihood fit of a model that holds the truth, in units of the negative log-likelihood
+    of one example: the classical AIC is 2N times training loss plus this. Parameters without effect count too.
 
     Args:
         landscape: the loss and the training set, its data of N examples; test data are not used.
@@ -76,7 +76,7 @@ def tic(
     C is the covariance of the examples' gradients, divided by N − 1, and H the Hessian of the mean loss. With C = H, as
     for a model that holds the truth, this is AIC.
 
-    It is not defined where H has eigenvalues of zero or below. Such H are refused: what a pseudo-inverse would return
+    It is not defined where H has eigenvalues of zero or below. Such H are refused, since the result of a pseudo-inverse
     depends on an arbitrary cutoff. A damping δ is the Hessian of δ/2 ‖θ‖², and `stic` needs none.
 
     Args:
@@ -94,7 +94,7 @@ def tic(
         An `Estimate`, in the unit of the loss.
 
     Raises:
-        ArgumentError: an option is unfit, or a key is needed.
+        ArgumentError: an option is invalid, or a key is needed.
         LandscapeError: loss, gradient or Hessian are not finite, there is one example only, or H + δ has an eigenvalue
             that is not above zero by more than rounding.
 
@@ -160,7 +160,7 @@ def stic(
         An `Estimate`, in the unit of the loss: exact, or of kind "lanczos" with `num_samples` replicates.
 
     Raises:
-        ArgumentError: an option is unfit, or a key is needed.
+        ArgumentError: an option is invalid, or a key is needed.
         LandscapeError: loss, gradient or Hessian are not finite, there is one example only, or the value overflows.
 
     Warns:
@@ -227,7 +227,7 @@ def stic_value(
         A scalar array, in the unit of the loss.
 
     Raises:
-        ArgumentError: T, the form of time or a learning rate that is not traced is unfit.
+        ArgumentError: T, the form of time or a learning rate that is not traced is invalid.
         LandscapeError: there is one example only, the data or the parameters are not arrays, or the loss is not a real
             number, fails on an example or has a `jax.custom_vjp`.
 
@@ -283,11 +283,10 @@ def _matrices(loss: Loss, params: Any, data: Any, chunk_size: int) -> tuple[jax.
 
 
 def _check_descent(learning_rate: Any, steps: Any, time: str) -> tuple[float, int]:
-    if not _is_number(learning_rate) or learning_rate <= 0:
-        raise ArgumentError(f"learning_rate is a finite number > 0, got {learning_rate!r}.")
+    rate = check_learning_rate(learning_rate)
     if time not in TIMES:
         raise ArgumentError(f"Unknown time {time!r}; it is {' or '.join(map(repr, TIMES))}.")
-    return float(learning_rate), check_integer("steps", steps, least=1)
+    return rate, check_integer("steps", steps, least=1)
 
 
 def _is_number(value: Any) -> bool:

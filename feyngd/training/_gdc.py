@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from .._arguments import check_integer
+from ..derivatives import Loss
 from ..errors import ArgumentError, FeynGDError
 from ._composition import GDCState, check_accumulation, check_gradients, with_constants
 from ._penalty import Penalty, check_rate
-from ._raw_loss import Loss, check_loss
+from ._raw_loss import check_loss
 
 if TYPE_CHECKING:
     import optax
@@ -35,9 +36,9 @@ def gdc_loss(
     on batches of b at the same learning rate, if both go through the N training points in full epochs, reshuffled in
     each. With B = N that is gradient descent on the training set. N does not enter otherwise: the factor is made of
     the two batch sizes. SGD's own order may also be fixed, for the average over training sets. It must not draw with
-    replacement: that adds (η²T/2b)(1 − 1/N) tr(HC), which no penalty stands for, and has no part of this one.
+    replacement: that adds (η²T/2b)(1 − 1/N) tr(HC), which no penalty reproduces, and lacks this one.
 
-    It can be differentiated, but then holds every example's derivatives in memory: descend by `gdc_gradient`.
+    It can be differentiated, but then holds every example's derivatives in memory; use `gdc_gradient` to descend.
 
     Args:
         loss: `loss(params, example)` returns the smooth loss of one example, a scalar.
@@ -56,7 +57,7 @@ def gdc_loss(
         A scalar array, in the unit of the loss.
 
     Raises:
-        ArgumentError: the loss is not callable, the learning rate is not a finite number ≥ 0, a size is unfit, or the
+        ArgumentError: the loss is not callable, the learning rate is not a finite number ≥ 0, a size is invalid, or the
             batch has a single example.
         LandscapeError: the batch is not made of arrays with one leading axis, the parameters are not made of floats, or
             the loss fails on an example or is not a real scalar.
@@ -99,7 +100,7 @@ def gdc_gradient(
 
     The gradient of tr Ĉ is 2 Σ_n H_n (∇l_n − ∇l) / (B − 1): a Hessian-vector product of every example along its own
     noise. They are summed chunk by chunk, so that no more than `chunk_size` gradients are held at once. Call it inside
-    `jax.jit`, as it is traced anew in every call.
+    `jax.jit`, since it is traced again in every call.
 
     Args:
         loss: `loss(params, example)` returns the smooth loss of one example, a scalar.
@@ -188,7 +189,7 @@ def gdc(
     Raises:
         FeynGDError: optax is not installed.
         ArgumentError: the loss is not callable, the learning rate is neither a schedule nor a finite number ≥ 0, or a
-            size is unfit; later, in `update`, the parameters or the batch are missing, or unfit as in `gdc_loss`, the
+            size is invalid. In `update`: the parameters or the batch are missing or invalid as in `gdc_loss`, the
             gradients are not like the parameters, or gradients are accumulated and the size of a step is not known.
 
     References:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from .._arguments import check_integer
+from ..derivatives import Loss, sum_over
 from ..errors import ArgumentError
-from ._raw_loss import Loss, RawLoss
+from ._raw_loss import RawLoss
 
 
 class Penalty:
@@ -78,18 +79,7 @@ class Penalty:
 
     def sum(self, function: Callable[[Any], Any]) -> Any:
         """Return the sum over chunks of a function of the examples in one."""
-        rest = self.size % self.chunk_size
-        chunks = jax.tree.map(lambda leaf: leaf[rest:].reshape(-1, self.chunk_size, *leaf.shape[1:]), self.batch)
-        if rest:
-            first = function(jax.tree.map(lambda leaf: leaf[:rest], self.batch))
-        else:
-            shapes = jax.eval_shape(lambda chunk: function(chunk), jax.tree.map(lambda leaf: leaf[0], chunks))
-            first = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-
-        def add(sums: Any, chunk: Any) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, sums, function(chunk)), None
-
-        return jax.lax.scan(add, first, chunks)[0]
+        return sum_over(function, self.batch, self.chunk_size)
 
     def mean_loss(self) -> jax.Array:
         """Return the mean loss l of the batch."""
@@ -126,12 +116,12 @@ class Penalty:
         def products(chunk: Any) -> Any:
             noise = self._noise(mean, chunk)
 
-            # The slope of the loss along the noise, then its gradient: forward first keeps the sum over examples inside
-            # the matrix products, where a gradient of every example would be written out the other way round.
-            def slope(params: Any, example: Any, direction: Any) -> jax.Array:
+            # The derivative of the loss along the noise, then its gradient. Forward mode first keeps the sum over
+            # examples inside the matrix products; the other way round writes out a gradient for every example.
+            def derivative(params: Any, example: Any, direction: Any) -> jax.Array:
                 return jax.jvp(lambda p: self.loss(p, example), (params,), (direction,))[1]
 
-            return jax.grad(lambda params: jnp.sum(jax.vmap(partial(slope, params))(chunk, noise)))(self.params)
+            return jax.grad(lambda params: jnp.sum(jax.vmap(partial(derivative, params))(chunk, noise)))(self.params)
 
         scale, totals = 2 * self.factor / (self.size - 1), self.sum(products)
         with jax.numpy_dtype_promotion("standard"):  # rates and gradients may differ in precision

@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..derivatives import Loss
 from ..errors import ArgumentError, FeynGDError, LandscapeError
 from ..landscapes import Landscape
-
-Loss = Callable[[Any, Any], Any]
 
 _KEEP_ELSEWHERE = (
     "parameters are a pytree of floating-point arrays. Keep functions, text and settings outside of it and put them "
@@ -19,10 +18,10 @@ _KEEP_ELSEWHERE = (
 
 
 class RawLoss:
-    """A loss, parameters and examples, checked on arrival by tracing one example.
+    """A loss, parameters and examples, checked by tracing one example.
 
-    Nothing is compiled under the loss: it is read anew in every call, and traced only inside functions made in that
-    call, so that neither this nor the caller's own `jax.jit` sees an old version of it.
+    No compiled program is kept for the loss. It is traced again in every call, by functions made in that call, so that
+    neither this library nor the caller's own `jax.jit` uses an old version of it.
 
     Args:
         loss: `loss(params, example)`.

@@ -93,5 +93,5 @@ def _geometric_sum(a: jax.Array, terms: int) -> jax.Array:
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    # Accelerators multiply with few digits unless told otherwise.
+    # Accelerators multiply with few digits by default.
     return jnp.matmul(a, b, precision="highest")

@@ -69,7 +69,7 @@ def test_learning_rates_that_are_arrays(rate, fits):
     if fits:
         assert np.isfinite(stic_value(plain, jnp.array(0.3), X, learning_rate=rate, steps=5))
     else:
-        with pytest.raises(fd.ArgumentError, match="finite number > 0"):
+        with pytest.raises(fd.ArgumentError, match="learning rate is positive and finite"):
             stic_value(plain, jnp.array(0.3), X, learning_rate=rate, steps=5)
 
 
