@@ -190,7 +190,7 @@ def test_too_little_memory_is_said_before_anything_runs(monkeypatch):
 
 
 class Stops(Progress):
-    """Interrupts when so many draws are done."""
+    """Interrupts when a number of draws is done."""
 
     def __init__(self, stop):
         self._stop, self._done = stop, 0

@@ -107,7 +107,7 @@ def test_all_signs_average_to_the_functionals(ties, reading):
 
 
 def test_drawn_signs_are_those_that_are_enumerated():
-    """Centred signs over √M: the same in tied steps, drawn anew in others and in other draws, all equally often."""
+    """Centred signs over √M: the same in tied steps, independent in others and in other draws, all equally often."""
     ties = [STEP, RUN, Ties("epoch", 2), Ties("place", 2)]
     keys, steps = jax.random.split(jax.random.key(3), 400), 4
     noise = sign_noise(ties, keys, steps, ExampleSampler.of_sizes(np.array([1.0, 3.0]), float), None)

@@ -168,7 +168,7 @@ def rule_of_a_derivative() -> Changeable:
 
 
 def wrapped_in_jit_parts() -> Changeable:
-    """A part is compiled by the user, afresh after the change, as `jax.jit` itself wants it."""
+    """A part is compiled by the user, again after the change, as `jax.jit` itself wants it."""
     settings = {"decay": 0.0}
 
     def loss(params, example):

@@ -1,4 +1,4 @@
-"""Which programs and traces are kept, and for how long; and what tells arrays and rules apart."""
+"""Which programs and traces are kept, and for how long; and by what arrays and rules are distinguished."""
 
 from dataclasses import replace
 

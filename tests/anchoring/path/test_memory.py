@@ -25,7 +25,7 @@ def test_memory_is_shared_by_what_each_run_takes(monkeypatch):
 
 @pytest.mark.parametrize("samples", [3, 7])
 def test_every_draw_is_its_own(samples, monkeypatch):
-    """In groups of three, the last of which is not whole."""
+    """In groups of three, where the last group is not whole."""
     monkeypatch.setattr(_memory, "available_memory", lambda: 3 * 8 * 4 * 16 * 2)
     landscape = fd.Landscape(lambda theta, x: (theta - x) ** 2 / 2 + x * theta**3, np.linspace(-1, 1.5, 20))
     options = {"num_samples": samples, "truncation_samples": 0, "control_directions": 0}
