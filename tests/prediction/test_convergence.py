@@ -213,17 +213,3 @@ def test_the_figure_covers_the_next_order():
     assert len(ratios) == 24
     assert np.mean(np.array(ratios) > 1) <= 0.1
     assert np.median(ratios) > 0.03  # and it is not covered by being vast
-
-
-# --- schedules --------------------------------------------------------------------------------------------------------
-
-
-def test_zeros_are_learning_rates_of_a_schedule_alone():
-    from feyngd._learning_rates import check_learning_rates
-
-    assert check_learning_rates([0.1, 0.0], schedule=True).tolist() == [0.1, 0.0]
-    for bad in ([0.0, 0.0], [0.1, -0.1], [0.1, np.nan], 0.0):
-        with pytest.raises(fd.ArgumentError, match="some of them zero"):
-            check_learning_rates(bad, schedule=True)
-    with pytest.raises(fd.ArgumentError, match="positive and finite, got 0"):
-        check_learning_rates([0.1, 0.0])
