@@ -64,7 +64,7 @@ def gap(steps: int, time: str, sets: int = 4000, count: int = 200) -> dict[str, 
 
 @dataclass(frozen=True)
 class Task:
-    """A quadratic task with a penalty ½λ‖θ‖² to choose; its truth θ* is drawn anew for every trial, from N(0, 1).
+    """A quadratic task with a penalty ½λ‖θ‖² to choose; its truth θ* is drawn for every trial, from N(0, 1).
 
     Attributes:
         kind: "mean" for l = ½ Σ h_i (θ_i − θ*_i)² + noise·x·θ, "regression" for l = ½(x·θ − y)².

@@ -74,7 +74,7 @@ def held_memory() -> float:
 
 
 def forget_memory() -> None:
-    """Start to measure anew how much memory this process holds at most."""
+    """Restart the measurement of the most memory that this process has held."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -102,7 +102,7 @@ def problems(kinds: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def breast_cancer(logit: Any, count: int) -> tuple[Landscape, Any]:
-    """Return the landscape of a classifier with so many parameters on a fifth of the data, and a start."""
+    """Return the landscape of a classifier on a fifth of the data, and a start of that many parameters."""
     X, y = load_breast_cancer(return_X_y=True)
     X = StandardScaler().fit_transform(X)[::5].astype("float32")
 

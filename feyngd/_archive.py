@@ -109,7 +109,7 @@ def read(path: str | os.PathLike[str], cls: type) -> Any:
             raise ValueError(f"the format is {content['format']!r}, not {_FORMAT!r}")
         value = _decoded(content["value"], arrays)
     except OSError as error:
-        reason = error.strerror or "it is no NPZ file"
+        reason = error.strerror or "it is not an NPZ file"
         raise ArgumentError(
             f"Cannot read {os.fspath(path)!r} ({reason}): name a file that save has written."
         ) from error

@@ -25,4 +25,4 @@ class LandscapeError(ArgumentError):
 
 
 class MismatchError(FeynGDError, AssertionError):
-    """Two exact results that ought to agree do not: a wrong closed form or a wrong identity."""
+    """Two exact results that should agree do not: a wrong closed form or a wrong identity."""

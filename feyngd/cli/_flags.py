@@ -16,7 +16,7 @@ def in_flags(text: str, flags: Mapping[str, str]) -> str:
     Args:
         text: the message.
         flags: the flag of each argument that the command takes, such as `{"num_samples": "--num-samples"}`. Other
-            names are left: they are no words of this command.
+            names are left: this command does not have them.
 
     Examples:
         >>> in_flags("N=7 and B=2 do not fit: use sampling='fixed'.", {"N": "-N", "B": "-B", "sampling": "--sampling"})

@@ -185,14 +185,14 @@ def test_what_was_finished_is_what_this_run_wrote(tmp_path: Path) -> None:
     assert _ending._left(options) == ""
 
 
-def test_a_failure_is_told_once(monkeypatch, capsys) -> None:
+def test_a_failure_is_reported_once(monkeypatch, capsys) -> None:
     class Failing(io.StringIO):
         def flush(self) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(sys, "stdout", Failing())
-    for told in (_ending.UNWRITTEN, _ending.CLOSED):
-        assert _ending.flushed(told, Namespace()) == told
+    for status in (_ending.UNWRITTEN, _ending.CLOSED):
+        assert _ending.flushed(status, Namespace()) == status
     assert capsys.readouterr().err == ""
     assert _ending.flushed(0, Namespace()) == _ending.UNWRITTEN
     assert capsys.readouterr().err == "feyngd: cannot write (No space left on device)\n"
