@@ -12,7 +12,7 @@ import numpy as np
 
 import feyngd as fd
 from feyngd.experiments._gauss_fit import by_series
-from feyngd.experiments._gauss_quadrature import descend, diffuse, third_order
+from feyngd.experiments._gauss_quadrature import descend, diffuse, next_orders
 from feyngd.landscapes import toys
 from feyngd.simulation import simulate_sde
 
@@ -34,7 +34,7 @@ def main() -> None:
         exact = by_series(steps)
         assert exact["SGD"][:3] == exact["SDE"][:3] == (Fraction(1, 2), 0, Fraction(steps, 8))
         assert exact["ODE"] == (Fraction(1, 2), 0, 0, 0)
-        sgd, limit = third_order(descend, steps), third_order(diffuse, steps)
+        sgd, limit = next_orders(descend, steps)[0], next_orders(diffuse, steps)[0]
         pairs = [(exact["SGD"][3], sgd), (exact["SDE"][3], limit)]
         pairs.append((pairs[0][0] - pairs[1][0], sgd - limit))
         cells = "  ".join(f"{float(series):9.6f}  {found:9.6f}" for series, found in pairs)
