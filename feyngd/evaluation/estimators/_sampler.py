@@ -44,8 +44,8 @@ class Sampler:
         self._asked = next((estimator for estimator in ESTIMATORS if estimator.name == asked), None)
         self._chosen = {number: self._first_choice(number) for number in plan.paired}
         self.sampled = tuple(n for n, estimator in self._chosen.items() if not self._cost(estimator, n).is_exact)
-        self._sampled = _by_estimator({number: self._chosen[number] for number in self.sampled})
-        self._summed = _by_estimator({n: e for n, e in self._chosen.items() if n not in self.sampled})
+        self._sampled_by = _by_estimator({number: self._chosen[number] for number in self.sampled})
+        self._summed_by = _by_estimator({n: e for n, e in self._chosen.items() if n not in self.sampled})
 
     def estimate(
         self, engine: Engine, progress: Progress, key: jax.Array | None
@@ -53,17 +53,17 @@ class Sampler:
         """Return the averages of all numbers, arrays of replicates or of one exact number, and their kinds."""
         start = time.perf_counter()
         plan, effort = self._plan, self._effort
-        passes = sum(estimator.cost(numbers, self._setting).once for estimator, numbers in self._summed.items())
+        passes = sum(estimator.cost(numbers, self._setting).once for estimator, numbers in self._summed_by.items())
         steps = (1 if plan.exact else 0) + int(passes) + (effort.replicates if self.sampled else 0)
         with progress.task(steps, "values of diagrams") as task:
             engine.average(plan.means)
-            splits = _split(self._sampled, self._setting, engine, key, _do_nothing)
+            splits = _split(self._sampled_by, self._setting, engine, key, _do_nothing)
             draws = Draws(engine, {number: splits[number] for number in plan.paired if number in splits}, key)
             with draws.compiling():
                 exact = engine.exact(plan.exact)
             if plan.exact:
                 task.advance()
-            sums = _split(self._summed, self._setting, engine, key, task.advance)
+            sums = _split(self._summed_by, self._setting, engine, key, task.advance)
             exact |= {number: split.fixed for number, split in sums.items()}
             if self.sampled:
                 pilot = max(2, effort.replicates // 2)
