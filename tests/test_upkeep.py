@@ -40,6 +40,12 @@ def test_every_place_names_the_same_pythons(name, expected):
     assert expected in text(name)
 
 
+def test_the_second_python_runs_tests_that_exist():
+    (paths,) = re.findall(r"^TESTS_OTHER \?= (.*?)\n\n", text("Makefile"), flags=re.MULTILINE | re.DOTALL)
+    for path in paths.replace("\\\n", " ").split():
+        assert list(ROOT.glob(path)), path
+
+
 def test_the_policy_names_the_limits_of_jax():
     (limits,) = (each.removeprefix("jax") for each in PROJECT["project"]["dependencies"] if re.match(r"jax\W", each))
     assert f"jaxlib{limits}" in PROJECT["project"]["dependencies"]
