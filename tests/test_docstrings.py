@@ -22,13 +22,17 @@ def modules_in(folders: Sequence[str], package: str) -> Iterator[str]:
 
 MODULES = ["feyngd", *modules_in(feyngd.__path__, "feyngd")]
 WITH_EXAMPLES = (
+    "anchoring",
     "counting",
     "diagrams",
     "drawing",
     "evaluation",
+    "experiments",
     "landscapes",
     "minima",
+    "prediction",
     "series",
+    "simulation",
     "spacetimes",
     "testing",
     "training",

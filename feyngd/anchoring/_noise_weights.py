@@ -59,6 +59,11 @@ def noise_weights(spacetime: Spacetime, reading: str = "population") -> dict[Tie
 
     References:
         theory: "Anchored on the noiseless path"; the decomposition is the project's own.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> [str(weight) for weight in noise_weights(fd.Spacetime.sgd(N=400, B=10, E=5)).values()]
+        ['1/10', '1/400', '-1/400']
     """
     spacetime.require_concrete("The weights of the noise are numbers")
     N, B, sampling = int(spacetime.N), int(spacetime.B), spacetime.sampling

@@ -39,6 +39,10 @@ class Finding:
         claim: the claim, in words.
         holds: whether the numbers support it; `None` if they are too noisy to decide.
         numbers: the numbers, by name.
+
+    Examples:
+        >>> print(Finding("two and two make four", True, {"prediction": 4.0, "simulation": 4.0}))
+        holds          two and two make four: prediction 4, simulation 4
     """
 
     claim: str

@@ -76,6 +76,13 @@ def predict(
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> landscape, start = fd.landscapes.toys.gauss_fit()
+        >>> prediction = predict(landscape, start, fd.Spacetime.sgd(N=4), [0.01, 0.02], key=jax.random.key(0))
+        >>> [f"{coefficient:.4f}" for coefficient in prediction.coefficients.mean(axis=0)[:3]]
+        ['0.5000', '0.0000', '0.5000']
     """
     rates = check_learning_rates(learning_rates)
     check_quantity(quantity)

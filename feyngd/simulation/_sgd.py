@@ -66,6 +66,12 @@ def simulate(
             control is asked for in the gap.
         SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are invalid.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> landscape, start = fd.landscapes.toys.cosh()
+        >>> simulate(landscape, start, fd.Spacetime.sgd(N=4), [0.1, 0.2], runs=8, key=jax.random.key(0)).samples.shape
+        (2, 8)
     """
     rates = check_learning_rates(learning_rates)
     check_quantity(quantity)
