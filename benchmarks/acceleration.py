@@ -9,7 +9,7 @@ import numpy as np
 
 import feyngd as fd
 from feyngd.landscapes import Landscape, convnet, cross_entropy, digits, logistic_regression, tanh_mlp
-from feyngd.prediction._acceleration import exponential
+from feyngd.prediction._exponential_form import exponential
 
 warnings.simplefilter("ignore", fd.TruncationWarning)
 

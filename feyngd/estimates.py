@@ -1,4 +1,4 @@
-"""Estimates: numbers and curves that carry their errors, and the warnings about errors that are too large."""
+"""Estimates: numbers and curves with their errors, when they count as converged, and the warnings about errors."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self

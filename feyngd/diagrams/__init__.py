@@ -1,10 +1,6 @@
 """Diagrams: rooted trees with a partition of their nodes."""
 
 from ._burnside import count_diagrams as count_diagrams
-from ._cost import EXPANDED as EXPANDED
-from ._cost import LISTED as LISTED
-from ._cost import STEPS as STEPS
-from ._cost import check_cost as check_cost
 from ._diagram import Diagram as Diagram
 from ._enumeration import check_number as check_number
 from ._enumeration import diagrams as diagrams
@@ -16,3 +12,7 @@ from ._tensors import edge_index as edge_index
 from ._tensors import reroot as reroot
 from ._tensors import tensor_expression as tensor_expression
 from ._tensors import value_representative as value_representative
+from ._work_limits import EXPANDED as EXPANDED
+from ._work_limits import LISTED as LISTED
+from ._work_limits import STEPS as STEPS
+from ._work_limits import check_cost as check_cost

@@ -12,7 +12,7 @@ from itertools import product
 from math import comb
 
 from .._arguments import check_order
-from ._cost import STEPS, check_cost
+from ._work_limits import STEPS, check_cost
 
 # Up to this order the cost is not checked: order 16 takes 0.4 s.
 _FREE_ORDER = 16

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import DiagramError
 from . import _notation
 from ._canonical import canonical_form, children_of, restricted_growth
-from ._cost import LISTED, check_cost
 from ._partitions import count_partitions, growth_strings
+from ._work_limits import LISTED, check_cost
 
 if TYPE_CHECKING:
     import networkx as nx

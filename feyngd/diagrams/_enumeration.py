@@ -7,9 +7,9 @@ from itertools import chain
 from .._arguments import check_order
 from ._burnside import count_diagrams
 from ._canonical import canonical_form
-from ._cost import LISTED, check_cost
 from ._diagram import Diagram
 from ._partitions import count_partitions, growth_strings
+from ._work_limits import LISTED, check_cost
 
 _KEPT_ORDER = 6  # up to this order lists are kept in memory: 5,861 diagrams of order 6, 55,818 of order 7
 _COUNTED_ORDER = 16  # up to this order counting takes at most 0.4 s

@@ -10,8 +10,8 @@ from ..errors import ArgumentError
 from ..estimates import CONVERGED, PredictedCurve, finite_or_none, mean_and_stderr
 from ..kinks import Kink, kinks_note
 from ..spacetimes import Spacetime
-from ._acceleration import accelerates, jackknife
 from ._convergence import Orders
+from ._exponential_form import accelerates, jackknife
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,6 +1,6 @@
 """Spacetimes: which datapoints SGD sees at which step."""
 
-from . import _kept as _kept
+from . import _in_archives as _in_archives
 from ._sizes import as_expression as as_expression
 from ._sizes import by_name as by_name
 from ._spacetime import SAMPLINGS as SAMPLINGS

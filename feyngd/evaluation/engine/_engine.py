@@ -16,11 +16,11 @@ from ...derivatives import Loss, TracedLoss, flat_loss, gradient_sizes, per_loss
 from ...errors import ArgumentError
 from ...landscapes import Landscape
 from ..planning import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
-from ._chunk_sizes import gradients_together, rows_together
 from ._factored_vectors import TangentSpace
 from ._not_finite import NotFiniteError
 from ._passes import Pass, run_pass
 from ._row import Row, Rows
+from ._rows_at_once import gradients_together, rows_together
 
 
 class Engine:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.evaluation.engine._chunk_sizes import cost_model, gradients_together, row_size, rows_together
 from feyngd.evaluation.engine._passes import Pass
+from feyngd.evaluation.engine._rows_at_once import cost_model, gradients_together, row_size, rows_together
 from feyngd.evaluation.planning import ARITHMETIC_BOUND, MEMORY_BOUND, Mean, Vector
 from feyngd.landscapes import convnet, cross_entropy, tanh_mlp
 

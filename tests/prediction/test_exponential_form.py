@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import feyngd as fd
 from feyngd.landscapes import toys
-from feyngd.prediction._acceleration import exponential, jackknife
+from feyngd.prediction._exponential_form import exponential, jackknife
 
 SPACETIME = fd.Spacetime.gd(4, 10)
 size = st.floats(0.1, 10)
