@@ -10,7 +10,9 @@ from ._archive import Kept
 from .errors import ArgumentError
 from .kinks import Kink, kinks_note
 
-CONVERGED = 0.2  # an order counts as small below this fraction of the one before it
+# What counts as small: an order of a series, against the one before it; near minima and on paths the truncation figure,
+# against what the noise adds. Docstrings call it a fifth.
+CONVERGED = 0.2
 
 
 @dataclass(frozen=True)

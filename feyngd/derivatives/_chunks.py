@@ -10,7 +10,7 @@ from jaxtyping import Int, PyTree
 
 Sum = TypeVar("Sum")
 
-CHUNK = 64  # examples that are differentiated together
+CHUNK = 64  # examples that are differentiated together by default; GDC, simulations and plain losses have their own
 
 
 def num_examples(data: PyTree) -> int:

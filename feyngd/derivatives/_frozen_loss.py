@@ -20,7 +20,7 @@ from jaxtyping import Array, PyTree
 
 from ._fingerprint import Fingerprint, UnprovableError, fingerprint
 from ._loss import Loss
-from ._settings import own_settings
+from ._strict_modes import own_settings
 
 Made = TypeVar("Made")
 Program = TypeVar("Program", bound=Callable[..., Any])

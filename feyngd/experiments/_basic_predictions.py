@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from ..drawing import new_figure
+from ..estimates import CONVERGED
 from ..landscapes import Landscape
 from ..prediction import Prediction, check_highest_order, compare
 from ..simulation import Simulation, simulate
@@ -18,7 +19,6 @@ from ._verdicts import worst_agreement
 
 _STEPS = 10  # as in the paper, from as many training points one at a time
 _NEAR_EDGE = 0.99  # of the valid range
-_FALL = 0.2
 _FRACTIONS = (0.2, 0.4, 0.6, 0.99, 1.5, 2.5)  # of where the last order is a fifth of the one before it
 _MARKERS = ("o", "s", "^", "D")
 
@@ -94,7 +94,7 @@ def _rates(prediction: Prediction) -> list[float]:
     """
     before, last = np.abs(prediction.coefficients.mean(axis=0)[-2:])
     near = rates_up_to(prediction.valid_up_to, [_NEAR_EDGE])
-    further = rates_up_to(_FALL * float(before / last), _FRACTIONS) if last else []
+    further = rates_up_to(CONVERGED * float(before / last), _FRACTIONS) if last else []
     return sorted({*near, *further} - {0.0})
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
-from ..derivatives import FrozenLoss, Loss, digest_of_arrays, flat_loss, frozen_loss, per_loss
+from ..derivatives import CHUNK, FrozenLoss, Loss, digest_of_arrays, flat_loss, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
 from .checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays, trace_loss
 
@@ -169,7 +169,7 @@ class Landscape:
         """
         return self._losses(params, self.data, chunk_size)
 
-    def validate(self, params: Any, chunk_size: int = 64, *, gradients: bool = True) -> None:
+    def validate(self, params: Any, chunk_size: int = CHUNK, *, gradients: bool = True) -> None:
         """Check that loss and gradient are finite real numbers at these parameters, on every example.
 
         Args:
