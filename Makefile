@@ -6,12 +6,13 @@ STAMP := $(VENV)/.installed
 OUT ?= demo
 WORKERS ?= 2
 
-# A second Python: its own virtual environment, and by default a part of the tests that meets every package.
+# A second Python: its own virtual environment, and by default the tests of both halves that are fast, with the examples
+# of all docstrings.
 PYTHON_OTHER ?= python3.13
 VENV_OTHER := .venv-$(patsubst python%,%,$(notdir $(PYTHON_OTHER)))
 STAMP_OTHER := $(VENV_OTHER)/.installed
 TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/counting tests/series tests/svg tests/drawing \
-  tests/derivatives tests/spectra tests/simulation tests/training tests/test_*.py
+  tests/derivatives tests/spectra tests/simulation tests/test_*.py
 
 .PHONY: demo test slow check docs other-python pictures notebooks benchmarks clean
 
