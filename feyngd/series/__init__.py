@@ -1,5 +1,7 @@
 """Series: expected losses as sums over diagrams."""
 
+from ..quantities import QUANTITIES as QUANTITIES
+from ..quantities import SERIES as SERIES
 from ._expand import expand as expand
 from ._expand import resum as resum
 from ._limits import ode as ode
