@@ -5,7 +5,7 @@ its own gradient, up it, and both ways in a random direction. Where a suspect de
 than at its beginning, the place is bisected, and value and derivatives along the line are compared on both sides.
 Suspects that this does not convict of a jump of the value or the slope are looked at on further lines: down the
 gradient of the mean loss, towards the nearest decision, along single parameters, and at random. An example that is
-fitted exactly has no gradient of its own, and the kinks of examples can differ: that of relu(z)² is one of second order.
+fitted exactly has no gradient of its own, and examples can have kinks of different orders: relu(z)² has a second one.
 """
 
 import weakref
