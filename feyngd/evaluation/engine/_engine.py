@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from ..._mesh import flat_mesh
 from ...derivatives import Loss, TracedLoss, flat_loss, gradient_sizes, per_loss
-from ...errors import ArgumentError
 from ...landscapes import Landscape
 from ..planning import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
 from ._factored_vectors import TangentSpace
@@ -45,7 +44,8 @@ class Engine:
         sample: Rows | None = None,
         draft: bool = False,
     ) -> None:
-        self._landscape, self._mesh, self._chunk_size, self._draft = landscape, mesh, chunk_size, draft
+        self._landscape, self._chunk_size, self._draft = landscape, chunk_size, draft
+        self._mesh = None if mesh is None else flat_mesh(mesh)
         self.params = jax.tree.map(jnp.asarray, params)
         self._constants: dict[Mean | Given, PyTree] = {}
         everything = {0: np.arange(landscape.num_examples), TEST: np.arange(landscape.num_test_examples)}
@@ -229,9 +229,3 @@ def _compiled_norms(loss: Loss, chunk_size: int) -> Callable[[PyTree, PyTree], F
         return jnp.sqrt(sizes)
 
     return norms
-
-
-def check_mesh(mesh: Any) -> None:
-    """Raise `ArgumentError` unless it is a mesh of devices, or `None`."""
-    if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
-        raise ArgumentError(f"A mesh is made as jax.make_mesh((8,), ('examples',)) for 8 devices; got {mesh!r}.")
