@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
+from .._mesh import Devices, check_mesh
 from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError, SpacetimeError
 from ..estimates import finite_or_none, mean_and_stderr
@@ -74,6 +75,7 @@ def simulate_sde(
     substeps: int = 4,
     runs: int = 2000,
     chunk_size: int = 16,
+    mesh: jax.sharding.Mesh | None = None,
     progress: Progress | None = None,
     key: jax.Array,
 ) -> SDESimulation:
@@ -97,6 +99,7 @@ def simulate_sde(
         substeps: the number of substeps in one step of SGD, even.
         runs: the number of paths at every learning rate, at least 2.
         chunk_size: the number of paths that are vectorised together; memory grows with it.
+        mesh: the devices that share the paths, a `jax.sharding.Mesh`; any number of paths is allowed.
         progress: shows progress; silent by default.
         key: a JAX random key; the same key gives the same paths.
 
@@ -104,8 +107,8 @@ def simulate_sde(
         An `SDESimulation`: mean, standard error and a figure for the time steps at every learning rate.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, substeps, runs or chunk size are invalid, or the
-            landscape has the unbiased reading, in which the distribution, and so C, is unknown.
+        ArgumentError: a learning rate is not positive and finite, substeps, runs, chunk size or mesh are invalid, or
+            the landscape has the unbiased reading, in which the distribution, and so C, is unknown.
         SpacetimeError: the spacetime has symbols or batches of different sizes, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are invalid.
 
@@ -117,23 +120,28 @@ def simulate_sde(
     if substeps % 2:
         raise ArgumentError(f"substeps is even, so that half as many can be compared; got {substeps}.")
     runs = check_integer("runs", runs, least=2)
-    chunk_size = min(check_integer("chunk_size", chunk_size, least=1), runs)
+    chunk_size = check_integer("chunk_size", chunk_size, least=1)
+    check_mesh(mesh)
     check_key(key, "The noise is drawn at random")
     shown = check_progress(progress)
     check_landscape(landscape)
     _check_spacetime(landscape, spacetime)
     landscape, params = enter(landscape, params, forward=False)
     landscape.validate(params)
-    measure = _compiled_measure(landscape.loss, int(spacetime.T), int(spacetime.B), substeps, chunk_size)
+    devices = Devices(mesh)
+    own = devices.each(runs)
+    chunk_size = min(chunk_size, own)
+    measure = _compiled_measure(landscape.loss, int(spacetime.T), int(spacetime.B), substeps, chunk_size, devices)
     tested = landscape.data if landscape.test_data is None else landscape.test_data
+    start, data, tested = devices.placed((params, landscape.data, tested))  # once for all blocks
     keys = jax.random.split(key, runs)
     ends = np.empty((2, len(rates), runs))
-    size = chunk_size * max(1, min(runs, BLOCK) // chunk_size)  # whole chunks, to compile them only
+    size = devices.size * chunk_size * max(1, min(own, BLOCK) // chunk_size)  # whole chunks, to compile them only
     with shown.task(len(rates) * runs, "paths of the SDE") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
-                done = measure(params, rate, landscape.data, tested, keys[block])
+                done = measure(start, rate, data, tested, keys[block])
                 real = min(size, runs - first)
                 ends[:, row, first : first + real] = np.asarray(done, dtype=float).T[:, :real]
                 task.advance(real)
@@ -159,20 +167,19 @@ def _check_spacetime(landscape: Landscape, spacetime: Spacetime) -> None:
 
 @per_loss
 def _compiled_measure(
-    example_loss: Loss, steps: int, batch: int, substeps: int, chunk_size: int
+    example_loss: Loss, steps: int, batch: int, substeps: int, chunk_size: int, devices: Devices
 ) -> Callable[..., Float[Array, "runs 2"]]:
     """Compile paths of the SDE and the losses at their ends, with fine and with coarse substeps."""
 
-    @jax.jit
     def measure(
         params: PyTree, rate: Float[Array, ""], data: PyTree, tested: PyTree, keys: Shaped[Array, " runs *raw"]
     ) -> Float[Array, "runs 2"]:
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, steps, batch, substeps)
         rate = jnp.asarray(rate, dtype=theta.dtype)
-        return jax.lax.map(partial(run, theta, rate, data, tested), keys, batch_size=chunk_size)
+        return devices.collected(jax.lax.map(partial(run, theta, rate, data, tested), keys, batch_size=chunk_size))
 
-    return measure
+    return devices.compiled(measure, rows=(4,))  # every path has its own key
 
 
 def _make_run(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
+from .._mesh import Devices, check_mesh
 from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError
 from ..landscapes import Landscape, check_reading, enter
@@ -21,7 +22,7 @@ from ..quantities import check_quantity
 from ..spacetimes import Spacetime, check_spacetime
 from ._simulation import Simulation
 
-BLOCK = 256  # runs between two reports of progress, and between two chances to interrupt
+BLOCK = 256  # runs of a device between two reports of progress, and between two chances to interrupt
 
 
 def simulate(
@@ -34,6 +35,7 @@ def simulate(
     quantity: str = "test_loss",
     control: bool = False,
     chunk_size: int = 16,
+    mesh: jax.sharding.Mesh | None = None,
     progress: Progress | None = None,
     key: jax.Array,
 ) -> Simulation:
@@ -55,6 +57,8 @@ def simulate(
             η Σ_t G·(g_t − G) with the gradients at the start. That is zero on average, so that the mean stays, and most
             of the spread for small learning rates. Samples are then not losses of single runs.
         chunk_size: the number of runs that are vectorised together; memory grows with it.
+        mesh: the devices that share the runs, a `jax.sharding.Mesh`; any number of runs is allowed. The runs are those
+            of one device.
         progress: shows progress; silent by default.
         key: a JAX random key; the same key gives the same runs.
 
@@ -62,7 +66,7 @@ def simulate(
         A `Simulation`: mean and standard error at every learning rate.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, runs, chunk size or quantity are invalid, or a
+        ArgumentError: a learning rate is not positive and finite, runs, chunk size, quantity or mesh are invalid, or a
             control is asked for in the gap.
         SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are invalid.
@@ -77,6 +81,7 @@ def simulate(
     check_quantity(quantity)
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
+    check_mesh(mesh)
     check_key(key, "Training sets and batches are drawn at random")
     shown = check_progress(progress)
     check_spacetime(spacetime, concrete="SGD is simulated")
@@ -87,16 +92,18 @@ def simulate(
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     shares = _shares(spacetime)
-    measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, runs))
+    devices = Devices(mesh)
+    own = min(devices.each(runs), BLOCK)
+    size = devices.size * own
+    measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, own), devices)
     luck = _luck(landscape, params)
+    start, data = devices.placed((params, (landscape.data, landscape.test_data)))  # once for all blocks
     samples = np.empty((len(rates), runs))
-    size = min(runs, BLOCK)
     with shown.task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
-                data = landscape.data, landscape.test_data
-                done = measure(params, rate, data, training_sets[block], batches[block], shares, luck)
+                done = measure(start, rate, data, training_sets[block], batches[block], shares, luck)
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
@@ -172,11 +179,10 @@ def _shares(spacetime: Spacetime) -> Float[np.ndarray, "steps slots"]:
 
 @per_loss
 def _compiled_measure(
-    example_loss: Loss, quantity: str, reading: str, chunk_size: int
+    example_loss: Loss, quantity: str, reading: str, chunk_size: int, devices: Devices
 ) -> Callable[..., Float[Array, " runs"]]:
     """Compile runs of SGD and their measurement, once for every loss, shape and question."""
 
-    @jax.jit
     def measure(
         params: PyTree,
         rate: Float[Array, ""],
@@ -189,11 +195,12 @@ def _compiled_measure(
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, quantity, reading)
         rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
-        return jax.lax.map(
+        own = jax.lax.map(
             partial(run, theta, rate, data, shares, luck), (training_sets, batches), batch_size=chunk_size
         )
+        return devices.collected(own)
 
-    return measure
+    return devices.compiled(measure, rows=(3, 4))  # every run has its own training set and batches
 
 
 def _make_run(
