@@ -12,6 +12,7 @@ import numpy as np
 from .._arguments import check_integer
 from .._files import check_writable, replace_file, write_json
 from .._keys import check_key
+from .._mesh import check_mesh, is_writer
 from ..anchoring import Anchored, AnchoredPrediction, anchor
 from ..drawing import PALETTE, drawn, new_figure, require_matplotlib
 from ..errors import ArgumentError
@@ -97,6 +98,7 @@ def anchor_study(
     *,
     runs: int = 200,
     num_samples: int = 64,
+    mesh: jax.sharding.Mesh | None = None,
     report: Callable[[str], None] = lambda text: None,
     progress: Progress | None = None,
     about: dict[str, Any] | None = None,
@@ -104,7 +106,8 @@ def anchor_study(
 ) -> list[Curve]:
     """Predict learning curves from one anchored computation, simulate them, and write `anchor.json` and `anchor.png`.
 
-    The files are replaced in one move after every curve, so that an interrupted study leaves what was finished.
+    The files are replaced in one move after every curve, so that an interrupted study leaves what was finished. Of
+    several processes that share a mesh, the first one writes and reports.
 
     Args:
         landscape: the loss and the data.
@@ -114,6 +117,7 @@ def anchor_study(
         out: the folder to write to; made if it is not there.
         runs: the number of simulated runs of every curve.
         num_samples: as in `anchor`.
+        mesh: devices to share draws, examples and runs among.
         report: called with a text for every curve that is finished.
         progress: shows progress; silent by default.
         about: anything to note in the JSON file.
@@ -126,7 +130,8 @@ def anchor_study(
         ArgumentError: `out` cannot be written to, or the spacetimes differ in their steps; before anything is computed.
         FeynGDError: matplotlib is missing, likewise; or what `anchor` and `simulate` raise.
     """
-    folder = check_writable(out)
+    check_mesh(mesh)
+    folder = check_writable(out) if is_writer(mesh) else Path(out)
     require_matplotlib()
     check_integer("runs", runs, least=2)
     check_key(key, "Signs, training sets and batches are drawn at random")
@@ -142,12 +147,16 @@ def anchor_study(
         learning_rate=learning_rate,
         epoch_lengths=lengths,
         num_samples=num_samples,
+        mesh=mesh,
         progress=progress,
         key=for_path,
     )
     curves: list[Curve] = []
     for spacetime, one in zip(spacetimes, keys, strict=True):
-        curves.append(_simulated(anchored, spacetime, learning_rate, runs, progress, one))
+        options = {"runs": runs, "mesh": mesh, "progress": progress, "key": one}
+        curves.append(_simulated(anchored, spacetime, learning_rate, options))
+        if not is_writer(mesh):
+            continue
         record = {"about": about or {}, "learning_rate": learning_rate, "complete": len(curves) == len(spacetimes)}
         write_json(folder / "anchor.json", {**record, "curves": [_record(curve) for curve in curves]})
         _write_figure(folder, curves)
@@ -155,13 +164,10 @@ def anchor_study(
     return curves
 
 
-def _simulated(
-    anchored: Anchored, spacetime: Spacetime, rate: float, runs: int, progress: Progress | None, key: jax.Array
-) -> Curve:
+def _simulated(anchored: Anchored, spacetime: Spacetime, rate: float, options: dict[str, Any]) -> Curve:
     epochs = int(spacetime.T * spacetime.B / spacetime.N)
     looks = sorted({max(1, round(epochs * (k + 1) / _LOOKS)) for k in range(_LOOKS)})
     shorter = [Spacetime.sgd(spacetime.N, spacetime.B, look, sampling=spacetime.sampling) for look in looks]
-    options: dict[str, Any] = {"runs": runs, "progress": progress, "key": key}
     simulations = [simulate(anchored.landscape, anchored.params, one, rate, **options) for one in shorter]
     return Curve(compare(anchored.predict(spacetime), simulations))
 

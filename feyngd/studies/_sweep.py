@@ -10,9 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._arguments import check_integer
 from .._files import check_writable
+from .._mesh import check_mesh, is_shared_by_processes
 from .._version import __version__
 from ..diagrams import diagrams
+from ..errors import ArgumentError
 from ..evaluation import Values, evaluate
 from ..landscapes import DIGITS_MODELS, Landscape, cross_entropy, digits_landscape
 from ..prediction import Comparison, Prediction, compare
@@ -82,6 +85,8 @@ def sweep(
     config: str | os.PathLike[str] | Mapping[str, Any],
     out: str | os.PathLike[str],
     *,
+    part: tuple[int, int] = (1, 1),
+    mesh: jax.sharding.Mesh | None = None,
     progress: Progress | bool | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Sweep:
@@ -92,13 +97,17 @@ def sweep(
     run the same sweep, or different ones, on one folder: each configuration is claimed by one of them. Values of
     diagrams are kept in the folder `values` and serve all spacetimes of a network.
 
-    The numbers of a configuration depend on it alone, not on the others in the sweep.
+    The numbers of a configuration depend on it alone, not on the others in the sweep. On a mesh they are those of one
+    device up to rounding.
 
     Args:
         config: the path of a TOML file, or a mapping, with the entries `models`, `N`, `B`, `E`, `sampling`,
             `learning_rates` and `seeds` (lists), `quantity`, `order`, `runs` (0 for no simulation), `replicates` and,
             if not all digits are used, `limit`; and `check_dtype`, `false` to leave out what rounding does.
         out: the folder to write to; made if it is not there.
+        part: (i, n) for the i-th of n parts, from (1, n) to (n, n): about as many successive configurations in each,
+            for the jobs of an array. All parts may write to one folder.
+        mesh: the devices of this process that share examples and runs, a `jax.sharding.Mesh`.
         progress: shows progress, such as `fd.Tqdm()`, or `True` for that; silent by default.
         report: called with a line for each configuration as it is finished, and for each file that does not hold what
             its name says. Such a file is left alone, and the result gets a name with a suffix.
@@ -107,13 +116,15 @@ def sweep(
         A `Sweep`: which configurations were done, skipped, or left to other processes.
 
     Raises:
-        ArgumentError: the configuration is invalid or `out` cannot be written to, before anything is computed.
+        ArgumentError: the configuration, the part or the mesh is invalid or `out` cannot be written to, before anything
+            is computed.
         FeynGDError: the system has no file locks, or the disk is full; or what `predict` and `simulate` raise.
     """
     shown = check_progress(progress)
-    configurations = read_config(config)
+    _check_mesh_of_one_process(mesh)
+    configurations = _part_of(read_config(config), part)
     store = Store(check_writable(out), report)
-    runner = _Runner(store, shown, report)
+    runner = _Runner(store, mesh, shown, report)
     outcomes: dict[Configuration, Outcome] = {}
     with runner.progress.task(len(configurations), "configurations") as task:
         # Twice: in the second pass what was elsewhere may be complete, or free as the other process was killed.
@@ -124,6 +135,28 @@ def sweep(
                     if outcomes[one].state != "elsewhere":
                         task.advance()
     return Sweep(tuple(outcomes[one] for one in configurations), store.left_alone)
+
+
+def _part_of(configurations: list[Configuration], part: Any) -> list[Configuration]:
+    """Return a part: successive configurations, which often share their values."""
+    try:
+        number, parts = part
+    except (TypeError, ValueError):
+        raise ArgumentError(f"part is a pair such as (1, 8), the first of 8 parts; got {part!r}.") from None
+    parts = check_integer("the number of parts", parts, least=1)
+    if (number := check_integer("the part", number, least=1)) > parts:
+        raise ArgumentError(f"The part is from 1 to {parts}, the number of parts; got {number}.")
+    count = len(configurations)
+    return configurations[(number - 1) * count // parts : number * count // parts]
+
+
+def _check_mesh_of_one_process(mesh: Any) -> None:
+    check_mesh(mesh)
+    if is_shared_by_processes(mesh):
+        raise ArgumentError(
+            "Every process of a sweep does configurations of its own, and this mesh has devices of several: give "
+            "jax.make_mesh over jax.local_devices(), and each process a part or the same folder."
+        )
 
 
 class _Network:
@@ -159,7 +192,7 @@ class _Network:
             **({} if self.check_dtype is None else {"check_dtype": self.check_dtype}),
         }
 
-    def evaluate(self, progress: Progress) -> Values:
+    def evaluate(self, progress: Progress, mesh: jax.sharding.Mesh | None = None) -> Values:
         """Evaluate the diagrams."""
         found: Values = evaluate(
             self.diagrams,
@@ -168,6 +201,7 @@ class _Network:
             root=self.root,
             replicates=self.replicates,
             check_dtype=self.check_dtype,
+            mesh=mesh,
             progress=progress,
             key=self.key,
         )
@@ -177,8 +211,10 @@ class _Network:
 class _Runner:
     """Runs single configurations; holds the network of the last one."""
 
-    def __init__(self, store: Store, progress: Progress, report: Callable[[str], None]) -> None:
-        self.store, self.progress, self.report = store, progress, report
+    def __init__(
+        self, store: Store, mesh: jax.sharding.Mesh | None, progress: Progress, report: Callable[[str], None]
+    ) -> None:
+        self.store, self.mesh, self.progress, self.report = store, mesh, progress, report
         self._last: tuple[tuple[Any, ...], _Network] | None = None
 
     def run(self, configuration: Configuration, *, wait: bool) -> Outcome:
@@ -247,7 +283,7 @@ class _Runner:
                 values, path = self.store.find(stem, read)
                 if values is None:
                     self.store.clean(stem)
-                    values = network.evaluate(self.progress)
+                    values = network.evaluate(self.progress, self.mesh)
                     with writing(self.store.folder):
                         write_values(beside(path, "npz"), description, values)
         return values
@@ -276,6 +312,7 @@ class _Runner:
             rates,
             runs=configuration.runs,
             quantity=quantity,
+            mesh=self.mesh,
             progress=self.progress,
             key=_key_of_runs(configuration),
         )

@@ -79,6 +79,7 @@ def test_diagrams_lists_counts_and_draws(capsys, tmp_path: Path) -> None:
         (("predict", "--quantity", "accuracy", "--out", "{out}"), "'test_loss', 'train_loss', 'gap'"),
         (("predict", "--limit", "0", "--out", "{out}"), "limit"),
         (("sweep", "{out}.toml", "--out", "{out}"), "name the TOML file"),
+        (("sweep", "{out}.toml", "--out", "{out}", "--part", "3"), "give --part 1/8 for the first of 8 parts"),
     ],
 )
 def test_bad_input_is_refused_with_a_reason(capsys, tmp_path: Path, arguments, says) -> None:
