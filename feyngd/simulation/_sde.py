@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
@@ -131,7 +131,8 @@ def simulate_sde(
     devices = Devices(mesh)
     own = devices.each(runs)
     chunk_size = min(chunk_size, own)
-    measure = _compiled_measure(landscape.loss, int(spacetime.T), int(spacetime.B), substeps, chunk_size, devices)
+    measure = _compiled_measure(landscape.loss, substeps, chunk_size, devices)
+    sizes = np.int32(spacetime.T), np.int32(spacetime.B)
     tested = landscape.data if landscape.test_data is None else landscape.test_data
     start, data, tested = devices.placed((params, landscape.data, tested))  # once for all blocks
     keys = jax.random.split(key, runs)
@@ -141,7 +142,7 @@ def simulate_sde(
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
-                done = measure(start, rate, data, tested, keys[block])
+                done = measure(start, rate, data, tested, keys[block], *sizes)
                 real = min(size, runs - first)
                 ends[:, row, first : first + real] = np.asarray(done, dtype=float).T[:, :real]
                 task.advance(real)
@@ -167,12 +168,21 @@ def _check_spacetime(landscape: Landscape, spacetime: Spacetime) -> None:
 
 @per_loss
 def _compiled_measure(
-    example_loss: Loss, steps: int, batch: int, substeps: int, chunk_size: int, devices: Devices
+    example_loss: Loss, substeps: int, chunk_size: int, devices: Devices
 ) -> Callable[..., Float[Array, "runs 2"]]:
-    """Compile paths of the SDE and the losses at their ends, with fine and with coarse substeps."""
+    """Compile paths of the SDE and the losses at their ends, with fine and with coarse substeps.
+
+    T and B are arguments, so that all spacetimes run the same program.
+    """
 
     def measure(
-        params: PyTree, rate: Float[Array, ""], data: PyTree, tested: PyTree, keys: Shaped[Array, " runs *raw"]
+        params: PyTree,
+        rate: Float[Array, ""],
+        data: PyTree,
+        tested: PyTree,
+        keys: Shaped[Array, " runs *raw"],
+        steps: Int[Array, ""],
+        batch: Int[Array, ""],
     ) -> Float[Array, "runs 2"]:
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, steps, batch, substeps)
@@ -183,7 +193,7 @@ def _compiled_measure(
 
 
 def _make_run(
-    loss: Callable[[Float[Array, " params"], PyTree], Any], steps: int, batch: int, substeps: int
+    loss: Callable[[Float[Array, " params"], PyTree], Any], steps: Int[Array, ""], batch: Int[Array, ""], substeps: int
 ) -> Callable[..., Float[Array, "2"]]:
     """Return a function that follows one path of the SDE, for the time ηT, twice at once.
 
@@ -207,7 +217,7 @@ def _make_run(
     ) -> Float[Array, " params"]:
         """Take one Euler–Maruyama substep of length h; `increments` are ΔW."""
         count = len(increments)  # M
-        noise = jnp.sqrt(rate / (batch * count)) * (increments - jnp.mean(increments))
+        noise = jnp.sqrt(rate / batch / count) * (increments - jnp.mean(increments))
         return theta + jax.grad(lambda theta: jnp.dot(noise - h / count, losses(theta, data)))(theta)
 
     def run(
@@ -216,14 +226,15 @@ def _make_run(
         h, count = rate / substeps, jax.tree.leaves(data)[0].shape[0]
 
         def two_substeps(
-            ends: tuple[Float[Array, " params"], Float[Array, " params"]], key: PRNGKeyArray
-        ) -> tuple[tuple[Float[Array, " params"], Float[Array, " params"]], None]:
+            time: Int[Array, ""], ends: tuple[Float[Array, " params"], Float[Array, " params"]]
+        ) -> tuple[Float[Array, " params"], Float[Array, " params"]]:
             fine, coarse = ends
-            first, second = jnp.sqrt(h) * jax.random.normal(key, (2, count), theta.dtype)  # ΔW of the two fine substeps
+            normal = jax.random.normal(jax.random.fold_in(key, time), (2, count), theta.dtype)
+            first, second = jnp.sqrt(h) * normal  # ΔW of the two fine substeps
             fine = move(move(fine, rate, data, h, first), rate, data, h, second)
-            return (fine, move(coarse, rate, data, 2 * h, first + second)), None
+            return fine, move(coarse, rate, data, 2 * h, first + second)
 
-        ends, _ = jax.lax.scan(two_substeps, (theta, theta), jax.random.split(key, steps * substeps // 2))
+        ends = jax.lax.fori_loop(0, steps * (substeps // 2), two_substeps, (theta, theta))
         return jnp.stack([jnp.mean(losses(end, tested)) for end in ends])
 
     return run

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
@@ -23,6 +23,8 @@ from ..spacetimes import Spacetime, check_spacetime
 from ._simulation import Simulation
 
 BLOCK = 256  # runs of a device between two reports of progress, and between two chances to interrupt
+# Sizes that belong to the spacetime are rounded up in compiled programs, so that other spacetimes run the same ones.
+_LEAST_STEPS, _LEAST_DRAWN = 64, 2**16
 
 
 def simulate(
@@ -91,7 +93,10 @@ def simulate(
         raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
-    shares = _shares(spacetime)
+    shares, steps = _shares(spacetime), int(spacetime.T)
+    rows, slots = _with_room(batches, axis=1), _with_room(shares, axis=0)
+    # N is in the program only where a run is measured on its training set.
+    sets = training_sets if quantity != "test_loss" or landscape.reading == "unbiased" else training_sets[:, :0]
     devices = Devices(mesh)
     own = min(devices.each(runs), BLOCK)
     size = devices.size * own
@@ -103,24 +108,25 @@ def simulate(
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
-                done = measure(start, rate, data, training_sets[block], batches[block], shares, luck)
+                done = measure(start, rate, data, sets[block], rows[block], slots, luck, np.int32(steps))
                 real = min(size, runs - first)
                 samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
                 task.advance(real)
     if control:
         gains = _gains(landscape, params, quantity)
-        samples += rates[:, None] * np.einsum("rtb,tb->r", (gains - gains.mean())[np.asarray(batches)], shares)
+        samples += rates[:, None] * np.einsum("rtb,tb->r", (gains - gains.mean())[batches], shares)
     return Simulation(quantity, spacetime, rates, samples)
 
 
 def _draw(
     landscape: Landscape, spacetime: Spacetime, runs: int, key: PRNGKeyArray
-) -> tuple[Int[Array, "runs points"], Int[Array, "runs steps slots"]]:
+) -> tuple[Int[np.ndarray, "runs points"], Int[np.ndarray, "runs steps slots"]]:
     """Return training sets, N examples for every run, and batches, B of these examples for every step."""
     for_sets, for_batches = jax.random.split(key)
     N, M = int(spacetime.N), landscape.num_examples
     if landscape.reading == "population":
-        training_sets = np.asarray(jax.random.randint(for_sets, (runs, N), 0, M))
+        room = _rounded_up(runs * N, _LEAST_DRAWN)
+        training_sets = np.asarray(jax.random.randint(for_sets, (room,), 0, M))[: runs * N].reshape(runs, N)
     elif landscape.reading == "unbiased":
         keys = jax.random.split(for_sets, runs)
         training_sets = np.stack([np.asarray(jax.random.permutation(one, M)[:N]) for one in keys])
@@ -129,7 +135,7 @@ def _draw(
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
     slots = _padded(spacetime, runs) if spacetime.explicit is not None else spacetime.sample(rng, runs)
     batches = training_sets[np.arange(runs)[:, None, None], slots]
-    return jnp.asarray(training_sets), jnp.asarray(batches)
+    return training_sets.astype(np.int32), batches.astype(np.int32)
 
 
 def _luck(landscape: Landscape, params: PyTree) -> Float[np.ndarray, " examples"]:
@@ -177,11 +183,28 @@ def _shares(spacetime: Spacetime) -> Float[np.ndarray, "steps slots"]:
     return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
 
 
+def _with_room(array: Shaped[np.ndarray, "..."], *, axis: int) -> Shaped[np.ndarray, "..."]:
+    """Return an array with its axis of steps filled up by zeros, to one of few lengths."""
+    steps = array.shape[axis]
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = 0, _rounded_up(steps, _LEAST_STEPS) - steps
+    return np.pad(array, widths)
+
+
+def _rounded_up(number: int, least: int) -> int:
+    """Return the next power of two, at least `least`."""
+    return max(least, 1 << max(number - 1, 0).bit_length())
+
+
 @per_loss
 def _compiled_measure(
     example_loss: Loss, quantity: str, reading: str, chunk_size: int, devices: Devices
 ) -> Callable[..., Float[Array, " runs"]]:
-    """Compile runs of SGD and their measurement, once for every loss, shape and question."""
+    """Compile runs of SGD and their measurement, once for every loss, shape and question.
+
+    The number of steps is an argument; batches and shares have room for more. Training sets are empty where the
+    quantity does not depend on them.
+    """
 
     def measure(
         params: PyTree,
@@ -191,12 +214,13 @@ def _compiled_measure(
         batches: Int[Array, "runs steps slots"],
         shares: Float[Array, "steps slots"],
         luck: Float[Array, " examples"],
+        steps: Int[Array, ""],
     ) -> Float[Array, " runs"]:
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, quantity, reading)
         rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
         own = jax.lax.map(
-            partial(run, theta, rate, data, shares, luck), (training_sets, batches), batch_size=chunk_size
+            partial(run, theta, rate, data, shares, luck, steps), (training_sets, batches), batch_size=chunk_size
         )
         return devices.collected(own)
 
@@ -236,19 +260,17 @@ def _make_run(
         both_data: tuple[PyTree, PyTree],
         shares: Float[Array, "steps slots"],
         luck: Float[Array, " examples"],
+        steps: Int[Array, ""],
         drawn: tuple[Int[Array, " points"], Int[Array, "steps slots"]],
     ) -> Float[Array, ""]:
         training_set, batches = drawn
         data, test_data = both_data
 
-        def step(
-            theta: Float[Array, " params"], slot: tuple[Int[Array, " slots"], Float[Array, " slots"]]
-        ) -> tuple[Float[Array, " params"], None]:
-            batch, share = slot
-            gradient = jax.grad(lambda theta: jnp.dot(share, losses(theta, data, batch)))(theta)
-            return theta - rate * gradient, None
+        def step(time: Int[Array, ""], theta: Float[Array, " params"]) -> Float[Array, " params"]:
+            gradient = jax.grad(lambda theta: jnp.dot(shares[time], losses(theta, data, batches[time])))(theta)
+            return theta - rate * gradient
 
-        end, _ = jax.lax.scan(step, theta, (batches, shares))
+        end = jax.lax.fori_loop(0, steps, step, theta)
         result = jnp.zeros(())
         if quantity != "train_loss":
             result += test_loss(end, data, test_data, training_set, luck)
