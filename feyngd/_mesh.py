@@ -74,6 +74,14 @@ class Devices:
         """How many devices there are."""
         return 1 if self.mesh is None else self.mesh.size
 
+    @property
+    def copies(self) -> int:
+        """How many copies of what stands on every device are in one memory: CPU devices share that of their host."""
+        if self.mesh is None:
+            return 1
+        here = [device for device in self.mesh.devices.flat if device.process_index == jax.process_index()]
+        return len(here) if here[0].platform == "cpu" else 1
+
     def each(self, count: int) -> int:
         """Return how many of a number of rows every device gets, the last one filled up."""
         return -(-count // self.size)
@@ -179,6 +187,9 @@ class Devices:
             lambda array: array, out_shardings=jax.sharding.NamedSharding(self.mesh, _spec(False))
         )(rows)
         return gathered
+
+
+ALONE = Devices()  # one device
 
 
 def _spec(split: bool) -> jax.sharding.PartitionSpec:

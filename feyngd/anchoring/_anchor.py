@@ -10,6 +10,7 @@ import numpy as np
 from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
+from .._mesh import Devices, check_mesh
 from ..derivatives import CHUNK
 from ..errors import ArgumentError
 from ..landscapes import Landscape, Origin, check_landscape, check_updates_kept, enter, kinks_at
@@ -48,6 +49,7 @@ def anchor(
     control_directions: int = CONTROL,
     truncation_samples: int = 8,
     chunk_size: int = CHUNK,
+    mesh: jax.sharding.Mesh | None = None,
     progress: Progress | None = None,
     key: jax.Array,
 ) -> Anchored:
@@ -78,6 +80,8 @@ def anchor(
             for none: then it is NaN, and nothing is called converged. Two standard errors are part of the figure. Few
             draws give only an order of magnitude and may miss skewness in the first T/truncation_samples steps.
         chunk_size: how many examples are differentiated together.
+        mesh: the devices that share draws and examples, a `jax.sharding.Mesh`; any number of either is allowed. The
+            draws are those of one device.
         progress: shows progress; silent by default.
         key: a JAX random key.
 
@@ -94,6 +98,7 @@ def anchor(
         theory: "Anchored on the noiseless path".
     """
     rates = _check(landscape, steps, learning_rate, chunk_size, key)
+    check_mesh(mesh)
     progress = check_progress(progress)
     check_integer("num_samples", num_samples, least=2)
     check_integer("truncation_samples", truncation_samples, least=0)
@@ -111,8 +116,9 @@ def anchor(
     drawn = len(columns(ties, landscape.reading))
     # Of the directions that pilots span, the half of smaller curvature is an accident of the pilots' draws.
     pilots = PILOTS * drawn
-    memory = plan_memory(params, drawn, len(ties), steps, min(control_directions, pilots // 2), pilots)
-    path = NoiselessPath(landscape, params, rates, chunk_size, *sizes)
+    devices = Devices(mesh)
+    memory = plan_memory(params, drawn, len(ties), steps, min(control_directions, pilots // 2), pilots, devices)
+    path = NoiselessPath(landscape, params, rates, chunk_size, sizes[0], sizes[1], devices)
     path.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
     controls = path.no_control_variates(ties)

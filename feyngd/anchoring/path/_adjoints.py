@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ...derivatives import Loss, Sums, per_loss
+from ..._mesh import ALONE, Devices
+from ...derivatives import Loss, per_loss
 from ._importance import ExampleSampler
 from ._noise_directions import Directions
+from ._shared_sums import SharedSums
 
 ADJOINTS = 4  # steps, at most, whose adjoints are taken: T, T/2, T/4 and T/8
 _EXAMPLES = 64  # examples that make D³ in a step
@@ -61,20 +63,20 @@ def adjoint_steps(steps: int) -> Int[np.ndarray, " ends"]:
 
 
 @per_loss
-def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[..., Adjoints]:
+def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool, devices: Devices = ALONE) -> Callable[..., Adjoints]:
     """Compile the way back along the path.
 
     Args:
         loss: `loss(params, example)`.
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
+        devices: those that share the examples.
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the path, its directions, the learning rates,
         a sampler for curvature, and a key.
     """
 
-    @jax.jit
     def adjoints(
         params: PyTree,
         data: PyTree,
@@ -85,7 +87,7 @@ def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[...
         sampler: ExampleSampler,
         key: PRNGKeyArray,
     ) -> Adjoints:
-        sums = Sums(loss, params, chunk_size)
+        sums = SharedSums(loss, params, chunk_size, devices)
         read = adjoint_steps(len(rates))
         measured = (data, test_data) if tested else (data,)
         ends = jnp.tile(read, len(measured))  # the step that every adjoint belongs to
@@ -107,7 +109,7 @@ def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[...
 
             of_losses = jnp.stack([sums.mean_gradient(point, each)[1] for each in measured])
             gradients = jnp.repeat(of_losses, len(read), axis=0)  # G of the loss that every adjoint belongs to
-            curved = sums.products(point, data, sums.equal(data), later)  # H λ_{t+1}
+            curved = sums.mean_products(point, data, later)  # H λ_{t+1}
             now = jnp.where((time == ends)[:, None], gradients, later - rate * curved)
             squares = jnp.sum(now * now, axis=1)
             factors = jnp.where(squares > 0, jnp.sum(now * gradients, axis=1) / jnp.where(squares > 0, squares, 1), 0)
@@ -120,4 +122,4 @@ def compiled_adjoints(loss: Loss, chunk_size: int, tested: bool) -> Callable[...
         train = jnp.searchsorted(read, times)
         return Adjoints(vectors, bends, factors, train, train + len(read) if tested else train)
 
-    return adjoints
+    return devices.compiled(adjoints)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ..._mesh import ALONE, Devices
 from ...derivatives import Loss, Sums, num_examples, per_loss, sum_over
 from ._adjoints import Adjoints
 from ._importance import gradients_together
@@ -127,19 +128,19 @@ class _Moments(NamedTuple):
 
 
 @per_loss
-def compiled_control_means(loss: Loss, chunk_size: int) -> Callable[..., ControlMeans]:
+def compiled_control_means(loss: Loss, chunk_size: int, devices: Devices = ALONE) -> Callable[..., ControlMeans]:
     """Compile the means of y yᵀ, u and y·E ∇F, for noise that is independent between classes of successive steps.
 
     Args:
         loss: `loss(params, example)`.
         chunk_size: how many examples are differentiated together, if their gradients fit into the memory.
+        devices: those that share the examples.
 
     Returns:
         A function of the parameters, the data, the path, directions, adjoints, the learning rates, and whether a new
         class begins in steps 0 to T. It returns the means with axes for the equivalences and for the steps.
     """
 
-    @jax.jit
     def means(
         params: PyTree,
         data: PyTree,
@@ -150,8 +151,16 @@ def compiled_control_means(loss: Loss, chunk_size: int) -> Callable[..., Control
         begins: Bool[Array, "points ties"],
     ) -> ControlMeans:
         sums = Sums(loss, params, 1)
-        count = num_examples(data)
-        together = min(chunk_size, gradients_together(len(sums.start) * begins.shape[1]), count)
+        count, data = num_examples(data), devices.own(data)
+        real = devices.own_weights(jnp.ones(count, sums.start.dtype))[:, None]  # 0 for examples that fill up a share
+        together = min(chunk_size, gradients_together(len(sums.start) * begins.shape[1]), num_examples(data))
+
+        def centred(rows: Float[Array, "examples directions"]) -> Float[Array, "examples directions"]:
+            return real * (rows - devices.total(jnp.sum(real * rows, axis=0)) / count)
+
+        def squares_of(own: Float[Array, "ties examples directions"]) -> Float[Array, "ties directions directions"]:
+            """Return E y yᵀ of one class."""
+            return devices.total(jnp.einsum("sxi,sxj->sij", own, own)) / count
 
         def step(carry: _Moments, given: Any) -> Any:
             own, past, reads = carry
@@ -164,20 +173,20 @@ def compiled_control_means(loss: Loss, chunk_size: int) -> Callable[..., Control
                 return jnp.stack([following.readings @ gradient, now.vectors @ gradient])
 
             # D_{t+1} ∇(l_x − l) and E_t ∇(l_x − l) for every example.
-            moving, seen = jnp.moveaxis(jax.lax.map(read, data, batch_size=together), 1, 0)
-            moving, seen = moving - jnp.mean(moving, axis=0), seen - jnp.mean(seen, axis=0)
+            moving, seen = map(centred, jnp.moveaxis(jax.lax.map(read, data, batch_size=together), 1, 0))
             # Where a class begins, the one before it has ended: it keeps its E y yᵀ, and has no noise any more.
-            past = jnp.where(begins[:, None, None], past + _squares(own), past)
+            past = jnp.where(begins[:, None, None], past + squares_of(own), past)
             own = jnp.where(begins[:, None, None], 0, own)
-            squares = past + _squares(own)
-            measured = ControlMeans(squares, reads * ahead.factors, jnp.einsum("xi,sxi->s", seen, own) / count)
+            squares = past + squares_of(own)
+            influences = devices.total(jnp.einsum("xi,sxi->s", seen, own)) / count
+            measured = ControlMeans(squares, reads * ahead.factors, influences)
 
             def products(chunk: tuple[PyTree, Float[Array, "chunk ties directions"]]) -> Float[Array, "ties params"]:
                 """Return Σ_x ∇²l_x y E over a chunk, for the y of every example and equivalence."""
                 examples, y = chunk
                 return jax.vmap(lambda y: sums.own_products(point, examples, y @ now.vectors), in_axes=1)(y)
 
-            noisy = sum_over(products, (data, jnp.moveaxis(own, 0, 1)), together) / count  # E ∇²F y E
+            noisy = devices.total(sum_over(products, (data, jnp.moveaxis(own, 0, 1)), together)) / count  # E ∇²F y E
             bent = jnp.einsum("jkl,skl->sj", ahead.bends, squares)  # E λ·D³[y E, y E]
             after = _Moments(
                 own=own @ following.moves.T - rate * moving,
@@ -188,16 +197,11 @@ def compiled_control_means(loss: Loss, chunk_size: int) -> Callable[..., Control
 
         ties, size, kind = begins.shape[1], directions.vectors.shape[1], sums.start.dtype
         start = _Moments(
-            own=jnp.zeros((ties, count, size), kind),
+            own=jnp.zeros((ties, num_examples(data), size), kind),
             past=jnp.zeros((ties, size, size), kind),
             reads=adjoints.nothing_read(ties),
         )
         measured = jax.lax.scan(step, start, (jnp.arange(len(begins)), jnp.append(rates, 0), begins))[1]
         return ControlMeans(*(jnp.moveaxis(array, 0, 1) for array in measured))
 
-    return means
-
-
-def _squares(own: Float[Array, "ties examples directions"]) -> Float[Array, "ties directions directions"]:
-    """Return E y yᵀ of one class."""
-    return jnp.einsum("sxi,sxj->sij", own, own) / own.shape[1]
+    return devices.compiled(means)

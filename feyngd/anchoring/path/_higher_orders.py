@@ -15,14 +15,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ...derivatives import Loss, Sums, per_loss
+from ..._mesh import ALONE, Devices
+from ...derivatives import Loss, per_loss
 from ._importance import ExampleSampler, picked
 from ._noise import Noise
+from ._shared_sums import SharedSums
 
 
 @per_loss
 def compiled_higher_orders(
-    loss: Loss, order: int, chunk_size: int, tested: bool, curvature: int | None = None
+    loss: Loss, order: int, chunk_size: int, tested: bool, curvature: int | None = None, devices: Devices = ALONE
 ) -> Callable[..., Any]:
     """Compile a run along the noiseless path with R replicates of noise.
 
@@ -33,6 +35,7 @@ def compiled_higher_orders(
         tested: whether the loss is measured on test data too.
         curvature: how many random examples stand for all in derivatives of the mean loss; all of them if `None`. With
             some of them the result gives only an order of magnitude.
+        devices: those that share the replicates, and the examples of the path.
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, R replicates of noise, and
@@ -41,7 +44,6 @@ def compiled_higher_orders(
         loss with its derivatives, (T + 1, R, K + 1), or `None`.
     """
 
-    @jax.jit
     def higher_orders(
         params: PyTree,
         data: PyTree,
@@ -51,7 +53,7 @@ def compiled_higher_orders(
         sampler: ExampleSampler,
         key: PRNGKeyArray,
     ) -> tuple[Any, ...]:
-        sums = Sums(loss, params, chunk_size)
+        sums = SharedSums(loss, params, chunk_size, devices)
         replicates = noise.share.shape[1]
         noise = Noise(noise.indices, *(part.astype(sums.start.dtype) for part in noise[1:]))
 
@@ -100,7 +102,8 @@ def compiled_higher_orders(
             theta, derivatives = carry
             noise, rate, key = given
             value, gradient = sums.mean_gradient(theta, data)
-            keys = None if curvature is None else jax.random.split(key, replicates)
+            noise = devices.own(noise)
+            keys = None if curvature is None else devices.own(jax.random.split(key, replicates))
             moves, losses, noises = jax.vmap(replicate, in_axes=(None, None, 0, 0, None if keys is None else 0))(
                 theta, (value, gradient), derivatives, noise, keys
             )
@@ -108,11 +111,12 @@ def compiled_higher_orders(
             moved = tuple(old - rate * move for old, move in zip(derivatives, moves, strict=True))
             return (theta - rate * gradient, moved), (value, losses, noises, test)
 
-        start = (jnp.zeros((replicates, len(sums.start)), sums.start.dtype),) * order
+        start = (jnp.zeros((devices.each(replicates), len(sums.start)), sums.start.dtype),) * order
         steps = noise, jnp.append(rates, 0), jax.random.split(key, len(rates) + 1)
-        return jax.lax.scan(step, (sums.start, start), steps)[1]
+        values, *of_replicates = jax.lax.scan(step, (sums.start, start), steps)[1]
+        return values, *devices.collected(of_replicates, replicates, axis=1)
 
-    return higher_orders
+    return devices.compiled(higher_orders)
 
 
 def derivatives_along(

@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ...derivatives import Loss, Sums, gradient_sizes, num_examples, per_loss
+from ..._mesh import ALONE, Devices
+from ...derivatives import Loss, gradient_sizes, num_examples, per_loss
+from ._shared_sums import SharedSums
 
 # Tickets of an example: the same for all, and on average by size. So no weight is above 4, and examples of small
 # gradients, which may be large in a later step, are drawn too.
@@ -123,7 +125,13 @@ class Survey:
 
 
 def survey(
-    loss: Loss, params: PyTree, data: PyTree, test_data: PyTree, rates: Float[Array, " steps"], chunk_size: int
+    loss: Loss,
+    params: PyTree,
+    data: PyTree,
+    test_data: PyTree,
+    rates: Float[Array, " steps"],
+    chunk_size: int,
+    devices: Devices = ALONE,
 ) -> Survey:
     """Follow the noiseless path, with a look at all gradients in a few of its steps.
 
@@ -134,18 +142,18 @@ def survey(
         test_data: other examples to look at, or `None`.
         rates: the learning rate of every step.
         chunk_size: how many examples are differentiated together.
+        devices: those that share the examples.
     """
     looked_at = np.zeros(len(rates) + 1, bool)
     looked_at[np.unique(np.linspace(0, len(rates), _SURVEYED).astype(int))] = True
     every = jnp.append(rates, jnp.zeros((), rates.dtype))
-    surveyed = _compiled_survey(loss, chunk_size)(params, data, test_data, every, jnp.asarray(looked_at))
+    surveyed = _compiled_survey(loss, chunk_size, devices)(params, data, test_data, every, jnp.asarray(looked_at))
     losses, sizes, test_sizes = jax.tree.map(lambda array: np.asarray(array, dtype=float), surveyed)
     return Survey(losses, sizes, test_sizes)
 
 
 @per_loss
-def _compiled_survey(loss: Loss, chunk_size: int) -> Callable[..., Any]:
-    @jax.jit
+def _compiled_survey(loss: Loss, chunk_size: int, devices: Devices) -> Callable[..., Any]:
     def surveyed(
         params: PyTree,
         data: PyTree,
@@ -153,14 +161,16 @@ def _compiled_survey(loss: Loss, chunk_size: int) -> Callable[..., Any]:
         rates: Float[Array, " points"],
         looked_at: Bool[Array, " points"],
     ) -> tuple[Float[Array, " points"], Float[Array, " examples"], Float[Array, " tests"] | None]:
-        sums = Sums(loss, params, chunk_size)
+        sums = SharedSums(loss, params, chunk_size, devices)
         together = min(chunk_size, gradients_together(len(sums.start)))
 
         def sizes(point: Float[Array, " params"], examples: PyTree) -> Float[Array, " examples"]:
             """Return |g_x − G|² over its mean; ones where all gradients are the same."""
             mean = sums.mean_gradient(point, examples)[1]
-            chunk = min(together, num_examples(examples))
-            each = gradient_sizes(lambda example: sums.example_gradient(point, example), mean, examples, chunk)
+            own = devices.own(examples)
+            chunk = min(together, num_examples(own))
+            each = gradient_sizes(lambda example: sums.example_gradient(point, example), mean, own, chunk)
+            each = devices.collected(each, num_examples(examples))
             average = jnp.mean(each)
             return jnp.where(average > 0, each / jnp.where(average > 0, average, 1), 1)
 
@@ -180,4 +190,4 @@ def _compiled_survey(loss: Loss, chunk_size: int) -> Callable[..., Any]:
         seen = [total / jnp.sum(looked_at) for total in seen]
         return losses, seen[0], seen[1] if test_data is not None else None
 
-    return surveyed
+    return devices.compiled(surveyed)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ..._mesh import ALONE, Devices
 from ...derivatives import num_params
 from ...errors import ArgumentError
 from ._adjoints import ADJOINTS
@@ -33,7 +34,9 @@ class MemoryPlan:
     directions: int
 
 
-def plan_memory(params: PyTree, columns: int, num_ties: int, steps: int, directions: int, pilots: int) -> MemoryPlan:
+def plan_memory(
+    params: PyTree, columns: int, num_ties: int, steps: int, directions: int, pilots: int, devices: Devices = ALONE
+) -> MemoryPlan:
     """Return how much of what is wanted fits into the memory.
 
     Args:
@@ -43,32 +46,34 @@ def plan_memory(params: PyTree, columns: int, num_ties: int, steps: int, directi
         steps: T.
         directions: how many directions are wanted.
         pilots: how many pilot runs it takes to find them.
+        devices: those that share the runs. How many runs make a group is what one device holds, so that draws are the
+            same on any number of them; directions stand on every device.
 
     Raises:
         ArgumentError: not even one draw fits.
     """
     count = num_params(params)
     itemsize = max(jnp.asarray(leaf).dtype.itemsize for leaf in jax.tree.leaves(params))
-    runs = runs_together(count, itemsize, columns)
+    runs = runs_together(count, itemsize, columns, devices)
     higher = max(1, runs // (4 * num_ties))
     pilots_fit = runs * _COPIES >= pilots * _COPIES_OF_PILOTS
-    kept = directions_kept(directions, count, itemsize, steps) if pilots_fit else 0
+    kept = directions_kept(directions, count, itemsize, steps, devices) if pilots_fit else 0
     return MemoryPlan(max(1, runs // columns), higher, kept)
 
 
 def available_memory() -> int:
-    """Return the bytes of memory of the device that computes."""
-    stats = jax.devices()[0].memory_stats() or {}
+    """Return the bytes of memory of the device that computes, of this process."""
+    stats = jax.local_devices()[0].memory_stats() or {}
     return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def runs_together(num_params: int, itemsize: int, columns: int) -> int:
+def runs_together(num_params: int, itemsize: int, columns: int, devices: Devices = ALONE) -> int:
     """Return how many runs fit side by side, no fewer than those of a draw.
 
     Raises:
         ArgumentError: not even they fit into the memory.
     """
-    of_run, available = num_params * itemsize * _COPIES, available_memory() * _SHARE
+    of_run, available = num_params * itemsize * _COPIES, devices.smallest(available_memory()) * _SHARE
     if columns * of_run > available:
         raise ArgumentError(
             f"One draw of noise along the path takes about {columns * of_run / 2**30:.2g} GiB for {num_params} "
@@ -78,7 +83,8 @@ def runs_together(num_params: int, itemsize: int, columns: int) -> int:
     return max(columns, min(_TOGETHER, int(available // of_run)))
 
 
-def directions_kept(wanted: int, num_params: int, itemsize: int, steps: int) -> int:
+def directions_kept(wanted: int, num_params: int, itemsize: int, steps: int, devices: Devices = ALONE) -> int:
     """Return how many directions, at most, to keep at every step of the path, beside adjoints."""
-    vectors = available_memory() * _SHARE_OF_CONTROL / (num_params * itemsize * (steps + 1))
+    available = devices.smallest(available_memory() // devices.copies) * _SHARE_OF_CONTROL
+    vectors = available / (num_params * itemsize * (steps + 1))
     return min(wanted, num_params, max(0, int(vectors) - ADJOINTS) // 2)

@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
 
-from ...derivatives import Loss, Sums, num_examples, per_loss
+from ..._mesh import ALONE, Devices
+from ...derivatives import Loss, num_examples, per_loss
 from ._importance import ExampleSamplers, picked
+from ._shared_sums import SharedSums
 
 PILOTS = 16  # draws, of every column, that show which directions matter
 _EXAMPLES = 256  # examples, at most, that make the curvature that all pilots share
@@ -78,7 +80,7 @@ class _Pilots(NamedTuple):
 
 @per_loss
 def compiled_directions(
-    loss: Loss, noise: int | None, chunk_size: int, tested: bool, size: int
+    loss: Loss, noise: int | None, chunk_size: int, tested: bool, size: int, devices: Devices = ALONE
 ) -> Callable[..., tuple[Float[Array, "points params"], Directions]]:
     """Compile pilot draws along the noiseless path.
 
@@ -88,6 +90,7 @@ def compiled_directions(
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
         size: k, how many directions to find.
+        devices: those that share the pilots and the examples.
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, labels of steps 0 to T in
@@ -95,7 +98,6 @@ def compiled_directions(
         directions.
     """
 
-    @jax.jit
     def directions(
         params: PyTree,
         data: PyTree,
@@ -105,8 +107,8 @@ def compiled_directions(
         samplers: ExampleSamplers,
         keys: Shaped[Array, "draws ..."],
     ) -> tuple[Float[Array, "points params"], Directions]:
-        sums, broad = Sums(loss, params, chunk_size), Sums(loss, params, _BROAD * chunk_size)
-        columns = labels.shape[1]
+        sums, broad = (SharedSums(loss, params, size, devices) for size in (chunk_size, _BROAD * chunk_size))
+        columns, own_keys = labels.shape[1], devices.own(keys)
 
         def products(
             point: Float[Array, " params"],
@@ -116,12 +118,18 @@ def compiled_directions(
             """Return Hv for the Hessian of weighted examples."""
             return jax.lax.map(lambda vector: broad.product(point, *examples, vector), vectors, batch_size=len(keys))
 
+        def mean_products(
+            point: Float[Array, " params"], examples: PyTree, vectors: Float[Array, "vectors params"]
+        ) -> Float[Array, "vectors params"]:
+            """Return Hv for the Hessian of the mean over examples."""
+            return devices.total(products(point, broad.own(examples), vectors))
+
         def noise_gradients(
             point: Float[Array, " params"],
             gradient: Float[Array, " params"],
             tied: tuple[Int[Array, ""], Int[Array, ""]],
         ) -> Float[Array, "draws params"]:
-            """Return ∇F of all pilots of one column, given its number and label."""
+            """Return ∇F of this device's pilots of one column, given its number and label."""
             column, label = tied
 
             def of_pilot(key: PRNGKeyArray) -> Float[Array, " params"]:
@@ -129,20 +137,21 @@ def compiled_directions(
                 indices, weights = samplers.noise.signed(own, noise)
                 return sums.gradient(point, picked(data, indices), weights)[1] - jnp.sum(weights) * gradient
 
-            return jax.vmap(of_pilot)(keys)
+            return jax.vmap(of_pilot)(own_keys)
 
         def step(carry: _Pilots, given: Any) -> Any:
             point, draws, moved = carry
             rate, time, labels = given
             gradient = sums.mean_gradient(point, data)[1]
             near = samplers.curvature.examples(jax.random.fold_in(keys[0], time), data, _some(data))
-            curved = products(point, near, draws)  # H δ by few examples
+            curved = devices.collected(products(point, near, devices.own(draws)), len(draws))  # H δ by few examples
             leading = _leading(draws, curved, columns, size) @ draws
-            vectors, readings = _normalised(leading, products(point, (data, sums.equal(data)), leading))  # E and E H
+            vectors, readings = _normalised(leading, mean_products(point, data, leading))  # E and E H
             train = test = vectors @ readings.T
             if tested:
-                test = vectors @ products(point, (test_data, sums.equal(test_data)), vectors).T
+                test = vectors @ mean_products(point, test_data, vectors).T
             noises = jax.lax.map(partial(noise_gradients, point, gradient), (jnp.arange(columns), labels))
+            noises = devices.collected(noises, len(keys), axis=1)
             after = _Pilots(
                 point=point - rate * gradient,
                 draws=draws - rate * (curved + noises.reshape(draws.shape)),
@@ -158,7 +167,7 @@ def compiled_directions(
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
         return jax.lax.scan(step, start, steps)[1]
 
-    return directions
+    return devices.compiled(directions)
 
 
 def _some(data: PyTree) -> int | None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
+from ..._mesh import ALONE, Devices
 from ...derivatives import full_blocks, num_params
 from ...errors import LandscapeError
 from ...landscapes import Landscape
@@ -58,6 +59,7 @@ class NoiselessPath:
         chunk_size: how many examples are differentiated together.
         noise: how many random examples make the noise of a step.
         curvature: how many random examples stand for all in Hessians.
+        devices: those that share runs and examples.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class NoiselessPath:
         chunk_size: int,
         noise: int,
         curvature: int,
+        devices: Devices = ALONE,
     ) -> None:
-        self._landscape, self._params = landscape, params
+        self._landscape, self._params, self._devices = landscape, params, devices
         self._rates = jnp.asarray(rates, jnp.result_type(*jax.tree.leaves(params)))
         count = landscape.num_examples
         self._chunk_size = min(chunk_size, count)
@@ -84,11 +87,11 @@ class NoiselessPath:
     def _tested(self) -> bool:
         return self._landscape.reading == "conditional"
 
-    @property
+    @cached_property
     def _given(self) -> tuple[PyTree, PyTree, PyTree]:
-        """The parameters, the data, and the test data or `None`."""
+        """The parameters, the data, and the test data or `None`, on the devices."""
         landscape = self._landscape
-        return self._params, landscape.data, landscape.test_data if self._tested else None
+        return self._devices.placed((self._params, landscape.data, landscape.test_data if self._tested else None))
 
     def check_path(self) -> None:
         """Raise `LandscapeError` where the noiseless path diverges.
@@ -122,7 +125,7 @@ class NoiselessPath:
 
     @cached_property
     def _survey(self) -> Survey:
-        return survey(self._landscape.loss, *self._given, self._rates, self._chunk_size)
+        return survey(self._landscape.loss, *self._given, self._rates, self._chunk_size, self._devices)
 
     @cached_property
     def _samplers(self) -> ExampleSamplers:
@@ -148,7 +151,7 @@ class NoiselessPath:
         """Run pilots, find a number of directions that matter, and return the control variates that they make."""
         landscape = self._landscape
         for_pilots, for_bends = jax.random.split(key)
-        run = compiled_directions(landscape.loss, self._noise, self._chunk_size, self._tested, size)
+        run = compiled_directions(landscape.loss, self._noise, self._chunk_size, self._tested, size, self._devices)
         path, directions = run(
             *self._given,
             self._rates,
@@ -156,7 +159,7 @@ class NoiselessPath:
             self._samplers,
             jax.random.split(for_pilots, PILOTS),
         )
-        adjoints = compiled_adjoints(landscape.loss, self._chunk_size, self._tested)(
+        adjoints = compiled_adjoints(landscape.loss, self._chunk_size, self._tested, self._devices)(
             *self._given,
             path,
             directions,
@@ -172,8 +175,8 @@ class NoiselessPath:
         """Return the control variates that directions and adjoints of the path make."""
         landscape, labels = self._landscape, tie_labels(ties, self.steps)
         begins = np.diff(labels, axis=0, prepend=labels[:1]) != 0
-        means = compiled_control_means(landscape.loss, self._chunk_size)(
-            self._params, landscape.data, path, directions, adjoints, self._rates, jnp.asarray(begins)
+        means = compiled_control_means(landscape.loss, self._chunk_size, self._devices)(
+            *self._given[:2], path, directions, adjoints, self._rates, jnp.asarray(begins)
         )
         # At the same place in their epochs steps are tied that do not follow one another.
         known = np.array([each.kind != "place" for each in ties])
@@ -193,7 +196,9 @@ class NoiselessPath:
     ) -> DrawsAlongPath:
         """Draw noise of random signs, the same in tied steps, with control variates beside it, a draw for every key."""
         landscape = self._landscape
-        run = compiled_second_order(landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested)
+        run = compiled_second_order(
+            landscape.loss, self._noise, self._curvature, self._chunk_size, self._tested, self._devices
+        )
         drawn = columns(ties, landscape.reading)
         labels = jnp.asarray(tie_labels(drawn, self.steps))
         path, test_path, draws = run(
@@ -256,7 +261,7 @@ class NoiselessPath:
         self, noise: Noise, order: int, curvature: int | None, key: PRNGKeyArray
     ) -> Float[np.ndarray, "replicates points _"]:
         landscape = self._landscape
-        run = compiled_higher_orders(landscape.loss, order, self._chunk_size, self._tested, curvature)
+        run = compiled_higher_orders(landscape.loss, order, self._chunk_size, self._tested, curvature, self._devices)
         equal = np.ones(landscape.num_examples)
         sampler = ExampleSampler.of_sizes(equal, self._rates.dtype) if curvature is None else self._samplers.curvature
         value, losses, _, test = run(*self._given, self._rates, noise, sampler, key)

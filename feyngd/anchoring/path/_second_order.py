@@ -25,10 +25,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
 
+from ..._mesh import ALONE, Devices
 from ...derivatives import Loss, Sums, per_loss
 from ._adjoints import Adjoints
 from ._importance import ExampleSamplers, picked
 from ._noise_directions import Directions
+from ._shared_sums import SharedSums
 
 
 class Draws(NamedTuple):
@@ -113,7 +115,7 @@ class _Runs(NamedTuple):
 
 @per_loss
 def compiled_second_order(
-    loss: Loss, noise: int | None, curvature: int | None, chunk_size: int, tested: bool
+    loss: Loss, noise: int | None, curvature: int | None, chunk_size: int, tested: bool, devices: Devices = ALONE
 ) -> Callable[..., tuple[Array, Array, Draws]]:
     """Compile runs along the noiseless path, R draws of noise for each of C columns of tied steps.
 
@@ -123,6 +125,7 @@ def compiled_second_order(
         curvature: m, how many examples each run's curvature is averaged over; all of them if `None`.
         chunk_size: how many examples are differentiated together.
         tested: whether the loss is measured on test data too.
+        devices: those that share the runs, and the examples of the path.
 
     Returns:
         A function of the parameters, the data, the test data or `None`, the learning rates, the labels of steps 0 to T,
@@ -130,7 +133,6 @@ def compiled_second_order(
         It returns for every t from 0 to T the mean loss, the test loss, and draws, shape (T + 1, R, C).
     """
 
-    @jax.jit
     def second_order(
         params: PyTree,
         data: PyTree,
@@ -142,12 +144,12 @@ def compiled_second_order(
         directions: Directions,
         adjoints: Adjoints,
     ) -> tuple[Float[Array, " points"], Float[Array, " points"], Draws]:
-        sums = Sums(loss, params, chunk_size)
+        sums = SharedSums(loss, params, chunk_size, devices)
         replicates, columns = len(keys), labels.shape[1]
         runs = _Runs(sums, data, test_data if tested else None, samplers, directions, noise, curvature)
         # A key for every run: that of its draw, with the number of its column.
         own = jax.vmap(lambda key: jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(columns)))(keys)
-        own = own.reshape(replicates * columns, *own.shape[2:])
+        own = devices.own(own.reshape(replicates * columns, *own.shape[2:]))
 
         def step(carry: tuple[Float[Array, " params"], _State], given: Any) -> Any:
             theta, state = carry
@@ -155,19 +157,21 @@ def compiled_second_order(
             value, gradient = sums.mean_gradient(theta, data)
             test_value, test_gradient = sums.mean_gradient(theta, test_data) if tested else (value, gradient)
             here = _PathStep(theta, gradient, test_gradient, rate, time, adjoints.at(time))
-            state, draws = jax.vmap(partial(_step, runs, here))(own, jnp.tile(labels, replicates), state)
-            draws = jax.tree.map(lambda rows: rows.reshape(replicates, columns, *rows.shape[1:]), draws)
+            own_labels = devices.own(jnp.tile(labels, replicates))
+            state, draws = jax.vmap(partial(_step, runs, here))(own, own_labels, state)
             return (theta - rate * gradient, state), (value, test_value, draws)
 
         wide, few = (
-            jnp.zeros((replicates * columns, size), sums.start.dtype)
-            for size in (len(sums.start), directions.vectors.shape[1])
+            jnp.zeros((len(own), size), sums.start.dtype) for size in (len(sums.start), directions.vectors.shape[1])
         )
         steps = jnp.append(rates, jnp.zeros((), rates.dtype)), jnp.arange(len(labels)), labels
-        start = _State(a=wide, b=wide, c=wide, y=few, u=adjoints.nothing_read(replicates * columns))
-        return jax.lax.scan(step, (sums.start, start), steps)[1]
+        start = _State(a=wide, b=wide, c=wide, y=few, u=adjoints.nothing_read(len(own)))
+        path, test_path, draws = jax.lax.scan(step, (sums.start, start), steps)[1]
+        draws = devices.collected(draws, replicates * columns, axis=1)
+        shape = len(labels), replicates, columns
+        return path, test_path, jax.tree.map(lambda rows: rows.reshape(*shape, *rows.shape[2:]), draws)
 
-    return second_order
+    return devices.compiled(second_order)
 
 
 def _step(
