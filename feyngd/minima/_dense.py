@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..derivatives import Loss, flat_loss, per_loss
 from ..diagrams import Diagram, set_partitions
 from ..landscapes import Landscape
 
@@ -43,25 +44,10 @@ def _spread(array: np.ndarray, block: Sequence[Edges], order: int) -> np.ndarray
 class Derivatives:
     """The derivatives of the examples' losses along the eigenvectors of H, and means of their products."""
 
-    def __init__(
-        self, loss: Callable[..., jax.Array], theta: jax.Array, axes: np.ndarray, landscape: Landscape
-    ) -> None:
-        self._loss, self._theta, self._data = loss, theta, landscape.data
-        self._axes = jnp.asarray(axes, theta.dtype)
-        self._count, self._size = landscape.num_examples, theta.size
-        self.of_rank = cache(self._of_rank)
-
-    def _of_rank(self, rank: int) -> Callable[[Any], jax.Array]:
-        """Return the function that makes all derivatives of a rank for a few examples together."""
-
-        def along(moved: jax.Array, example: Any) -> jax.Array:
-            return self._loss(self._theta + self._axes @ moved, example)
-
-        derivative: Callable[..., Any] = along
-        for level in range(rank):
-            derivative = jax.jacfwd(derivative) if level else jax.grad(derivative)
-        origin = jnp.zeros_like(self._theta)
-        return jax.jit(jax.vmap(lambda example: derivative(origin, example)))
+    def __init__(self, landscape: Landscape, params: Any, axes: np.ndarray) -> None:
+        self._loss, self._params, self._data = landscape.loss, params, landscape.data
+        self._axes = jnp.asarray(axes, jnp.result_type(*jax.tree.leaves(params)))
+        self._count, self._size = landscape.num_examples, len(axes)
 
     def mean_product(self, nodes: Sequence[Edges]) -> np.ndarray:
         """Return the mean over examples of the product of derivatives, one for each node, an axis for every edge."""
@@ -70,7 +56,8 @@ class Derivatives:
         for examples in self._chunks(max(len(node) for node in nodes)):
             operands: list[Any] = []
             for node in nodes:
-                derivative = np.asarray(self.of_rank(len(node))(examples), dtype=float)
+                of_rank = _compiled_derivatives(self._loss, len(node))
+                derivative = np.asarray(of_rank(self._params, self._axes, examples), dtype=float)
                 operands += [derivative, [0, *(1 + edge for edge in node)]]
             total += np.einsum(*operands, [1 + edge for edge in edges], optimize="greedy")
         return total / self._count
@@ -79,3 +66,22 @@ class Derivatives:
         size = max(1, min(self._count, _CHUNK_NUMBERS // self._size**rank))
         for first in range(0, self._count, size):
             yield jax.tree.map(lambda leaf, first=first: leaf[first : first + size], self._data)
+
+
+@per_loss
+def _compiled_derivatives(example_loss: Loss, rank: int) -> Callable[[Any, jax.Array, Any], jax.Array]:
+    """Compile all derivatives of a rank along axes, the columns of a matrix, for a few examples together."""
+
+    @jax.jit
+    def derivatives(params: Any, axes: jax.Array, examples: Any) -> jax.Array:
+        theta, loss = flat_loss(example_loss, params)
+
+        def along(moved: jax.Array, example: Any) -> jax.Array:
+            return loss(theta + axes @ moved, example)
+
+        derivative: Callable[..., Any] = along
+        for level in range(rank):
+            derivative = jax.jacfwd(derivative) if level else jax.grad(derivative)
+        return jax.vmap(partial(derivative, jnp.zeros_like(theta)))(examples)
+
+    return derivatives

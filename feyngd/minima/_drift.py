@@ -12,6 +12,7 @@ import numpy as np
 
 from .._arguments import check_integer
 from .._learning_rates import check_learning_rate
+from ..derivatives import num_params
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
 from ..landscapes import Landscape, check_landscape, enter
@@ -46,12 +47,11 @@ class DenseMinimum:
             )
         landscape, params = enter(landscape, params)
         landscape.validate(params)
-        theta, loss = landscape.flatten(params)
-        unrotated = Derivatives(loss, theta, np.eye(theta.size), landscape)
+        unrotated = Derivatives(landscape, params, np.eye(num_params(params)))
         _check_gradient(unrotated)
         hessian = unrotated.mean_product([(0, 1)])
         self.eigenvalues, self.axes = np.linalg.eigh((hessian + hessian.T) / 2)
-        self._derivatives = Derivatives(loss, theta, self.axes, landscape)
+        self._derivatives = Derivatives(landscape, params, self.axes)
         self.value = cache(self._value)
 
     def displacement(self, spacetime: Spacetime, learning_rate: float, *, noises: int = 2) -> np.ndarray:
