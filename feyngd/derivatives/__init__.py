@@ -24,4 +24,6 @@ from ._loss import Loss as Loss
 from ._loss import flat_loss as flat_loss
 from ._loss import num_params as num_params
 from ._loss_sums import Sums as Sums
+from ._tensors import derivative_tensors as derivative_tensors
+from ._tensors import num_rows as num_rows
 from ._traced_loss import TracedLoss as TracedLoss

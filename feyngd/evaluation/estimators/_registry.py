@@ -10,6 +10,7 @@ from ._estimator import Estimator
 
 _CLASSES = {
     "_double_sum": "DoubleSum",
+    "_contraction": "Contraction",
     "_deflation": "Deflation",
     "_strata": "Strata",
     "_pairing": "Pairing",
