@@ -13,6 +13,7 @@ from .._arguments import check_integer
 from .._files import check_writable, replace_file, write_json
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
+from .._mesh import check_mesh, is_writer
 from ..drawing import drawn, new_figure, require_matplotlib
 from ..estimates import TruncationWarning
 from ..evaluation import Values, evaluate
@@ -35,6 +36,7 @@ def study(
     runs: int = 2000,
     replicates: int = 16,
     check_dtype: bool | None = None,
+    mesh: jax.sharding.Mesh | None = None,
     report: Callable[[str], None] = lambda text: None,
     progress: Progress | None = None,
     about: dict[str, Any] | None = None,
@@ -43,7 +45,8 @@ def study(
     """Predict and simulate SGD on several spacetimes and write `prediction.json` and `prediction.png` to a folder.
 
     Diagram values are computed once for all spacetimes. The files are replaced in one move after every simulation, so
-    that an interrupted study leaves complete files with all finished work.
+    that an interrupted study leaves complete files with all finished work. Of several processes that share a mesh, the
+    first one writes and reports.
 
     Args:
         landscape: the loss and its population.
@@ -56,6 +59,7 @@ def study(
         runs: the number of simulated runs at every learning rate.
         replicates: the number of random pairings behind every sampled value.
         check_dtype: whether to measure what rounding does; see `predict`.
+        mesh: devices to share examples and runs among.
         report: called with the table of each finished comparison.
         progress: shows progress; silent by default.
         about: anything to note in the JSON file, such as the name of the model.
@@ -68,7 +72,9 @@ def study(
         ArgumentError: `out` cannot be written to; this comes before anything is computed.
         FeynGDError: matplotlib is missing, likewise; or what `predict` and `simulate` raise.
     """
-    folder = check_writable(out)
+    check_mesh(mesh)
+    writes = is_writer(mesh)
+    folder = check_writable(out) if writes else Path(out)
     require_matplotlib()
     rates = check_learning_rates(learning_rates)
     check_integer("runs", runs, least=2)
@@ -95,6 +101,7 @@ def study(
             root=root,
             replicates=replicates,
             check_dtype=check_dtype,
+            mesh=mesh,
             progress=progress,
             key=for_values,
         )
@@ -102,7 +109,8 @@ def study(
     record["values"] = {root: _values_record(found) for root, found in values.items()}
     predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values, check_dtype)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
-    write_json(folder / "prediction.json", record)
+    if writes:
+        write_json(folder / "prediction.json", record)
     done: list[Comparison] = []
     for panel, (prediction, spacetime) in enumerate(zip(predictions, spacetimes, strict=True)):
         simulation = simulate(
@@ -112,10 +120,13 @@ def study(
             rates,
             runs=runs,
             quantity=quantity,
+            mesh=mesh,
             progress=progress,
             key=for_panels[panel],
         )
         done.append(compare(prediction, simulation))
+        if not writes:
+            continue
         panels[panel] = done[-1].to_dict()
         record["complete"] = len(done) == len(spacetimes)
         write_json(folder / "prediction.json", record)
