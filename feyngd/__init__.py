@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from . import landscapes as landscapes
     from . import testing as testing
     from . import training as training
+    from .anchoring import AdviceTable as AdviceTable
     from .anchoring import Anchored as Anchored
     from .anchoring import AnchoredPrediction as AnchoredPrediction
     from .anchoring import advise as advise
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 
 _SUBMODULES = ("drawing", "experiments", "landscapes", "testing", "training")
 _HOMES = {
-    "anchoring": ("Anchored", "AnchoredPrediction", "advise", "anchor"),
+    "anchoring": ("AdviceTable", "Anchored", "AnchoredPrediction", "advise", "anchor"),
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
     "estimates": ("Estimate", "PrecisionWarning", "TruncationWarning"),
     "evaluation": ("Plan", "Values", "evaluate", "plan"),

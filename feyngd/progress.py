@@ -18,6 +18,9 @@ class Progress:
         """Start a task of `total` steps."""
         return Task()
 
+    def note(self, text: str) -> None:
+        """Say something about the work in a line, such as how long it will take; this one says nothing."""
+
 
 class Task:
     """One stretch of work; this one shows nothing."""
@@ -64,6 +67,15 @@ class Tqdm(Progress):
     def task(self, total: int, label: str) -> Task:
         """Start a task of `total` steps with a bar."""
         return _TqdmTask(total, label, self._options)
+
+    def note(self, text: str) -> None:
+        """Write a line beside the bars, where bars are shown."""
+        from tqdm.auto import tqdm
+
+        file, disabled = self._options.get("file") or sys.stderr, self._options.get("disable", False)
+        # As in tqdm, `None` shows something in a terminal only.
+        if not (disabled or (disabled is None and not file.isatty())):
+            tqdm.write(fitting(text, file), file=file)
 
 
 class _TqdmTask(Task):

@@ -68,3 +68,17 @@ def test_bars_take_what_tqdm_takes_but_for_what_tasks_say() -> None:
 def test_silence_does_nothing() -> None:
     with fd.Progress().task(3, "steps") as task:
         task.advance(2)
+
+
+def noted(**options: object) -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    fd.Tqdm(file=file, **options).note("about 2 s at η = 0.1")
+    file.flush()
+    return file.buffer.getvalue().decode("ascii")
+
+
+def test_notes_are_lines_where_bars_are_shown() -> None:
+    assert noted().splitlines() == ["about 2 s at eta = 0.1"]
+    assert noted(disable=True) == ""
+    assert noted(disable=None) == ""  # not a terminal
+    fd.Progress().note("nothing")

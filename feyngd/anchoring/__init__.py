@@ -2,8 +2,9 @@
 
 from .._deprecations import moved
 from ._advice import Advice as Advice
-from ._advice import advise as advise
-from ._advice import anchored_for_advice as anchored_for_advice
+from ._advice import AdviceTable as AdviceTable
+from ._advise import advise as advise
+from ._advise import anchored_for_advice as anchored_for_advice
 from ._anchor import InterruptedWarning as InterruptedWarning
 from ._anchor import anchor as anchor
 from ._anchored import Anchored as Anchored

@@ -1,29 +1,30 @@
-"""What would change the outcome of a training run most, at the same number of example evaluations."""
+"""Advice on a training run, as a table: changes, and what each is predicted to do to the test loss at the end."""
 
+import html
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sympy
 
-from .._arguments import check_integer
-from ..errors import ArgumentError, SpacetimeError
-from ..estimates import Estimate
+from .._archive import Kept
+from ..estimates import Estimate, finite_or_none
+from ..kinks import kinks_note
 from ..spacetimes import Spacetime
-from ._anchored import Anchored
+from ._prediction import AnchoredPrediction
 
-SAMPLINGS = ("reshuffled", "with-replacement", "fixed")
+_UNCLEAR = "two sampling errors and the truncation figure together are larger than the effect"
 
 
 @dataclass(frozen=True)
-class Advice:
+class Advice(Kept):
     """One change of a run, and what it is predicted to do to the test loss at the end.
 
     Attributes:
         change: the change, in words.
         spacetime: the changed run.
         effect: the predicted change of the final test loss, with its standard error; negative is better.
-        truncation: the size of the next order in the noise of both runs together.
+        truncation: the size of the next order in the noise of both runs together; NaN if it is not known.
     """
 
     change: str
@@ -31,88 +32,147 @@ class Advice:
     effect: Estimate
     truncation: float
 
+    @property
+    def steps(self) -> int:
+        """The number of steps of the changed run."""
+        return int(self.spacetime.T)
+
+    @property
+    def evaluations(self) -> int:
+        """The number of gradients of single examples that the changed run takes."""
+        return self.steps * int(self.spacetime.B)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the effect is larger than two sampling errors and the truncation figure together."""
+        return bool(abs(self.effect.value) > 2 * (self.effect.stderr or 0) + self.truncation)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as plain numbers and text, for JSON; what is not finite is `None`."""
+        value, stderr, truncation = finite_or_none(
+            np.array([self.effect.value, self.effect.stderr or 0.0, self.truncation])
+        )
+        return {
+            "change": self.change,
+            "spacetime": str(self.spacetime),
+            "effect": value,
+            "stderr": stderr,
+            "truncation": truncation,
+            "clear": self.is_clear,
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+        }
+
     def __str__(self) -> str:
         errors = f"± {self.effect.stderr or 0:.1g} (sampling) ± {self.truncation:.1g} (truncation)"
         return f"{self.effect.value:+.4g} {errors}  {self.change}"
 
 
-def advise(anchored: Anchored, spacetime: Spacetime, *, factor: int = 2) -> tuple[list[Advice], list[str]]:
-    """Rank changes of batch size, data, epochs and sampling by what they do to the test loss at the end.
+@dataclass(frozen=True, eq=False, repr=False)
+class AdviceTable(Kept):
+    """What changes of a run are predicted to do to the test loss at the end: printed, a table. Made by `feyngd.advise`.
 
-    Every change keeps the number of example evaluations, E·N, and the learning rate of every step: smaller batches make
-    more steps, more data fewer epochs. All are arithmetic on the same functionals, so that errors which they share
-    cancel in the differences.
+    It iterates over its rows, those that lower the test loss most first.
 
-    Args:
-        anchored: the functionals.
-        spacetime: the run as planned: reshuffled, fixed or with replacement, of whole epochs.
-        factor: by how much batch size and data are changed, 2 or more.
-
-    Returns:
-        The changes, those that lower the test loss most first; and those that cannot be predicted, with the reason.
-
-    Raises:
-        ArgumentError: the spacetime has no epochs, or the factor is not an integer ≥ 2.
-        SpacetimeError: the planned run itself cannot be predicted.
+    Attributes:
+        planned: the prediction of the run as planned.
+        rows: the changes, in rising order of their effects.
+        unpredicted: changes that cannot be predicted, each with the reason.
     """
-    _check(spacetime, factor)
-    planned = anchored.predict(spacetime)
-    ranked, unpredicted = [], []
-    for change, sizes in _changes(anchored, spacetime, factor):
-        try:
-            changed = _made(*sizes)
-            other = anchored.predict(changed)
-        except SpacetimeError as error:
-            unpredicted.append(f"{change}: {error}")
-            continue
-        base = planned.noiseless[-1] + planned.replicates[:, -1]
-        effect = Estimate.from_replicates(other.noiseless[-1] + other.replicates[:, -1] - base, kind="path")
-        ranked.append(Advice(change, changed, effect, float(np.hypot(other.truncation[-1], planned.truncation[-1]))))
-    return sorted(ranked, key=lambda advice: advice.effect.value), unpredicted
 
+    planned: AnchoredPrediction
+    rows: tuple[Advice, ...]
+    unpredicted: dict[str, str]
 
-def anchored_for_advice(spacetime: Spacetime, *, factor: int = 2) -> dict[str, Any]:
-    """Return the options of `anchor` that serve all changes of a run: steps, epoch_lengths and fixed_order.
+    def __iter__(self) -> Iterator[Advice]:
+        return iter(self.rows)
 
-    Args:
-        spacetime: the run as planned.
-        factor: by how much batch size and data will be changed.
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    Raises:
-        ArgumentError: as in `advise`.
-    """
-    _check(spacetime, factor)
-    length = sympy.Rational(int(spacetime.N), int(spacetime.B))
-    lengths = [int(each) for each in (length / factor, length, length * factor) if each.is_Integer]
-    return {"steps": int(spacetime.T) * factor, "epoch_lengths": lengths, "fixed_order": True}
+    def __getitem__(self, index: int) -> Advice:
+        return self.rows[index]
 
+    @property
+    def evaluations(self) -> int:
+        """The number of gradients of single examples that every one of the runs takes."""
+        return int(self.planned.spacetime.T) * int(self.planned.spacetime.B)
 
-def _check(spacetime: Spacetime, factor: int) -> None:
-    check_integer("factor", factor, least=2)
-    if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
-        raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
-    spacetime.require_concrete("Changes are compared")
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as plain lists, numbers and text, for JSON; what is not finite is `None`."""
+        return {
+            "planned": self.planned.to_dict(),
+            "evaluations": self.evaluations,
+            "changes": [row.to_dict() for row in self.rows],
+            "unpredicted": dict(self.unpredicted),
+        }
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the effects with two standard errors, and with the truncation figure added as thin bars.
 
-def _changes(anchored: Anchored, spacetime: Spacetime, factor: int) -> list[tuple[str, tuple]]:
-    """Return changes in words, with N, B, the number of evaluations and the sampling of the changed run."""
-    N, B, sampling = int(spacetime.N), int(spacetime.B), spacetime.sampling
-    budget = int(spacetime.T) * B
-    changes = [(f"batches of {B * factor} instead of {B}", (N, B * factor, budget, sampling))]
-    if B % factor == 0:
-        changes.append((f"batches of {B // factor} instead of {B}", (N, B // factor, budget, sampling)))
-    if anchored.landscape.reading == "population":
-        changes.append(
-            (f"{N * factor} training points instead of {N}, fewer epochs", (N * factor, B, budget, sampling))
+        Args:
+            ax: matplotlib axes; new ones if there are none.
+
+        Returns:
+            The matplotlib axes.
+
+        Raises:
+            FeynGDError: matplotlib is missing.
+        """
+        from ..drawing import plot_advice
+
+        return plot_advice(self, ax)
+
+    def _cells(self) -> list[list[str]]:
+        """Return the table's cells, with its head, row by row."""
+        head = ["change", "effect", "± sampling", "± truncation", "steps", "N", ""]
+        return [head] + [
+            [
+                row.change,
+                f"{row.effect.value:+.3g}",
+                f"{row.effect.stderr or 0:.1g}",
+                f"{row.truncation:.1g}",
+                str(row.steps),
+                str(row.spacetime.N),
+                "" if row.is_clear else "unclear",
+            ]
+            for row in self.rows
+        ]
+
+    @property
+    def _title(self) -> str:
+        return (
+            f"Changes of the test loss at the end, each run at {self.evaluations:,} gradients of single examples "
+            "(negative is better):"
         )
-        if N % factor == 0:
-            smaller = f"{N // factor} training points instead of {N}, more epochs"
-            changes.append((smaller, (N // factor, B, budget, sampling)))
-    return changes + [(f"{other} batches", (N, B, budget, other)) for other in SAMPLINGS if other != sampling]
 
+    def __str__(self) -> str:
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [f"planned: {self.planned}", "", self._title]
+        for first, *others in cells:
+            numbers = [text.rjust(width) for text, width in zip(others[:-1], widths[1:-1], strict=True)]
+            lines.append("  ".join([f"  {first.ljust(widths[0])}", *numbers, others[-1]]).rstrip())
+        if not all(row.is_clear for row in self.rows):
+            lines.append(f"  unclear: {_UNCLEAR}")
+        lines += [f"  cannot be predicted: {change}: {reason}" for change, reason in self.unpredicted.items()]
+        return "\n".join(lines)
 
-def _made(N: int, B: int, budget: int, sampling: str) -> Spacetime:
-    steps = sympy.Rational(budget, B)
-    if not steps.is_Integer:
-        raise SpacetimeError(f"{budget} evaluations are not a whole number of batches of {B}.")
-    return Spacetime.sgd(N, B, T=int(steps), sampling=sampling)
+    def __repr__(self) -> str:
+        best = f", the best {self.rows[0].effect.value:+.3g}: {self.rows[0].change}" if self.rows else ""
+        return f"<AdviceTable on {self.planned.spacetime}: {len(self.rows)} changes{best}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, which notebooks show."""
+
+        def row(tag: str, cells: list[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        head, *rows = self._cells()
+        body = "".join(row("td", cells) for cells in rows)
+        untold = [f"{change} cannot be predicted: {reason}" for change, reason in self.unpredicted.items()]
+        about = "".join(
+            f"<p>{html.escape(line)}</p>"
+            for line in (f"Planned: {self.planned.spacetime}. {self._title}{kinks_note(self.planned.kinks)}", *untold)
+        )
+        return f"{about}<table><thead>{row('th', head)}</thead><tbody>{body}</tbody></table>"

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,11 +13,14 @@ from .._keys import check_key
 from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
 from ..derivatives import CHUNK
-from ..errors import ArgumentError
-from ..landscapes import Landscape, Origin, check_landscape, check_updates_kept, enter, kinks_at
+from ..errors import ArgumentError, SpacetimeError
+from ..landscapes import Landscape, Origin, check_landscape, check_reading, check_updates_kept, enter, kinks_at
 from ..progress import Progress, check_progress
+from ..spacetimes import Spacetime, check_spacetime
 from ._anchored import CONTROL, CURVATURE, NOISE, Anchored
-from ._noise_weights import RUN, STEP, Ties
+from ._as_needed import plan_draws
+from ._goals import Goal
+from ._noise_weights import RUN, STEP, Ties, served
 from .path import (
     PILOTS,
     ControlVariates,
@@ -39,10 +43,12 @@ def anchor(
     landscape: Landscape,
     params: Any,
     *,
-    steps: int,
+    steps: int | None = None,
     learning_rate: float | Sequence[float],
     epoch_lengths: Sequence[int] = (),
     fixed_order: bool = False,
+    spacetimes: Sequence[Spacetime] = (),
+    within: float | Goal | None = None,
     num_samples: int = 64,
     noise_examples: int = NOISE,
     curvature_examples: int = CURVATURE,
@@ -62,10 +68,14 @@ def anchor(
     Args:
         landscape: the loss and the data, in the population or the conditional reading.
         params: the start, a pytree of floating-point arrays; nothing needs to be small there.
-        steps: the number of steps T.
+        steps: the number of steps T; by default those of the longest of the spacetimes.
         learning_rate: η, or one for every step, of which some may be zero.
         epoch_lengths: the numbers of steps of an epoch, N/B, for which several reshuffled epochs are to be predicted.
         fixed_order: whether to anchor for several epochs in one fixed order too.
+        spacetimes: runs that are to be predicted: what they need is anchored, beside what else is given.
+        within: draw only until what noise adds to the test loss at the end of all these runs has a standard error of
+            less than this share of it, such as 0.05. The number of draws, at most `num_samples`, comes from 8 or 16
+            others, which are thrown away. `None` for `num_samples` draws.
         num_samples: the number of draws of signs behind every functional, at least 2. In each draw the noise of single
             steps is drawn twice. If training sets are random, noise shared by the whole run dominates the error, so it
             is drawn six times.
@@ -91,13 +101,18 @@ def anchor(
 
     Raises:
         ArgumentError: an option is invalid, the reading is "unbiased", or the memory is too small.
+        SpacetimeError: a spacetime has symbols, more steps than are anchored, or weights that no functional serves.
         LandscapeError: the loss, data or parameters are invalid, parameters have less than single precision, in which
             updates are lost, or the path diverges.
 
     References:
         theory: "Anchored on the noiseless path".
     """
-    rates = _check(landscape, steps, learning_rate, chunk_size, key)
+    check_landscape(landscape)
+    check_anchored_reading(landscape)
+    steps, ties = what_to_anchor(landscape, steps, epoch_lengths, fixed_order, spacetimes)
+    rates = _check(steps, learning_rate, chunk_size, key)
+    goal = Goal.of(within, spacetimes)
     check_mesh(mesh)
     progress = check_progress(progress)
     check_integer("num_samples", num_samples, least=2)
@@ -107,12 +122,11 @@ def anchor(
         check_integer(name, size, least=2)
         for name, size in (("noise_examples", noise_examples), ("curvature_examples", curvature_examples))
     )
-    ties = _ties_to_anchor(landscape, epoch_lengths, fixed_order)
     given = landscape
     landscape, params = enter(landscape, params)
     check_updates_kept(params, "What is anchored")
     landscape.validate(params)
-    kinks = kinks_at(landscape, params)
+    kinks, origin = kinks_at(landscape, params), Origin.of(landscape, params)
     drawn = len(columns(ties, landscape.reading))
     # Of the directions that pilots span, the half of smaller curvature is an accident of the pilots' draws.
     pilots = PILOTS * drawn
@@ -121,37 +135,36 @@ def anchor(
     path = NoiselessPath(landscape, params, rates, chunk_size, sizes[0], sizes[1], devices)
     path.check_path()
     for_second, for_higher, for_pilots = jax.random.split(key, 3)
-    controls = path.no_control_variates(ties)
-    if memory.directions:
-        with progress.task(1, "directions of the noise") as task:
-            controls = path.control_variates(ties, memory.directions, for_pilots)
-            task.advance()
-    groups = _draws(path, ties, num_samples, min(num_samples, memory.draws), controls, for_second, progress)
+
+    def assembled(groups: list[DrawsAlongPath], controls: ControlVariates, *higher: Any) -> Anchored:
+        own = _functionals(groups, controls, ties, landscape.reading)
+        third, fourth = higher or ({}, {})
+        q, m = sizes
+        return Anchored(given, params, rates, *own, third, fourth, chunk_size, q, m, kinks, origin, landscape)
+
+    controls, count, together = plan_draws(
+        path, ties, memory.directions, num_samples, memory.draws, goal, assembled, for_pilots, progress
+    )
+    groups = _draws(path, ties, count, together, controls, for_second, progress)
     together = min(truncation_samples, memory.higher_draws)
     third, fourth = _higher_orders(path, ties, truncation_samples, together, for_higher, progress)
-    draws = Draws(
-        *(np.concatenate(parts)[:num_samples] for parts in zip(*(group.draws for group in groups), strict=True))
-    )
+    return assembled(groups, controls, third, fourth)
+
+
+def _functionals(
+    groups: list[DrawsAlongPath], controls: ControlVariates, ties: list[Ties], reading: str
+) -> tuple[np.ndarray, np.ndarray, dict[Ties, np.ndarray], dict[Ties, np.ndarray], np.ndarray]:
+    """Return `train_loss`, `test_loss`, `second`, `train_second` and `influence` of an `Anchored`."""
+    draws = Draws(*(np.concatenate(parts) for parts in zip(*(group.draws for group in groups), strict=True)))
     test = controlled(draws.test, draws.test_controls, controls.test)
     train = controlled(draws.train, draws.train_controls, controls.train)
     influence = controlled(draws.influence, draws.influence_controls, controls.influence)
-    return Anchored(
-        given,
-        params,
-        rates,
+    return (
         groups[0].train_path,
         groups[0].test_path,
         {each: test[:, i] for i, each in enumerate(ties)},
         {each: train[:, i] for i, each in enumerate(ties)},
-        influence[:, ties.index(RUN)] if landscape.reading == "population" else np.zeros_like(test[:, 0]),
-        third,
-        fourth,
-        chunk_size,
-        sizes[0],
-        sizes[1],
-        kinks=kinks,
-        origin=Origin.of(landscape, params),
-        frozen=landscape,
+        influence[:, ties.index(RUN)] if reading == "population" else np.zeros_like(test[:, 0]),
     )
 
 
@@ -170,8 +183,10 @@ def _draws(
         with progress.task(num_samples, "noise along the path") as task:
             for first in range(0, num_samples, together):
                 keys = jax.random.split(jax.random.fold_in(key, first), together)
-                groups.append(path.second_order(ties, keys, controls))
-                task.advance(min(together, num_samples - first))
+                group = path.second_order(ties, keys, controls)
+                count = min(together, num_samples - first)
+                groups.append(replace(group, draws=Draws(*(part[:count] for part in group.draws))))
+                task.advance(count)
     except KeyboardInterrupt:
         if not groups:
             raise
@@ -204,25 +219,47 @@ def _higher_orders(
     return dict(zip(ties, third, strict=True)), dict(zip(ties, fourth, strict=True))
 
 
-def _ties_to_anchor(landscape: Landscape, epoch_lengths: Any, fixed_order: bool) -> list[Ties]:
-    """Return the equivalences of steps to anchor; those of one epoch are those of the run."""
+def what_to_anchor(
+    landscape: Landscape, steps: Any, epoch_lengths: Any, fixed_order: bool, spacetimes: Sequence[Spacetime]
+) -> tuple[int, list[Ties]]:
+    """Return the number of steps and the equivalences of steps to anchor; those of one epoch are those of the run.
+
+    Raises:
+        ArgumentError: there are neither steps nor spacetimes, or one of them is invalid.
+        SpacetimeError: a spacetime cannot be predicted.
+    """
     if isinstance(epoch_lengths, int):
         raise ArgumentError(f"epoch_lengths is a list of numbers of steps, such as [40]; got {epoch_lengths!r}.")
     lengths = dict.fromkeys(check_integer("epoch_lengths", length, least=1) for length in epoch_lengths)
     ties = [STEP, RUN] + [Ties("epoch", length) for length in lengths]
     if fixed_order and landscape.reading == "population":
         ties += [Ties("place", length) for length in lengths]
-    return ties
+    longest = 0
+    for spacetime in spacetimes:
+        check_spacetime(spacetime)
+        spacetime.require_concrete("Runs to be predicted have numbers")
+        needed = served(spacetime, landscape.reading, int(spacetime.T))
+        check_reading(landscape, spacetime)
+        ties += [each for each in needed if each not in ties]
+        longest = max(longest, int(spacetime.T))
+    if steps is None and not longest:
+        raise ArgumentError("Give the number of steps, or the spacetimes that are to be predicted.")
+    steps = longest if steps is None else check_integer("steps", steps, least=1)
+    if longest > steps:
+        raise SpacetimeError(f"A run to be predicted makes {longest} steps, and steps={steps}: leave steps out.")
+    return steps, ties
 
 
-def _check(landscape: Landscape, steps: Any, learning_rate: Any, chunk_size: Any, key: Any) -> np.ndarray:
-    """Check the options and return the learning rate of every step."""
-    check_landscape(landscape)
+def check_anchored_reading(landscape: Landscape) -> None:
+    """Raise `ArgumentError` for a reading in which runs are not anchored."""
     if landscape.reading not in READINGS:
         raise ArgumentError(
             f"anchor takes the readings {' and '.join(map(repr, READINGS))}; got {landscape.reading!r}."
         )
-    check_integer("steps", steps, least=1)
+
+
+def _check(steps: int, learning_rate: Any, chunk_size: Any, key: Any) -> np.ndarray:
+    """Check the options and return the learning rate of every step."""
     check_integer("chunk_size", chunk_size, least=1)
     check_key(key, "Signs of examples are drawn at random")
     rates = check_learning_rates(learning_rate, schedule=True)

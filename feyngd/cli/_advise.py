@@ -20,13 +20,16 @@ def add_advise(program: Parser, name: str) -> None:
     parser.add_argument("-E", type=int, default=4, help="epochs (default 4)")
     parser.add_argument("--sampling", default="reshuffled", help="reshuffled (default), fixed or with-replacement")
     parser.add_argument("--factor", type=int, default=2, help="by how much sizes are changed (default 2)")
+    parser.add_argument(
+        "--within", type=float, default=0.05, help="standard error of every effect, as a share of it (default 0.05)"
+    )
     add_path(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     import jax
 
-    from ..anchoring import advise, anchor, anchored_for_advice
+    from ..anchoring import advise
     from ..landscapes import digits_landscape
     from ..spacetimes import Spacetime
 
@@ -34,26 +37,22 @@ def _run(options: argparse.Namespace) -> int:
     check_choice("--sampling", options.sampling, [name for name in SAMPLINGS if name != "full-batch"])
     check_whole(N=[options.N], B=[options.B], E=[options.E])
     planned = Spacetime.sgd(options.N, options.B, options.E, sampling=options.sampling)
-    needed = anchored_for_advice(planned, factor=options.factor)
     for_params, for_path = jax.random.split(jax.random.key(options.seed))
     landscape, params = digits_landscape(options.model, options.limit, key=for_params)
-    anchored = anchor(
+    table = advise(
         landscape,
         params,
-        learning_rate=options.learning_rate,
+        planned,
+        options.learning_rate,
+        factor=options.factor,
+        within=options.within,
         num_samples=options.num_samples,
         progress=bars(options),
         key=for_path,
-        **needed,
     )
-    advice, unpredicted = advise(anchored, planned, factor=options.factor)
-    predicted = anchored.predict(planned)
-    print(f"planned: {predicted}\n\nchange of the test loss at the end, at the same evaluations:")
-    for change in advice:
-        print(f"  {change}")
-    for reason in unpredicted:
-        print(f"  cannot be predicted: {reason}")
-    if predicted.truncation[-1] > abs(predicted.mean[-1] - predicted.noiseless[-1]):
+    print(table)
+    predicted = table.planned
+    if predicted.truncation[-1] > abs(predicted.noise[-1]):
         tell("what is left out may exceed all that noise does, so that this advice is a guess: lower --learning-rate")
         return CONTRADICTED
     return 0

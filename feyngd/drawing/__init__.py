@@ -1,5 +1,6 @@
 """Drawing: diagrams and spacetimes as SVG, diagrams inside matplotlib figures, and figures of results."""
 
+from ._advice_plot import plot_advice as plot_advice
 from ._axes import PALETTE as PALETTE
 from ._axes import drawn as drawn
 from ._axes import new_figure as new_figure

@@ -1,5 +1,6 @@
 """Advice and figures of anchored runs."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -9,24 +10,39 @@ import pytest
 
 import feyngd as fd
 from feyngd.anchoring import Advice, anchored_for_advice
+from feyngd.progress import Progress
 from feyngd.studies import anchor_study
+
+
+class Noted(Progress):
+    """Progress that keeps what is noted."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+def square(theta, x):
+    return (theta - x) ** 2 / 2
 
 
 @pytest.fixture(scope="module")
 def anchored():
     with jax.enable_x64(True):
-        landscape = fd.Landscape(lambda theta, x: (theta - x) ** 2 / 2, np.array([-1.0, 0.0, 1.0]))
+        landscape = fd.Landscape(square, np.array([-1.0, 0.0, 1.0]))
         options = {"learning_rate": 0.1, "num_samples": 64, "truncation_samples": 2, "key": jax.random.key(0)}
         return fd.anchor(landscape, jnp.array(2.0), steps=16, epoch_lengths=[2, 4, 8], fixed_order=True, **options)
 
 
 def test_advice_is_ranked_and_exact_on_quadratics(anchored):
     planned = fd.Spacetime.sgd(8, 2, 2)
-    found, untold = fd.advise(anchored, planned)
+    found = fd.advise(anchored, planned)
     assert all(isinstance(one, Advice) for one in found)
     effects = [one.effect.value for one in found]
     assert effects == sorted(effects)
-    assert untold == []
+    assert found.unpredicted == {}
     for one in found:
         other, base = anchored.predict(one.spacetime), anchored.predict(planned)
         assert one.effect.value == pytest.approx(other.mean[-1] - base.mean[-1], rel=1e-9)
@@ -41,7 +57,7 @@ def test_advice_has_the_truncation_figures_of_both_runs(anchored):
     rng = np.random.default_rng(0)
     third, fourth = ({ties: rng.normal(size=(4, 17)) for ties in anchored.second} for _ in range(2))
     made, planned = replace(anchored, third=third, fourth=fourth), fd.Spacetime.sgd(8, 2, 2)
-    found, _ = fd.advise(made, planned)
+    found = fd.advise(made, planned)
     ours = made.predict(planned).truncation[-1]
     assert ours > 0
     for one in found:
@@ -49,8 +65,9 @@ def test_advice_has_the_truncation_figures_of_both_runs(anchored):
 
 
 def test_what_cannot_be_told_is_said(anchored):
-    _, untold = fd.advise(anchored, fd.Spacetime.sgd(24, 3, 2), factor=3)
-    assert any("batches of 1 instead of 3" in line and "16 were anchored" in line for line in untold)
+    found = fd.advise(anchored, fd.Spacetime.sgd(24, 3, 2), factor=3)
+    assert "16 were anchored" in found.unpredicted["batches of 1 instead of 3"]
+    assert "cannot be predicted: batches of 1 instead of 3: " in str(found)
 
 
 def test_advice_refuses_full_batches(anchored):
@@ -85,16 +102,101 @@ def test_a_study_writes_what_it_finds(tmp_path):
         anchor_study(landscape, params, [*spacetimes, fd.Spacetime.sgd(4)], 0.1, tmp_path, key=jax.random.key(0))
 
 
+def test_a_table_is_printed_drawn_and_kept(anchored, tmp_path):
+    found = fd.advise(anchored, fd.Spacetime.sgd(8, 2, 2))
+    assert (len(found), found[0], found.evaluations) == (6, next(iter(found)), 16)
+    lines = str(found).splitlines()
+    assert lines[0] == f"planned: {str(found.planned).splitlines()[0]}"
+    (best,) = (line for line in lines if "batches of 1 instead of 2" in line)
+    assert f"{found[0].effect.value:+.3g}" in best
+    assert best.split()[-3:-1] == ["16", "8"] or best.split()[-2:] == ["16", "8"]
+    assert "<td>batches of 1 instead of 2</td>" in found._repr_html_()
+    record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert record["changes"][0]["steps"] == 16
+    assert {change["evaluations"] for change in record["changes"]} == {16}
+    found.save(tmp_path / "advice.npz")
+    again = fd.AdviceTable.load(tmp_path / "advice.npz")
+    assert str(again) == str(found)
+    ax = found.plot()
+    assert [text.get_text() for text in ax.texts] == [one.change for one in found]
+
+
+def test_effects_are_unclear_within_their_errors(anchored):
+    row = fd.advise(anchored, fd.Spacetime.sgd(8, 2, 2))[0]
+    size, error = abs(row.effect.value), row.effect.stderr
+    assert replace(row, truncation=size - 2 * error - 1e-9).is_clear
+    assert not replace(row, truncation=size - 2 * error + 1e-9).is_clear
+    unknown = replace(row, truncation=float("nan"))
+    assert not unknown.is_clear
+    assert unknown.to_dict()["truncation"] is None
+
+
+SMALL = {"num_samples": 4, "truncation_samples": 0, "control_directions": 0, "key": jax.random.key(0)}
+
+
 @pytest.mark.slow
-def test_what_advice_needs_is_anchored():
+def test_advice_anchors_what_it_needs_and_says_how_long_it_takes():
     landscape, params = fd.landscapes.toys.cosh()
-    planned = fd.Spacetime.sgd(8, 2, 2)
-    needed = anchored_for_advice(planned)
-    assert needed == {"steps": 16, "epoch_lengths": [2, 4, 8], "fixed_order": True}
-    made = fd.anchor(landscape, params, learning_rate=0.1, num_samples=4, key=jax.random.key(0), **needed)
-    found, untold = fd.advise(made, planned)
+    noted = Noted()
+    found = fd.advise(landscape, params, fd.Spacetime.sgd(8, 2, 2), 0.1, progress=noted, **SMALL)
     assert len(found) == 6
-    assert untold == []
-    assert anchored_for_advice(fd.Spacetime.sgd(9, 3, 1), factor=3)["epoch_lengths"] == [1, 3, 9]
-    with pytest.raises(fd.ArgumentError, match="factor is an integer ≥ 2, got 0"):
+    assert found.unpredicted == {}
+    (line,) = noted.lines
+    assert line.startswith("advice on reshuffled, N=8, B=2, E=2: about ")
+
+
+def test_the_number_of_points_does_not_change_where_they_are_the_data():
+    landscape = fd.Landscape(square, np.arange(4.0), np.arange(3.0), reading="conditional")
+    found = fd.advise(landscape, jnp.array(2.0), fd.Spacetime.sgd(4, 2, 2), 0.1, **SMALL)
+    assert {row.change for row in found} == {
+        "batches of 4 instead of 2",
+        "batches of 1 instead of 2",
+        "with-replacement batches",
+    }
+    assert "fixed batches in the conditional reading" in found.unpredicted["fixed batches"]
+
+
+@pytest.mark.slow
+def test_a_schedule_has_a_learning_rate_for_every_step():
+    landscape, params = fd.landscapes.toys.cosh()
+    rates = np.linspace(0.2, 0.05, 8)
+    found = fd.advise(landscape, params, fd.Spacetime.sgd(8, 2, 2), rates, **SMALL)
+    assert found.planned.times[-1] == 8
+    assert list(found.unpredicted) == ["batches of 1 instead of 2"]
+    assert "it makes 16 steps, and there are 8 learning rates" in found.unpredicted["batches of 1 instead of 2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "match"),
+    [
+        ((fd.Spacetime.sgd(8, 2, 2), 0.1), {"within": 0}, "within is a share of the effect"),
+        ((fd.Spacetime.sgd(8, 2, 2), 0.1), {"within": True}, "within is a share of the effect"),
+        ((fd.Spacetime.sgd(8, 2, 2), 0.1), {"num_samples": 1}, "num_samples is an integer ≥ 2"),
+        ((fd.Spacetime.sgd(8, 2, 2), 0.1), {"key": None}, "give key="),
+        ((fd.Spacetime.sgd(8, 2, 2), None), {}, "Give the learning rate"),
+        ((fd.Spacetime.sgd(8, 2, 2), [0.1, 0.2]), {}, "one for each of"),
+        ((None, 0.1), {}, "Advice is on runs of"),
+    ],
+    ids=str,
+)
+def test_what_advice_refuses_before_it_works(given, options, match):
+    landscape, params = fd.landscapes.toys.cosh()
+    with pytest.raises(fd.ArgumentError, match=match):
+        fd.advise(landscape, params, *given, **(SMALL | options))
+
+
+def test_functionals_take_no_start(anchored):
+    with pytest.raises(fd.ArgumentError, match=r"give advise\(anchored, spacetime\) no more"):
+        fd.advise(anchored, fd.Spacetime.sgd(8, 2, 2), key=jax.random.key(0))
+
+
+def test_the_old_way_to_anchor_for_advice_still_works():
+    planned = fd.Spacetime.sgd(8, 2, 2)
+    with pytest.warns(DeprecationWarning, match="use feyngd.advise instead"):
+        needed = anchored_for_advice(planned)
+    assert needed == {"steps": 16, "epoch_lengths": [2, 4, 8], "fixed_order": True}
+    with (
+        pytest.warns(DeprecationWarning, match="anchored_for_advice"),
+        pytest.raises(fd.ArgumentError, match="factor is an integer ≥ 2, got 0"),
+    ):
         anchored_for_advice(planned, factor=0)
