@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from ...derivatives import Loss
+from ...derivatives import Loss, frozen_loss
 from ...kinks import Kink
 from ._probe import DISTANCES, REACH, Probe
 
@@ -53,7 +53,8 @@ def find_kinks(loss: Loss, params: Any, data: Any, *, jaxpr: core.ClosedJaxpr | 
     if jaxpr is None:
         example = jax.tree.map(lambda leaf: leaf[0], data)
         # A function of its own, since JAX keeps what it traced by the identity of functions, and they may have changed.
-        jaxpr = jax.make_jaxpr(lambda params, example: loss(params, example))(params, example)
+        traced = jax.make_jaxpr(lambda params, example: loss(params, example))(params, example)
+        jaxpr = frozen_loss(loss, traced, loss).jaxpr  # an earlier trace, with its programs, if it is the same
     probe = _PROBES.get(jaxpr)
     if probe is None:
         probe = _PROBES[jaxpr] = Probe(jaxpr, len(jax.tree.leaves(params)))
