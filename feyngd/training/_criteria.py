@@ -19,7 +19,7 @@ from ..derivatives import CHUNK, Loss, num_params
 from ..errors import ArgumentError, LandscapeError
 from ..estimates import Estimate
 from ..landscapes import Landscape, check_updates_kept, enter
-from ..spectra import Trace, check_num_examples, covariance_and_hessian
+from ..spectra import Trace, check_num_examples, compiled_matrices, covariance_and_hessian
 from ._raw_loss import RawLoss
 from ._responses import TIMES, matrix_response, response
 
@@ -278,7 +278,11 @@ def _matrices(loss: Loss, params: Any, data: Any, chunk_size: int) -> tuple[jax.
     raw, chunk_size = RawLoss(loss, params, data), check_integer("chunk_size", chunk_size, least=1)
     check_num_examples(raw.size)
     raw.check_forward_mode()
-    noise, hessian = covariance_and_hessian(raw.function, params, raw.data, min(chunk_size, raw.size))
+    chunk_size, loss_now = min(chunk_size, raw.size), raw.frozen()
+    if loss_now is None:
+        noise, hessian = covariance_and_hessian(raw.function, params, raw.data, chunk_size)
+    else:
+        noise, hessian = compiled_matrices(loss_now, chunk_size)(params, raw.data)
     return noise, hessian, raw.size
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._arguments import check_integer
-from ..derivatives import Loss, sum_over
+from ..derivatives import Loss, num_examples, per_loss, sum_over
 from ..errors import ArgumentError
 from ._raw_loss import RawLoss
 
@@ -47,9 +47,9 @@ class Penalty:
         if not callable(learning_rate):
             check_rate(learning_rate)
         raw = RawLoss(loss, params, batch)
-        self.loss, self.params, self.batch, self.size = raw.function, params, raw.data, raw.size
+        self._raw, self._loss, self._params, self.size = raw, raw.frozen(), params, raw.size
         self.check_forward_mode = raw.check_forward_mode
-        self.chunk_size = min(check_integer("chunk_size", chunk_size, least=1), self.size)
+        self._chunk_size = min(check_integer("chunk_size", chunk_size, least=1), self.size)
         b, size = check_integer("emulate_batch_size", emulate_batch_size, least=1), self._size_of_a_step(batch_size)
         if self.size < 2:
             raise ArgumentError(
@@ -77,29 +77,57 @@ class Penalty:
             )
         return size
 
-    def sum(self, function: Callable[[Any], Any]) -> Any:
-        """Return the sum over chunks of a function of the examples in one."""
-        return sum_over(function, self.batch, self.chunk_size)
-
-    def mean_loss(self) -> jax.Array:
-        """Return the mean loss l of the batch."""
-        return self.sum(partial(self._total_loss, self.params)) / self.size
+    def penalised_loss(self) -> jax.Array:
+        """Return the mean loss of the batch with the penalty."""
+        return self._run("mean_loss") if self.is_plain else self._run("penalised_loss", self.factor)
 
     def mean_gradient(self) -> Any:
         """Return the gradient of the mean loss."""
-        total = self.sum(partial(jax.grad(self._total_loss), self.params))
-        return jax.tree.map(lambda leaf: leaf / self.size, total)
+        return self._run("mean_gradient")
 
-    def penalised_loss(self) -> jax.Array:
-        """Return the mean loss with the penalty."""
+    def add_gradient(self, gradients: Any, mean: Any) -> Any:
+        """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss."""
+        return self._run("add_gradient", gradients, mean, self.factor)
+
+    def _run(self, name: str, *arguments: Any) -> Any:
+        if self._loss is None:
+            sums = _BatchSums(self._raw.function, self._params, self._raw.data, self._chunk_size)
+            return getattr(sums, name)(*arguments)
+        return _compiled(self._loss, name, self._chunk_size)(self._params, self._raw.data, *arguments)
+
+
+@per_loss
+def _compiled(loss: Loss, name: str, chunk_size: int) -> Callable[..., Any]:
+    """Compile a method of `_BatchSums` as a function of the parameters, the batch and its arguments."""
+    return jax.jit(
+        lambda params, batch, *arguments: getattr(_BatchSums(loss, params, batch, chunk_size), name)(*arguments)
+    )
+
+
+class _BatchSums:
+    """Sums over the examples of one batch, chunk by chunk."""
+
+    def __init__(self, loss: Loss, params: Any, batch: Any, chunk_size: int) -> None:
+        self._loss, self._params, self._batch, self._chunk_size = loss, params, batch, chunk_size
+        self._size = num_examples(batch)
+
+    def mean_loss(self) -> jax.Array:
+        """Return the mean loss l of the batch."""
+        return self._sum(partial(self._total_loss, self._params)) / self._size
+
+    def mean_gradient(self) -> Any:
+        """Return the gradient of the mean loss."""
+        total = self._sum(partial(jax.grad(self._total_loss), self._params))
+        return jax.tree.map(lambda leaf: leaf / self._size, total)
+
+    def penalised_loss(self, factor: jax.Array | float) -> jax.Array:
+        """Return the mean loss with the penalty, a factor times tr Ĉ."""
         mean = self.mean_loss()
-        if self.is_plain:
-            return mean
-        trace = self.trace()
+        trace = self._trace()
         with jax.numpy_dtype_promotion("standard"):
-            return mean + self.factor * trace
+            return mean + factor * trace
 
-    def trace(self) -> jax.Array:
+    def _trace(self) -> jax.Array:
         """Return the trace of the covariance of the gradients, tr Ĉ."""
         mean = self.mean_gradient()
 
@@ -108,9 +136,9 @@ class Penalty:
             with jax.numpy_dtype_promotion("standard"):  # leaves may differ in precision
                 return sum(sizes[1:], sizes[0])
 
-        return self.sum(squares) / (self.size - 1)
+        return self._sum(squares) / (self._size - 1)
 
-    def add_gradient(self, gradients: Any, mean: Any) -> Any:
+    def add_gradient(self, gradients: Any, mean: Any, factor: jax.Array | float) -> Any:
         """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss."""
 
         def products(chunk: Any) -> Any:
@@ -119,20 +147,24 @@ class Penalty:
             # The derivative of the loss along the noise, then its gradient. Forward mode first keeps the sum over
             # examples inside the matrix products; the other way round writes out a gradient for every example.
             def derivative(params: Any, example: Any, direction: Any) -> jax.Array:
-                return jax.jvp(lambda p: self.loss(p, example), (params,), (direction,))[1]
+                return jax.jvp(lambda p: self._loss(p, example), (params,), (direction,))[1]
 
-            return jax.grad(lambda params: jnp.sum(jax.vmap(partial(derivative, params))(chunk, noise)))(self.params)
+            return jax.grad(lambda params: jnp.sum(jax.vmap(partial(derivative, params))(chunk, noise)))(self._params)
 
-        scale, totals = 2 * self.factor / (self.size - 1), self.sum(products)
+        scale, totals = 2 * factor / (self._size - 1), self._sum(products)
         with jax.numpy_dtype_promotion("standard"):  # rates and gradients may differ in precision
             return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, totals)
 
+    def _sum(self, function: Callable[[Any], Any]) -> Any:
+        """Return the sum over chunks of a function of the examples in one."""
+        return sum_over(function, self._batch, self._chunk_size)
+
     def _total_loss(self, params: Any, chunk: Any) -> jax.Array:
-        return jnp.sum(jax.vmap(partial(self.loss, params))(chunk))
+        return jnp.sum(jax.vmap(partial(self._loss, params))(chunk))
 
     def _noise(self, mean: Any, chunk: Any) -> Any:
         def noise(example: Any) -> Any:
-            return jax.tree.map(jnp.subtract, jax.grad(self.loss)(self.params, example), mean)
+            return jax.tree.map(jnp.subtract, jax.grad(self._loss)(self._params, example), mean)
 
         return jax.vmap(noise)(chunk)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..derivatives import Loss
+from ..derivatives import FrozenLoss, Loss, frozen_loss
 from ..errors import ArgumentError, FeynGDError, LandscapeError
 from ..landscapes import Landscape
 
@@ -20,8 +20,8 @@ _KEEP_ELSEWHERE = (
 class RawLoss:
     """A loss, parameters and examples, checked by tracing one example.
 
-    No compiled program is kept for the loss. It is traced again in every call, by functions made in that call, so that
-    neither this library nor the caller's own `jax.jit` uses an old version of it.
+    It is traced again in every call, by functions made in that call, so that neither this library nor the caller's own
+    `jax.jit` uses an old version of it.
 
     Args:
         loss: `loss(params, example)`.
@@ -45,10 +45,22 @@ class RawLoss:
         _check_parameters(params)
         with jax.ensure_compile_time_eval():  # NumPy arrays are looked into, which is possible in jit only like this
             examples = Landscape(loss, data)
+        self._given = loss
         self.function: Loss = lambda p, example: loss(p, example)
         self.params, self.data, self.size = params, examples.data, examples.num_examples
         self._example = examples.example(0)
         _check_value(self._traced(self.function))
+
+    def frozen(self) -> FrozenLoss | None:
+        """Return the loss as it is now with the programs compiled from it; `None` where all is traced anyway.
+
+        That is inside a transformation of JAX, which parameters, data or numbers that the loss closes over belong to.
+        """
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((self.params, self.data))):
+            return None
+        traced = jax.make_jaxpr(lambda p, example: self.function(p, example))(self.params, self._example)
+        frozen = frozen_loss(self._given, traced, self._given)
+        return frozen if frozen.fingerprint else None
 
     def check_forward_mode(self) -> None:
         """Raise unless the loss can be differentiated in forward mode, twice in all; no example is run.

@@ -57,6 +57,7 @@ def matrix_response(hessian: jax.Array, learning_rate: jax.Array | float, steps:
     return learning_rate * _geometric_sum(scaled, steps)
 
 
+@jax.jit  # eager calls would compile its loop every time
 def _decay_average(a: jax.Array) -> jax.Array:
     """Return the average of e^{−sA} over s from 0 to 1, by doubling from a small multiple of A.
 
