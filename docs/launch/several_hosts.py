@@ -1,8 +1,8 @@
 """Simulate SGD and predict its learning curve on all devices of all processes; the first process writes the numbers.
 
 Start it once in every process, by `several_hosts.sbatch` or by hand, with three variables: COORDINATOR, the address and
-port of the first process; PROCESSES, how many there are; and PROCESS, which of them this is, from 0. Without them JAX
-asks the scheduler, which works on SLURM, Open MPI and Kubernetes.
+port of the first process; PROCESSES, how many there are; and PROCESS, which of them this is, from 0. Without them it
+runs alone, on all devices of one host.
 """
 
 import argparse
@@ -19,14 +19,14 @@ def join_the_others() -> None:
             os.environ["COORDINATOR"],
             num_processes=int(os.environ["PROCESSES"]),
             process_id=int(os.environ["PROCESS"]),
+            # Under SLURM, JAX would otherwise give every process one device only.
+            cluster_detection_method="deactivate",
         )
-    else:
-        jax.distributed.initialize()
 
 
 def main() -> None:
     """Compute, the same in every process."""
-    options = argparse.ArgumentParser()
+    options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", default="several_hosts.json")
     options.add_argument("--examples", type=int, default=1797)
     options.add_argument("--runs", type=int, default=20_000)
@@ -59,4 +59,5 @@ def main() -> None:
             json.dump(numbers, file)
 
 
-main()
+if __name__ == "__main__":
+    main()
