@@ -27,7 +27,7 @@ def num_rows(order: int, size: int) -> int:
 
 def derivative_tensors(
     loss: Loss, params: PyTree, data: PyTree, orders: Sequence[int], chunk_size: int | None = None
-) -> dict[int, Float[np.ndarray, " examples *params"]]:
+) -> dict[int, Float[np.ndarray, "examples ..."]]:
     """Return ∇^k l_x at every example for some orders k, in the precision of the parameters.
 
     Args:
@@ -50,14 +50,14 @@ def derivative_tensors(
 @per_loss
 def _compiled_rows(
     loss: Loss, orders: tuple[int, ...], chunk_size: int
-) -> Callable[[PyTree, PyTree], list[Float[Array, " examples *row"]]]:
+) -> Callable[[PyTree, PyTree], list[Float[Array, "examples ..."]]]:
     """Compile the rows of the tensors, which symmetry leaves, as functions of the parameters and the data."""
 
     @jax.jit
-    def rows(params: PyTree, data: PyTree) -> list[Float[Array, " examples *row"]]:
+    def rows(params: PyTree, data: PyTree) -> list[Float[Array, "examples ..."]]:
         theta, example_loss = flat_loss(loss, params)
 
-        def of_one(example: PyTree) -> list[Float[Array, " *row"]]:
+        def of_one(example: PyTree) -> list[Float[Array, "..."]]:
             return [_rows(lambda at: example_loss(at, example), theta, order) for order in orders]
 
         return jax.lax.map(of_one, data, batch_size=chunk_size)
@@ -65,7 +65,7 @@ def _compiled_rows(
     return rows
 
 
-def _rows(function: Callable[[Array], Array], theta: Float[Array, " params"], order: int) -> Float[Array, " *row"]:
+def _rows(function: Callable[[Array], Array], theta: Float[Array, " params"], order: int) -> Float[Array, "..."]:
     """Return the value, the gradient, or for higher orders its derivatives along directions i ≤ j ≤ …, stacked."""
     if order < 2:
         return jax.grad(function)(theta) if order else function(theta)
@@ -87,9 +87,7 @@ def _combinations(length: int, size: int) -> Int[np.ndarray, "rows length"]:
     return np.array(list(combinations_with_replacement(range(size), length)), dtype=int)
 
 
-def _unfolded(
-    rows: Float[np.ndarray, " examples *row"], order: int, size: int
-) -> Float[np.ndarray, " examples *params"]:
+def _unfolded(rows: Float[np.ndarray, "examples ..."], order: int, size: int) -> Float[np.ndarray, "examples ..."]:
     """Return whole tensors from the rows that symmetry leaves of them."""
     if order < 3:
         return rows

@@ -62,7 +62,7 @@ def test_a_key_is_needed_only_for_sampled_values():
     with pytest.raises(fd.ArgumentError, match=r"key=jax\.random\.key"):
         fd.evaluate([TIED, CROSSED], landscape, THETA, estimator="pairing")
     summed = fd.evaluate([TIED, CROSSED], landscape, THETA)
-    assert (summed[CROSSED].stderr, summed[CROSSED].kind) == (None, "double sum")
+    assert (summed[CROSSED].stderr, summed[CROSSED].kind) == (None, "contraction")
 
 
 def test_scalar_parameters_and_one_example():

@@ -9,23 +9,25 @@ example by example. So one sweep over the examples gives every number, whatever 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import count
+from functools import cached_property, lru_cache
+from itertools import combinations, count
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, PyTree
 
-from ...derivatives import derivative_tensors, num_rows
+from ...derivatives import derivative_tensors, num_params, num_rows
 from ..engine import Engine, NotFiniteError
 from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector, vectors_in
 from ._estimator import Cost, Estimator, Setting, Split
 
 _MOST_ENTRIES = 2**24  # of a moment, and of the tensors of one order at all examples
 _BLOCK = 2**20  # entries of a product over some examples
-_OPERATIONS = 10_000  # of contractions, for every example, that take as long as its part of a pass
+_OPERATIONS = 5_000  # of contractions, for every example, that take about as long as its part of a pass
 
-Tensor = Float[np.ndarray, "*axes"]
+Tensor = Float[np.ndarray, "..."]
+Piece = tuple[Tensor, tuple[int, ...]]  # a tensor, and the legs of its axes
 
 
 class Contraction(Estimator):
@@ -94,7 +96,7 @@ class Network:
     constants: tuple[tuple[int, Mean], ...]
     out: int | None
 
-    @property
+    @cached_property
     def crossing(self) -> list[int]:
         """The legs between different positions, and the free one."""
         positions: dict[int, set[int]] = {}
@@ -103,7 +105,7 @@ class Network:
                 positions.setdefault(leg, set()).add(node.position)
         return sorted(leg for leg, found in positions.items() if len(found) > 1 or leg == self.out)
 
-    @property
+    @cached_property
     def parts(self) -> dict[int, list[Node]]:
         """The nodes of every position."""
         found: dict[int, list[Node]] = {}
@@ -172,6 +174,7 @@ class Tensors:
         for number in numbers:
             for is_test, order in sorted(set(_needed(network(number)))):
                 orders.setdefault(is_test, {}).setdefault(order, number)
+        self.size = num_params(engine.params)
         self._found: dict[bool, dict[int, Tensor]] = {}
         self._means: dict[tuple[bool, int], Tensor] = {}
         for is_test, wanted in orders.items():
@@ -184,7 +187,7 @@ class Tensors:
                 bad = np.flatnonzero(~_are_finite(tensor))
                 if bad.size:
                     raise NotFiniteError(wanted[order], (int(examples[bad[0]]),))
-            self._found[is_test] = found
+            self._found[is_test] = {order: tensor.astype(np.float64) for order, tensor in found.items()}
 
     def num_examples(self, *, is_test: bool) -> int:
         """Return the number of examples."""
@@ -193,12 +196,12 @@ class Tensors:
     def block(self, node: Node, examples: slice) -> Tensor:
         """Return the derivatives of a node at some examples, in double precision."""
         is_test, order = node.position == TEST, len(node.legs)
-        tensor = self._found[is_test][order][examples].astype(np.float64)
+        tensor = self._found[is_test][order]
         if not node.centred:
-            return tensor
+            return tensor[examples]
         if (is_test, order) not in self._means:
-            self._means[is_test, order] = self._found[is_test][order].mean(axis=0, dtype=np.float64)
-        return tensor - self._means[is_test, order]
+            self._means[is_test, order] = tensor.mean(axis=0)
+        return tensor[examples] - self._means[is_test, order]
 
 
 class _Moments:
@@ -226,12 +229,7 @@ class _Moments:
         nodes = [Node(n.position, tuple(order[leg] for leg in n.legs), n.centred) for n in part]
         constants = tuple((order[leg], mean) for leg, mean in net.constants if leg in order)
         is_test = part[0].position == TEST
-        key = (
-            is_test,
-            tuple((node.legs, node.centred) for node in nodes),
-            constants,
-            tuple(free),
-        )
+        key = is_test, tuple((node.legs, node.centred) for node in nodes), constants, tuple(free)
         if key not in self._known:
             self._known[key] = self._average(nodes, constants, free, is_test)
         return self._known[key]
@@ -239,35 +237,83 @@ class _Moments:
     def _average(
         self, nodes: list[Node], constants: tuple[tuple[int, Mean], ...], free: list[int], is_test: bool
     ) -> Tensor:
-        total, number = self._tensors.num_examples(is_test=is_test), len({leg for node in nodes for leg in node.legs})
-        vectors = [part for leg, mean in constants for part in (self.vector(mean), [leg])]
-        size = len(vectors[0]) if vectors else self._tensors.block(nodes[0], slice(0, 1)).shape[-1]
-        widest = max(len(free), *(len(node.legs) for node in nodes))
-        step = max(1, _BLOCK // size**widest)
-        result: Tensor = np.zeros([size] * len(free))
+        total = self._tensors.num_examples(is_test=is_test)
+        size = self._tensors.size ** max(len(free), *(len(node.legs) for node in nodes))
+        step = max(1, _BLOCK // size)
+        result: Any = 0.0
         for first in range(0, total, step):
-            block = slice(first, first + step)
-            operands = [p for n in nodes for p in (self._tensors.block(n, block), [number, *n.legs])]
-            result = result + np.einsum(*operands, *vectors, free, optimize="greedy")
-        return result / total
+            pieces = [(self._tensors.block(node, slice(first, first + step)), node.legs) for node in nodes]
+            for leg, mean in constants:
+                (at,) = (i for i, (_, legs) in enumerate(pieces) if leg in legs)
+                tensor, legs = pieces[at]
+                pieces[at] = np.tensordot(tensor, self.vector(mean), (1 + legs.index(leg), 0)), _without(legs, (leg,))
+            result = result + _sum_of_products(pieces, free)
+        return np.asarray(result / total)
 
 
 def _value(number: Number, moments: _Moments) -> float:
     """Contract the moments of all positions."""
     net = network(number)
     crossing = set(net.crossing)
-    operands: list = []
+    pieces: list[Piece] = []
     for part in net.parts.values():
-        legs = [leg for leg in dict.fromkeys(leg for node in part for leg in node.legs) if leg in crossing]
-        operands += [moments.moment(net, part), legs]
+        legs = dict.fromkeys(leg for node in part for leg in node.legs if leg in crossing)
+        pieces.append((moments.moment(net, part), tuple(legs)))
     at_nodes = {leg for node in net.nodes for leg in node.legs}
     for leg, mean in net.constants:
         if leg not in at_nodes:  # two averaged vectors meet
-            operands += [moments.vector(mean), [leg]]
-    value = float(np.einsum(*operands, [], optimize="greedy"))
+            pieces.append((moments.vector(mean), (leg,)))
+    value = math.prod(float(tensor) for tensor, _ in _joined(pieces, _across))
     if not math.isfinite(value):
         raise NotFiniteError(number, None)
     return value
+
+
+def _sum_of_products(pieces: list[Piece], free: Sequence[int]) -> Tensor:
+    """Contract the legs that pieces share, example by example, and sum the products of what is left over examples.
+
+    Args:
+        pieces: tensors whose first axis is that of the examples.
+        free: the legs of the result, in order.
+    """
+    pieces = _joined(pieces, _by_example)
+    count = len(pieces[0][0])
+    # The products of the smallest, and a product of matrices with the largest.
+    *others, (last, last_legs) = sorted(pieces, key=lambda piece: len(piece[1]))
+    legs: tuple[int, ...] = ()
+    rows = np.ones((count, 1))
+    for tensor, more in others:
+        rows = (rows[:, :, None] * tensor.reshape(count, 1, -1)).reshape(count, -1)
+        legs += more
+    legs += last_legs
+    total = (rows.T @ last.reshape(count, -1)).reshape([last.shape[-1]] * len(legs))
+    return total.transpose([legs.index(leg) for leg in free])
+
+
+def _joined(pieces: list[Piece], product: Callable[[Piece, Piece], Piece]) -> list[Piece]:
+    """Contract pieces that share legs, until none do: first those that leave the fewest legs."""
+    while pairs := [(a, b) for a, b in combinations(pieces, 2) if set(a[1]) & set(b[1])]:
+        a, b = min(pairs, key=lambda pair: len(set(pair[0][1]) ^ set(pair[1][1])))
+        pieces = [piece for piece in pieces if piece is not a and piece is not b] + [product(a, b)]
+    return pieces
+
+
+def _across(a: Piece, b: Piece) -> Piece:
+    """Contract the legs that two pieces share."""
+    shared = [leg for leg in a[1] if leg in b[1]]
+    axes = [a[1].index(leg) for leg in shared], [b[1].index(leg) for leg in shared]
+    return np.tensordot(a[0], b[0], axes), _without(a[1], shared) + _without(b[1], shared)
+
+
+def _by_example(a: Piece, b: Piece) -> Piece:
+    """Contract the legs that two pieces share, for every example, whose axis is the first."""
+    rest = _without(a[1], b[1]) + _without(b[1], a[1])
+    first, second, out = ([0, *(1 + leg for leg in legs)] for legs in (a[1], b[1], rest))
+    return np.einsum(a[0], first, b[0], second, out), rest
+
+
+def _without(legs: Sequence[int], gone: Sequence[int]) -> tuple[int, ...]:
+    return tuple(leg for leg in legs if leg not in gone)
 
 
 def _needed(net: Network) -> Iterator[tuple[bool, int]]:
