@@ -23,7 +23,8 @@ class Estimate(Kept):
         value: the estimate, in the unit of the loss.
         stderr: its standard error; `None` if the value is exact up to rounding, never 0.
         num_samples: the number of independent replicates behind it; 0 if exact.
-        kind: "exact" for plain averages; "double sum" for an exact sum over all combinations of examples; "pairing" for
+        kind: "exact" for plain averages; "double sum" for an exact sum over all combinations of examples;
+            "contraction" for an exact contraction of whole tensors of derivatives, of few parameters; "pairing" for
             independent random pairings of examples; "deflation" for an exact low-rank part with the rest paired;
             "strata" for the examples with the largest gradients taken one by one and the others paired; "lanczos" for
             random combinations of gradients with Lanczos' quadrature.
