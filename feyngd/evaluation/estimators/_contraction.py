@@ -24,7 +24,7 @@ from ._estimator import Cost, Estimator, Setting, Split
 
 _MOST_ENTRIES = 2**24  # of a moment, and of the tensors of one order at all examples
 _BLOCK = 2**20  # entries of a product over some examples
-_OPERATIONS = 5_000  # of contractions, for every example, that take about as long as its part of a pass
+_OPERATIONS = 1_000  # of contractions, for every example, that take about as long as its part of a pass
 
 Tensor = Float[np.ndarray, "..."]
 Piece = tuple[Tensor, tuple[int, ...]]  # a tensor, and the legs of its axes
