@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..derivatives import per_loss
+from ..derivatives import CHUNK, full_blocks, per_loss
 from ..errors import LandscapeError
 from ._landscape import Landscape
 
@@ -106,22 +106,29 @@ def _ulps(leaf: Any) -> np.ndarray:
 
 def _batch_gradients(landscape: Landscape, params: Any, size: int) -> list[list[np.ndarray]]:
     """Return the gradients of a few batches, spread over the data: for each its leaves."""
-    gradient = _compiled_batch_gradient(landscape.loss)
+    count = landscape.num_examples
+    gradient, chunk = _compiled_batch_gradient(landscape.loss), min(CHUNK, count)
     found = []
-    for batch in range(min(_BATCHES, landscape.num_examples)):
-        index = np.resize(np.arange(batch, landscape.num_examples, _BATCHES), size)
-        examples = jax.tree.map(lambda leaf, i=index: leaf[i], landscape.data)
-        found.append([np.asarray(leaf) for leaf in jax.tree.leaves(gradient(params, examples))])
+    for batch in range(min(_BATCHES, count)):
+        examples, repeats = np.unique(np.resize(np.arange(batch, count, _BATCHES), size), return_counts=True)
+        totals = [np.zeros(jnp.shape(leaf)) for leaf in jax.tree.leaves(params)]
+        for block in full_blocks(len(examples), chunk):  # of one shape, whatever the size of a batch
+            is_first = np.diff(block, prepend=-1) > 0
+            weights = np.where(is_first, repeats[block] / size, 0.0)
+            parts = jax.tree.leaves(gradient(params, landscape.data, examples[block], weights))
+            totals = [total + np.asarray(part) for total, part in zip(totals, parts, strict=True)]
+        found.append([total.astype(leaf.dtype) for total, leaf in zip(totals, jax.tree.leaves(params), strict=True)])
     return found
 
 
 @per_loss
-def _compiled_batch_gradient(loss: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], Any]:
-    """Compile the gradient of the mean loss of a batch."""
+def _compiled_batch_gradient(loss: Callable[[Any, Any], jax.Array]) -> Callable[..., Any]:
+    """Compile the gradient of a weighted sum of the losses of a few examples, chosen by their numbers."""
 
     @jax.jit
-    def gradient(params: Any, batch: Any) -> Any:
-        return jax.grad(lambda p: jnp.mean(jax.vmap(loss, in_axes=(None, 0))(p, batch)))(params)
+    def gradient(params: Any, data: Any, examples: jax.Array, weights: jax.Array) -> Any:
+        batch = jax.tree.map(lambda leaf: leaf[examples], data)
+        return jax.grad(lambda p: jnp.sum(weights * jax.vmap(loss, in_axes=(None, 0))(p, batch)))(params)
 
     return gradient
 
