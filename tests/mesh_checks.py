@@ -130,7 +130,7 @@ def functionals(made):
 
 def anchor(reading="population", **options):
     landscape = fd.Landscape(loss, EXAMPLES, TESTED if reading == "conditional" else None, reading=reading)
-    sizes = {"num_samples": 5, "truncation_samples": 3, "noise_examples": 8, "curvature_examples": 8, "chunk_size": 4}
+    sizes = {"num_samples": 5, "truncation_samples": 3, "noise_examples": 8, "curvature_examples": 8}
 
     def run(mesh):
         given = {"steps": 6, "learning_rate": 0.1, "epoch_lengths": [3], **sizes, **options}

@@ -24,7 +24,7 @@ TOLERANCE = 1e-12  # of the largest number; differences seen are below 1e-14
 SPACETIME = fd.Spacetime.sgd(N=20, B=2, E=2)
 
 
-def start(command, devices, **variables):
+def start(command, devices, cwd=ROOT, **variables):
     environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return subprocess.Popen(
         command,
@@ -32,13 +32,13 @@ def start(command, devices, **variables):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
+        cwd=cwd,
     )
 
 
 def output(process):
     try:
-        text, errors = process.communicate(timeout=500)
+        text, errors = process.communicate(timeout=1200)
     finally:
         process.kill()
     assert process.returncode == 0, errors
@@ -85,15 +85,66 @@ def test_two_processes_simulate_what_one_device_does():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checks", ["simulate_in_blocks,simulate_sde", "draws,anchor", "conditional_anchor", "studies"])
+@pytest.mark.parametrize(
+    "checks", ["simulate_in_blocks,simulate_sde", "draws", "anchor", "conditional_anchor", "studies"]
+)
 def test_eight_devices_give_the_numbers_of_one(checks, tmp_path):
     assert_same(on_one_host(checks, tmp_path), checks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws,anchor", "studies"])
+@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws", "anchor", "studies"])
 def test_two_processes_give_the_numbers_of_one_device(checks, tmp_path):
     assert_same(in_two_processes(checks, tmp_path, devices=2), checks)
+
+
+# --- the scripts of the documentation, with a scheduler that knows this host only -------------------------------------
+
+SRUN = """#!/bin/bash
+for number in $(seq 0 $((SLURM_NTASKS - 1))); do SLURM_PROCID=$number SLURM_LOCALID=0 "$@" & jobs+=($!); done
+for job in "${jobs[@]}"; do wait "$job" || status=1; done
+exit ${status:-0}
+"""
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """Return the variables of a job: commands that SLURM has, and what it says to every task."""
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name, text in {"srun": SRUN, "scontrol": "#!/bin/bash\necho 127.0.0.1\necho another-host\n"}.items():
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    said = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "host[1-2]", "SLURM_STEP_NODELIST": "host[1-2]"}
+    return {"PATH": path, "PYTHONPATH": str(ROOT), "SLURM_NTASKS": "2", "PORT": str(free_port()), **said}
+
+
+@pytest.mark.slow
+def test_the_launcher_gives_the_numbers_of_one_device(scheduler, tmp_path):
+    sizes = ["--examples", "50", "--runs", "21", "--draws", "0"]
+    batch = ["bash", "several_hosts.sbatch", *sizes, "--out", str(tmp_path / "hosts.json")]
+    output(start(batch, 2, cwd=LAUNCH, **scheduler))
+    alone = [sys.executable, "several_hosts.py", *sizes, "--out", str(tmp_path / "alone.json")]
+    output(start(alone, 1, cwd=LAUNCH, PYTHONPATH=str(ROOT)))
+    hosts, one = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("hosts", "alone"))
+    assert (hosts.pop("devices"), one.pop("devices")) == (4, 1)
+    for name, numbers in one.items():
+        np.testing.assert_allclose(hosts[name], numbers, rtol=1e-4 if name == "stderr" else 1e-5)  # single precision
+
+
+@pytest.mark.slow
+def test_the_jobs_of_an_array_do_a_sweep_together(scheduler, tmp_path):
+    entries = {
+        "models": ["logistic"], "limit": 20, "N": [4], "B": [1, 2], "E": [1], "sampling": ["reshuffled"],
+        "learning_rates": [0.005], "seeds": [0], "quantity": "test_loss", "order": 1, "runs": 0, "replicates": 2,
+    }  # fmt: skip
+    (tmp_path / "sweep.toml").write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in entries.items()))
+    for job in (1, 2):
+        task = {"SLURM_ARRAY_TASK_ID": str(job), "SLURM_ARRAY_TASK_COUNT": "2"}
+        text = output(start(["bash", str(LAUNCH / "sweep_array.sbatch")], 1, cwd=tmp_path, **scheduler, **task))
+        assert text.splitlines()[-1] == "1 configurations: 1 done, 0 skipped, 0 elsewhere"
+        assert len(list((tmp_path / "results").glob("*.json"))) == job
 
 
 # --- what is no mesh --------------------------------------------------------------------------------------------------
