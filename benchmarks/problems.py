@@ -67,3 +67,22 @@ def trained(name: str, steps: int = 300, rate: float = 0.5) -> Problem:
 def num_params(params: Any) -> int:
     """Return how many numbers the parameters are."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def transformer(width: int = 16, examples: int = 1797) -> Problem:
+    """Return one block of attention and of an MLP over the eight rows of a digit, with its initial parameters."""
+    pictures, labels = digits()
+    rng = np.random.default_rng(0)
+    shapes = {"in": (8, width), "q": (width, width), "k": (width, width), "v": (width, width)}
+    shapes |= {"up": (width, 2 * width), "down": (2 * width, width), "out": (width, 10)}
+    params = {name: jnp.asarray(rng.normal(size=s) / np.sqrt(s[0]), jnp.float32) for name, s in shapes.items()}
+
+    def logits(p: Any, picture: jax.Array) -> jax.Array:
+        x = picture.reshape(8, 8) @ p["in"]
+        x = x + jax.nn.softmax((x @ p["q"]) @ (x @ p["k"]).T / np.sqrt(width)) @ (x @ p["v"])
+        return jnp.mean(x + jax.nn.gelu(x @ p["up"]) @ p["down"], axis=0) @ p["out"]
+
+    def loss(p: Any, example: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return -jax.nn.log_softmax(logits(p, example[0]))[example[1]]
+
+    return Landscape(loss, (pictures[:examples], labels[:examples])), params

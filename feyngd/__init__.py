@@ -28,6 +28,7 @@ use, so `import feyngd` takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._program_cache import keep_programs as keep_programs
 from ._version import __version__ as __version__
 from .diagrams import Diagram as Diagram
 from .diagrams import count_diagrams as count_diagrams

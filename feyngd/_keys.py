@@ -11,7 +11,7 @@ from .errors import ArgumentError
 def check_key(key: Any, why: str) -> None:
     """Raise `ArgumentError` unless `key` is one JAX random key, typed or raw; `why` begins the message."""
     try:
-        jax.random.split(key)
+        jax.eval_shape(jax.random.split, key)  # which compiles nothing
     except Exception as error:  # JAX has one of its own for every way to be no key
         raise ArgumentError(f"{why}: give {_how_to_give(key)}, not {reprlib.repr(key)}.") from error
 

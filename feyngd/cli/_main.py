@@ -5,14 +5,16 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from .._program_cache import keep_programs
 from .._terminal import spelling
 from .._version import __version__
 from ..errors import FeynGDError
 from ._advise import add_advise
 from ._anchor import add_anchor
+from ._demo import add_demo
 from ._diagrams import add_diagrams
 from ._ending import REFUSED, STATUSES, flushed, leave_interrupted, tell, tell_failure, tell_interruption
 from ._flags import in_flags
@@ -24,6 +26,7 @@ from ._sweep import add_sweep
 
 # What adds each command, in the order of the help.
 _COMMANDS = {
+    "demo": add_demo,
     "series": add_series,
     "diagrams": add_diagrams,
     "predict": add_predict,
@@ -32,6 +35,7 @@ _COMMANDS = {
     "anchor": add_anchor,
     "advise": add_advise,
 }
+_SYMBOLIC = {"series", "diagrams"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +72,10 @@ def console() -> None:
 def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     with _short_warnings(options):
         try:
-            return int(_parsed(arguments, options).run(options))
+            _parsed(arguments, options)
+            if options.command not in _SYMBOLIC:
+                _keep_programs()
+            return int(options.run(options))
         except FeynGDError as error:
             tell(in_flags(str(error), options.flags))
             return REFUSED
@@ -76,6 +83,12 @@ def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
             return tell_failure(error, options)
         except KeyboardInterrupt:
             return tell_interruption(options)
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs on disk, as far as there is a place for them."""
+    with suppress(FeynGDError):
+        keep_programs()
 
 
 @contextmanager

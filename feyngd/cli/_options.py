@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         if self._command_parsers is None:
             self._command_parsers = self.add_subparsers(required=True, metavar="COMMAND")
         made: Parser = self._command_parsers.add_parser(name, help=text, description=text, epilog=example)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, command=name)
         self.commands[name] = made
         return made
 

@@ -1,6 +1,6 @@
 """The values of diagrams on a landscape."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +14,10 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..landscapes import READINGS, Landscape, Origin, enter, kinks_at
 from ..progress import Progress, check_progress
-from ._rounding import Rounding, is_double, measure_rounding
+from ._rounding import Measurement, Rounding, is_double
 from ._values import Values
 from .engine import Engine, NotFiniteError, check_mesh, cost_model
-from .estimators import KINDS, NAMES, Effort, Sampler, Setting
+from .estimators import KINDS, NAMES, Aim, AimedSampler, Effort, Sampler, Setting
 from .planning import ARITHMETIC_BOUND, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
@@ -93,27 +93,93 @@ def evaluate(
     if estimator not in NAMES:
         raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, NAMES))}.")
     effort = Effort.checked(replicates, rtol, budget)
-    chunk_size = None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1)
-    check_mesh(mesh)
-    shown = check_progress(progress)
-    landscape, params = enter(landscape, params)
-    if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
+    if getattr(landscape, "reading", None) == "conditional" and getattr(what, "quantity", None) == "gap":
         raise ArgumentError(
             "In the conditional reading test and train loss are measured on different data, so the gap is not a single "
             "series: evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
         )
+    return _evaluated(
+        diagrams,
+        landscape,
+        params,
+        lambda plan, setting: Sampler(plan, setting, estimator, effort),
+        basis=basis,
+        root=root,
+        chunk_size=None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1),
+        mesh=mesh,
+        check_dtype=check_dtype,
+        progress=progress,
+        key=key,
+    )
+
+
+def evaluate_for(
+    aim: Aim,
+    diagrams: Iterable[Diagram],
+    landscape: Landscape,
+    params: PyTree,
+    *,
+    root: str = "test",
+    mesh: jax.sharding.Mesh | None = None,
+    check_dtype: bool | None = None,
+    progress: Progress | None = None,
+    key: jax.Array | None = None,
+) -> Values:
+    """Evaluate moment values of diagrams as precisely as combinations of them are needed.
+
+    Args:
+        aim: the goals and the budget.
+        diagrams: the diagrams.
+        landscape, params, root, mesh, check_dtype, progress, key: as in `evaluate`.
+
+    Returns:
+        As `evaluate`. The replicates of sampled values stand for twin pairings: as many as their standard error has
+        degrees of freedom, and one more.
+    """
+    return _evaluated(
+        list(diagrams),
+        landscape,
+        params,
+        lambda plan, setting: AimedSampler(plan, setting, aim),
+        basis="moment",
+        root=root,
+        mesh=mesh,
+        check_dtype=check_dtype,
+        progress=progress,
+        key=key,
+    )
+
+
+def _evaluated(
+    diagrams: list[Diagram],
+    landscape: Landscape,
+    params: PyTree,
+    make_sampler: Callable[[Plan, Setting], Sampler | AimedSampler],
+    *,
+    basis: str,
+    root: str,
+    chunk_size: int | None = None,
+    mesh: jax.sharding.Mesh | None,
+    check_dtype: bool | None,
+    progress: Progress | None,
+    key: jax.Array | None,
+) -> Values:
+    check_mesh(mesh)
+    shown = check_progress(progress)
+    landscape, params = enter(landscape, params)
     plan = _plan_at(diagrams, basis, root, landscape, params)
     setting = Setting(landscape.num_examples, landscape.num_test_examples, num_params(params), plan.ways)
-    sampler = Sampler(plan, setting, estimator, effort)
+    sampler = make_sampler(plan, setting)
     if sampler.sampled:
         check_key(key, f"The value of {plan.asked_for(sampler.sampled[0])} pairs examples at random")
     landscape.validate(params, gradients=False)
-    kinks = kinks_at(landscape, params)
+    kinks = kinks_at(landscape, params, stacklevel=4)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
+    measurement = Measurement(landscape, params, plan) if check_dtype else None
     try:
         numbers, kinds = sampler.estimate(engine, shown, key)
-        rounding = measure_rounding(engine, landscape, params, plan) if check_dtype else Rounding()
+        rounding = Rounding() if measurement is None else measurement.finish(engine)
     except NotFiniteError as error:
         landscape.validate(params)  # if it is the gradient already, this says so
         raise error.explain(plan.asked_for(error.item)) from None

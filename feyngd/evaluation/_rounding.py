@@ -4,6 +4,8 @@ It is a diagnostic: whatever goes wrong here, the values are returned, and their
 """
 
 import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import jax
@@ -53,32 +55,52 @@ def is_double(landscape: Landscape, params: PyTree) -> bool:
     return noted(loss, "double throughout", lambda: is_double_throughout(loss.jaxpr.jaxpr))
 
 
-def measure_rounding(engine: Engine, landscape: Landscape, params: PyTree, plan: Plan) -> Rounding:
-    """Return the difference that double precision makes to every value, on a few samples; never raises.
+class Measurement:
+    """A measurement of rounding, of which the half in double precision runs in another thread meanwhile; never raises.
 
     The loss is not traced again: the equations of its one trace are lifted to double precision. So random draws are the
     same in both, and what the model computes in a lower precision shows.
 
     Args:
-        engine: the engine in the user's precision.
-        landscape: its landscape, whose loss is frozen.
-        params: its point.
+        landscape: the landscape, whose loss is frozen.
+        params: the point.
         plan: what is evaluated.
-
-    Returns:
-        The differences; or why there are none, which a `PrecisionWarning` says too, once in a call.
     """
-    try:
-        return Rounding(_differences(engine, landscape, params, plan))
-    except Exception as error:  # of any kind: of JAX, of XLA, of the user's own rules and callbacks
-        reason = _reason(error)
-    warnings.warn(
-        f"What rounding does to the values was not measured, and dtype_error is missing: {reason}. The values are not "
-        "affected. check_dtype=False leaves the measurement out.",
-        PrecisionWarning,
-        stacklevel=3,
-    )
-    return Rounding(not_measured=reason)
+
+    def __init__(self, landscape: Landscape, params: PyTree, plan: Plan) -> None:
+        self._samples, self._plan = _samples(landscape), plan
+        double = bool(jax.config.read("jax_enable_x64"))  # which holds for one thread
+
+        def run() -> list[dict[Number, float]]:
+            with jax.enable_x64(double):
+                return _in_double(landscape, params, plan, self._samples)
+
+        # A first call spends its time on compilation, which two processors share.
+        pool = ThreadPoolExecutor(1)
+        self._double = pool.submit(run)
+        pool.shutdown(wait=False)
+
+    def finish(self, engine: Engine) -> Rounding:
+        """Return the difference that double precision makes to every value, on a few samples.
+
+        Args:
+            engine: the engine in the user's precision.
+
+        Returns:
+            The differences; or why there are none, which a `PrecisionWarning` says too, once in a call.
+        """
+        try:
+            ours = [_numbers(engine.restricted(sample), self._plan) for sample in self._samples]
+            return Rounding(_differences(self._plan, ours, self._double.result()))
+        except Exception as error:  # of any kind: of JAX, of XLA, of the user's own rules and callbacks
+            reason = _reason(error)
+        warnings.warn(
+            f"What rounding does to the values was not measured, and dtype_error is missing: {reason}. The values are "
+            "not affected. check_dtype=False leaves the measurement out.",
+            PrecisionWarning,
+            stacklevel=4,
+        )
+        return Rounding(not_measured=reason)
 
 
 def _reason(error: Exception) -> str:
@@ -90,18 +112,29 @@ def _reason(error: Exception) -> str:
     return f"the repetition in double precision failed ({type(error).__name__}: {said})"
 
 
-def _differences(engine: Engine, landscape: Landscape, params: PyTree, plan: Plan) -> dict[Diagram, np.ndarray]:
+def _in_double(
+    landscape: Landscape, params: PyTree, plan: Plan, samples: Sequence[Rows]
+) -> list[dict[Number, float]]:
+    """Return the numbers of every sample in double precision."""
     frozen = landscape.frozen(params)
     loss = noted(frozen.loss, "in double precision", lambda: _double_loss(frozen, params))
-    differences = []
-    for sample in _samples(landscape):
-        ours = _numbers(engine.restricted(sample), plan)
+    found = []
+    for sample in samples:
         with jax.enable_x64(True):
             picked = {p: _double(_pick(landscape, p, examples)) for p, examples in sample.items()}
             double = Landscape(loss, picked[0], picked.get(TEST), reading=landscape.reading)
-            theirs = _numbers(Engine(double, _double(params), draft=True), plan)
-        differences.append({number: ours[number] - theirs[number] for number in plan.all_numbers})
-    columns = [plan.combine({number: np.array([value]) for number, value in one.items()}) for one in differences]
+            found.append(_numbers(Engine(double, _double(params), draft=True), plan))
+    return found
+
+
+def _differences(
+    plan: Plan, ours: Sequence[Mapping[Number, float]], theirs: Sequence[Mapping[Number, float]]
+) -> dict[Diagram, np.ndarray]:
+    """Return the differences of the values, one for every sample."""
+    columns = [
+        plan.combine({number: np.array([one[number] - other[number]]) for number in plan.all_numbers})
+        for one, other in zip(ours, theirs, strict=True)
+    ]
     return {diagram: np.concatenate([column[diagram] for column in columns]) for diagram in plan.values}
 
 

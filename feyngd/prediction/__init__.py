@@ -10,8 +10,10 @@ from ._fitted_order import check_highest_order as check_highest_order
 from ._fitted_order import decide as decide
 from ._fitted_order import fit_order as fit_order
 from ._predict import predict as predict
-from ._predict import series_by_root as series_by_root
 from ._prediction import Prediction as Prediction
+from ._values_needed import Question as Question
+from ._values_needed import series_by_root as series_by_root
+from ._values_needed import values_for as values_for
 
 _MOVED = {
     "ResummedPrediction": "feyngd.ResummedPrediction",

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._learning_rates import check_learning_rates
-from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..estimates import TruncationWarning
-from ..evaluation import Values, evaluate
+from ..evaluation import Effort, Values
 from ..kinks import Kink
 from ..landscapes import Landscape, Origin, check_landscape, check_reading, check_updates_kept, enter, lost_updates
 from ..progress import Progress
 from ..quantities import check_quantity
-from ..series import Series, expand
+from ..series import Series
 from ..spacetimes import Spacetime, check_spacetime
 from ._convergence import by_tree
 from ._prediction import Prediction
+from ._values_needed import Question, coefficients_of, series_by_root, values_for
 
 
 def predict(
@@ -34,7 +34,7 @@ def predict(
     order: int = 3,
     quantity: str = "test_loss",
     values: Values | Mapping[str, Values] | None = None,
-    replicates: int = 16,
+    replicates: int | None = None,
     rtol: float | None = None,
     budget: float | timedelta | None = None,
     mesh: jax.sharding.Mesh | None = None,
@@ -55,9 +55,14 @@ def predict(
         quantity: "test_loss", "train_loss" or "gap".
         values: moment values from `evaluate` at the same point, to be used again; computed without it. For the gap in
             the conditional reading a mapping with those of both roots, under "test" and "train".
-        replicates: the number of random pairings behind every sampled value.
-        rtol: the relative standard error that every value should reach; see `evaluate`.
-        budget: how much to spend on values at most, in gradients or as a `timedelta`; see `evaluate`.
+        replicates: the number of random pairings behind every sampled value; with `rtol` or `budget` the least number.
+            By default as many as are needed, from two on: until the standard error at every learning rate is below 1 %
+            of the predicted change, or a tenth of the truncation figure where that is larger; and every coefficient is
+            known to about a quarter, so that the range of validity is. At most 256.
+        rtol: the standard error to reach at every learning rate, as a fraction of the predicted change; warns if it is
+            not reached.
+        budget: how much to spend on values at most, in gradients of the mean loss (by the plan's estimate), or a
+            `timedelta`.
         mesh: devices to share the examples among.
         check_dtype: whether to measure what rounding does, see `evaluate`, and what updates do that are lost to the
             precision of the parameters; the default is to do so unless all is in double precision. Otherwise, and where
@@ -92,30 +97,29 @@ def predict(
     landscape, params = enter(landscape, params)
     check_updates_kept(params, "A prediction")
     parts = series_by_root(quantity, landscape, spacetime, order)
-    given = dict.fromkeys(parts, values) if isinstance(values, Values) or values is None else dict(values)
+    effort = Effort.checked(2 if replicates is None else replicates, rtol, budget)
+    if values is None:
+        given = values_for(
+            [Question(parts, rates)],
+            landscape,
+            params,
+            effort,
+            fixed=replicates is not None,
+            mesh=mesh,
+            check_dtype=check_dtype,
+            progress=progress,
+            key=key,
+        )
+        # If rounding cannot be measured for one root, it is not tried for the other, nor warned about twice.
+        check_dtype = False if any(found.not_measured for found in given.values()) else check_dtype
+    else:
+        given = dict.fromkeys(parts, values) if isinstance(values, Values) else dict(values)
     coefficients, rounding, trees = np.zeros((1, order + 1)), np.zeros((1, order + 1)), np.zeros(())
     kinks: tuple[Kink, ...] = ()
     for root, (sign, series) in parts.items():
-        ready = given.get(root)
-        if ready is None:
-            # The same key for both roots: their replicates share the pairings, and the difference its noise.
-            ready = evaluate(
-                series,
-                landscape,
-                params,
-                root=root,
-                replicates=replicates,
-                rtol=rtol,
-                budget=budget,
-                mesh=mesh,
-                check_dtype=check_dtype,
-                progress=progress,
-                key=key,
-            )
-            # If rounding cannot be measured for one root, it is not tried for the other, nor warned about twice.
-            check_dtype = False if ready.not_measured else check_dtype
+        ready = given[root]
         _check_values(ready, series, landscape, params, root)
-        coefficients = coefficients + sign * _coefficients(series, ready)
+        coefficients = coefficients + sign * coefficients_of(series, ready)
         rounding = rounding + sign * _rounding(series, ready)
         trees = trees + sign * by_tree(series, ready)
         kinks = tuple(dict.fromkeys((*kinks, *ready.kinks)))
@@ -158,17 +162,6 @@ def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> 
     )
 
 
-def series_by_root(
-    quantity: str, landscape: Landscape, spacetime: Spacetime, order: int
-) -> dict[str, tuple[int, Series]]:
-    """Return the series whose sum is the quantity, by where its untied roots are measured, with their signs."""
-    if landscape.reading != "conditional" or quantity != "gap":
-        root = "train" if quantity == "train_loss" else "test"
-        return {root: (1, expand(quantity, order=order, spacetime=spacetime))}
-    test, train = (expand(name, order=order, spacetime=spacetime) for name in ("test_loss", "train_loss"))
-    return {"test": (1, test), "train": (-1, train)}
-
-
 def _check_values(values: Values, series: Series, landscape: Landscape, params: Any, root: str) -> None:
     if values.origin is not None:
         cure = "Call evaluate with this landscape and these parameters, or leave values out."
@@ -194,20 +187,6 @@ def _rounding(series: Series, values: Values) -> np.ndarray:
         for diagram, weight in series.of_order(k).items():
             measured = values.rounding(diagram)
             total = total + float(weight) * (np.array([np.nan]) if measured is None else measured)
-        columns.append(total)
-    rows = max(len(column) for column in columns)
-    return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)
-
-
-def _coefficients(series: Series, values: Values) -> np.ndarray:
-    by_order: list[Mapping[Diagram, float]] = [
-        {diagram: float(c) for diagram, c in series.of_order(k).items()} for k in range(series.order + 1)
-    ]
-    columns = []
-    for weights in by_order:
-        total = np.zeros(1)
-        for diagram, weight in weights.items():
-            total = total + weight * values.replicates(diagram)
         columns.append(total)
     rows = max(len(column) for column in columns)
     return np.stack([np.broadcast_to(column, rows) for column in columns], axis=1)

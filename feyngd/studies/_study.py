@@ -16,9 +16,9 @@ from .._learning_rates import check_learning_rates
 from .._mesh import check_mesh, is_writer
 from ..drawing import drawn, new_figure, require_matplotlib
 from ..estimates import TruncationWarning
-from ..evaluation import Values, evaluate
+from ..evaluation import Effort, Values
 from ..landscapes import Landscape, check_landscape, check_reading, check_updates_kept, enter
-from ..prediction import Comparison, Prediction, compare, predict, series_by_root
+from ..prediction import Comparison, Prediction, Question, compare, predict, series_by_root, values_for
 from ..progress import Progress
 from ..simulation import simulate
 from ..spacetimes import Spacetime
@@ -34,7 +34,7 @@ def study(
     order: int = 3,
     quantity: str = "test_loss",
     runs: int = 2000,
-    replicates: int = 16,
+    replicates: int | None = None,
     check_dtype: bool | None = None,
     mesh: jax.sharding.Mesh | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -57,7 +57,8 @@ def study(
         order: the highest power of η.
         quantity: "test_loss", "train_loss" or "gap".
         runs: the number of simulated runs at every learning rate.
-        replicates: the number of random pairings behind every sampled value.
+        replicates: the number of random pairings behind every sampled value; by default as many as the predictions
+            need, see `predict`.
         check_dtype: whether to measure what rounding does; see `predict`.
         mesh: devices to share examples and runs among.
         report: called with the table of each finished comparison.
@@ -78,6 +79,7 @@ def study(
     require_matplotlib()
     rates = check_learning_rates(learning_rates)
     check_integer("runs", runs, least=2)
+    effort = Effort.checked(2 if replicates is None else replicates, None, None)
     check_key(key, "Training sets, batches and pairings are drawn at random")
     spacetimes = [spacetimes] if isinstance(spacetimes, Spacetime) else list(spacetimes)
     for spacetime in spacetimes:
@@ -91,21 +93,18 @@ def study(
     for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
     panels: list[dict[str, Any]] = []
     record = {"about": about or {}, "quantity": quantity, "order": order, "complete": False, "panels": panels}
-    values = {}
-    for root in series[0]:
-        wanted = sorted({diagram for one in series for diagram in one[root][1]})
-        values[root] = evaluate(
-            wanted,
-            landscape,
-            params,
-            root=root,
-            replicates=replicates,
-            check_dtype=check_dtype,
-            mesh=mesh,
-            progress=progress,
-            key=for_values,
-        )
-        check_dtype = False if values[root].not_measured else check_dtype  # said once
+    values = values_for(
+        [Question(parts, rates) for parts in series],
+        landscape,
+        params,
+        effort,
+        fixed=replicates is not None,
+        check_dtype=check_dtype,
+        mesh=mesh,
+        progress=progress,
+        key=for_values,
+    )
+    check_dtype = False if any(found.not_measured for found in values.values()) else check_dtype  # said once
     record["values"] = {root: _values_record(found) for root, found in values.items()}
     predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values, check_dtype)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)

@@ -8,7 +8,7 @@ import pytest
 import feyngd as fd
 from feyngd.estimates import PrecisionWarning
 from feyngd.landscapes import lost_updates
-from feyngd.prediction._predict import series_by_root
+from feyngd.prediction import series_by_root
 
 KEY = jax.random.key(0)
 X, Y = np.linspace(-1, 1, 12), np.sin(np.linspace(-3, 3, 12))

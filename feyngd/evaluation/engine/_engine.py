@@ -1,6 +1,5 @@
 """Runs plans at one point of a landscape: averages first, then rows."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -108,18 +107,31 @@ class Engine:
             group = tuple(number for number in numbers if number.positions == {position})
             means = tuple(mean for mean in late if mean.of.positions == {position})
             if group or means:
-                vectors, results, _ = self._run(means, group, {position: examples})
-                averages |= zip(group, results.tolist(), strict=True)
+                vectors, by_chunk, _ = self._run(means, group, {position: examples})
+                averages |= zip(group, by_chunk.sum(axis=0).tolist(), strict=True)
                 self.give(vectors)
         return averages | {number: self._product(number) for number in products}
 
     def rows(self, numbers: Sequence[Number], rows: Rows) -> dict[Number, float]:
         """Return the averages of numbers over rows of examples."""
-        _, results, _ = self._run((), tuple(numbers), rows)
-        return dict(zip(numbers, results.tolist(), strict=True))
+        _, by_chunk, _ = self._run((), tuple(numbers), rows)
+        return dict(zip(numbers, by_chunk.sum(axis=0).tolist(), strict=True))
+
+    def rows_by_chunk(
+        self, numbers: Sequence[Number], rows: Rows, chunk_size: int
+    ) -> dict[Number, Float[np.ndarray, " chunks"]]:
+        """Return what every chunk of successive rows adds to the averages of numbers over all rows."""
+        _, by_chunk, _ = self._run((), tuple(numbers), rows, chunk_size=chunk_size)
+        return dict(zip(numbers, by_chunk.T, strict=True))
+
+    def chunk_size(self, numbers: Sequence[Number], positions: Sequence[int]) -> int:
+        """Return how many rows of a pass over numbers are differentiated together."""
+        return self._chunk(Pass((), (), tuple(numbers), (), (), tuple(positions)))
 
     @contextmanager
-    def compiling(self, numbers: Sequence[Number], positions: Sequence[int]) -> Iterator[None]:
+    def compiling(
+        self, numbers: Sequence[Number], positions: Sequence[int], chunk_size: int | None = None
+    ) -> Iterator[None]:
         """Compile the pass of `rows` in another thread meanwhile: most of the time of a first call is compilation."""
         if not numbers or self._mesh is not None:  # processes of a mesh must do the same in the same order
             yield
@@ -128,7 +140,8 @@ class Engine:
 
         def pass_over_nothing() -> None:
             with jax.enable_x64(double):
-                self.rows(numbers, {position: np.zeros(0, dtype=int) for position in positions})
+                nothing = {position: np.zeros(0, dtype=int) for position in positions}
+                self._run((), tuple(numbers), nothing, chunk_size=chunk_size)
 
         with ThreadPoolExecutor(1) as pool:
             compiled = pool.submit(pass_over_nothing)
@@ -168,8 +181,9 @@ class Engine:
         rows: Rows,
         outers: tuple[tuple[Vector, Vector], ...] = (),
         stacked: Given | None = None,
-    ) -> tuple[dict[Mean, PyTree], Float[np.ndarray, " numbers"], list[PyTree]]:
-        """Run one pass over rows; see `Pass` for what it averages."""
+        chunk_size: int | None = None,
+    ) -> tuple[dict[Mean, PyTree], Float[np.ndarray, "chunks numbers"], list[PyTree]]:
+        """Run one pass over rows; see `Pass` for what it averages, and `run_pass` for what it returns."""
         items = (*(mean.of for mean in means), *numbers, *(vector for pair in outers for vector in pair))
         constants = dict.fromkeys(constant for item in items for constant in constants_in(item))
         # A shared vector that rows compute anyway is averaged over them.
@@ -178,7 +192,7 @@ class Engine:
         others = tuple(mean for mean in means if mean not in shared)
         # The stacked vectors of outers come last, where the pass expects them.
         job = Pass(shared, others, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows))
-        averages, results, products, bad = run_pass(
+        averages, by_chunk, products, bad = run_pass(
             self._landscape.loss,
             job,
             self.params,
@@ -186,18 +200,18 @@ class Engine:
             self._landscape.data,
             self._landscape.test_data,
             rows,
-            chunk_size=self._chunk(job),
+            chunk_size=self._chunk(job) if chunk_size is None else chunk_size,
             room=self._room,
             mesh=self._mesh,
             draft=self._draft,
         )
         broken: list[Mean | Number] = [
             *bad,
-            *(number for number, result in zip(numbers, results, strict=True) if not math.isfinite(result)),
+            *(number for number, parts in zip(numbers, by_chunk.T, strict=True) if not np.isfinite(parts).all()),
         ]
         if broken:
             raise NotFiniteError(broken[0], self.locate(broken[0], rows))
-        return averages, results, products
+        return averages, by_chunk, products
 
     def _product(self, number: Dot) -> float:
         """Return the inner product of two averaged vectors, in double precision."""

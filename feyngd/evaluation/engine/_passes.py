@@ -1,7 +1,8 @@
 """One pass over rows of examples: everything that is asked of it, summed over the rows in chunks.
 
-Memory does not grow with the number of rows. Sums over chunks are compensated: a second array carries what rounding
-takes away, so that single precision accumulates like double. On a mesh every device sums its share of the rows.
+Memory does not grow with the number of rows. Sums of vectors over chunks are compensated: a second array carries what
+rounding takes away, so that single precision accumulates like double. Numbers are returned chunk by chunk, and added on
+the host. On a mesh every device sums its share of the rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,13 +54,11 @@ class Sums(NamedTuple):
     Attributes:
         shared: pytrees of parameters.
         means: pytrees of parameters.
-        numbers: one for every number.
         outers: Σ (Q_a·u) v, stacked pytrees of parameters.
     """
 
     shared: list[PyTree]
     means: list[PyTree]
-    numbers: Float[Array, " numbers"]
     outers: list[PyTree]
 
 
@@ -82,13 +81,13 @@ class Averages(NamedTuple):
         means: the averages of the shared vectors, then of the other means.
         outers: the averages of the outers.
         are_finite: for every mean whether it is.
-        numbers: the sums of the numbers, and what rounding took from them, to be added in double precision.
+        numbers: the sum of every number over every chunk, to be added in double precision; zeros for unused chunks.
     """
 
     means: list[PyTree]
     outers: list[PyTree]
     are_finite: list[Bool[Array, ""]]
-    numbers: tuple[Float[Array, " numbers"], Float[Array, " numbers"]]
+    numbers: Float[Array, "chunks numbers"]
 
 
 @per_loss
@@ -106,7 +105,9 @@ def compile_pass(
     axes = () if mesh is None else mesh.axis_names
 
     @jax.jit  # so that it is traced once, for its shapes and for the loop
-    def chunk_sums(params: PyTree, constants: list[PyTree], data: PyTree, test_data: PyTree, chunk: tuple) -> Sums:
+    def chunk_sums(
+        params: PyTree, constants: list[PyTree], data: PyTree, test_data: PyTree, chunk: tuple
+    ) -> tuple[Sums, Float[Array, " numbers"]]:
         known = dict(zip(job.constants, constants, strict=True))
         indices, real = chunk  # position → numbers of examples; which rows are real and which are padding
         examples = {
@@ -129,12 +130,12 @@ def compile_pass(
             return vectors, [row.number(number) for number in job.numbers], pairs
 
         if job.is_shared_only:
-            return Sums(shared, [], jnp.zeros(0), [])
+            return Sums(shared, [], []), jnp.zeros(0)
         # Everything else is computed row by row: vectors, numbers, and pairs of (Q_a·u)_a and v.
         vectors, numbers, pairs = jax.vmap(one_row)(examples)
         means = [space.sum_rows(rows, real) for rows in vectors]
         total = jnp.stack([jnp.sum(jnp.where(real, rows, 0)) for rows in numbers]) if numbers else jnp.zeros(0)
-        return Sums(shared, means, total, [_outer_sum(real, *pair) for pair in pairs])
+        return Sums(shared, means, [_outer_sum(real, *pair) for pair in pairs]), total
 
     def run(
         params: PyTree,
@@ -147,22 +148,23 @@ def compile_pass(
     ) -> Averages:
         one_chunk = partial(chunk_sums, params, constants, data, test_data)
         chunks = jax.tree.map(lambda array: array.reshape(-1, chunk_size), (rows, mask))
-        shapes = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
+        shapes, of_numbers = jax.eval_shape(one_chunk, jax.tree.map(lambda array: array[0], chunks))
         zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        no_numbers = jnp.zeros((chunks[1].shape[0], *of_numbers.shape), of_numbers.dtype)
 
         # The number of chunks is an argument, so that passes over fewer rows run the same program.
-        def step(index: Int[Array, ""], carry: Compensated) -> Compensated:
-            return _add(carry, one_chunk(jax.tree.map(lambda array: array[index], chunks)))
+        def step(index: Int[Array, ""], carry: tuple) -> tuple:
+            vectors, numbers = one_chunk(jax.tree.map(lambda array: array[index], chunks))
+            return _add(carry[0], vectors), carry[1].at[index].set(numbers)
 
-        sums = jax.lax.fori_loop(0, num_chunks, step, Compensated(zeros, zeros))
+        sums, numbers = jax.lax.fori_loop(0, num_chunks, step, (Compensated(zeros, zeros), no_numbers))
         count = jnp.sum(mask)
         if axes:  # over the devices of a mesh
             sums, count = jax.lax.psum((sums, count), axes)
-        total, lost = sums
-        # Vectors stay in their precision; numbers are added on the host, in double precision.
-        shared, means, _, outers = jax.tree.map(lambda a, b: (a + b) / count.astype(a.dtype), total, lost)
+            numbers = jax.lax.all_gather(numbers, axes, tiled=True)
+        shared, means, outers = jax.tree.map(lambda a, b: (a + b) / count.astype(a.dtype), *sums)
         means = [*shared, *means]
-        return Averages(means, outers, [_all_finite(mean) for mean in means], (total.numbers, lost.numbers))
+        return Averages(means, outers, [_all_finite(mean) for mean in means], numbers)
 
     if mesh is None:
         return compiled(run, draft=draft)
@@ -185,14 +187,14 @@ def run_pass(
     room: int,
     mesh: jax.sharding.Mesh | None = None,
     draft: bool = False,
-) -> tuple[dict[Mean, PyTree], Float[np.ndarray, " numbers"], list[PyTree], list[Mean]]:
+) -> tuple[dict[Mean, PyTree], Float[np.ndarray, "chunks numbers"], list[PyTree], list[Mean]]:
     """Run a pass.
 
     The rows are put into arrays with room for `room` rows, so that passes over fewer rows run the same program.
 
     Returns:
-        The averages of the means, pytrees, of the numbers, doubles, and of the outers, stacked pytrees; and the means
-        that are not finite.
+        The averages of the means, pytrees; what every chunk of successive rows adds to the averages of the numbers, in
+        double precision; the averages of the outers, stacked pytrees; and the means that are not finite.
     """
     count = len(next(iter(rows.values())))
     devices = 1 if mesh is None else mesh.size
@@ -210,9 +212,10 @@ def run_pass(
     run = compile_pass(loss, job, chunk_size, mesh, draft)
     found = run(*(arguments if mesh is None else _placed(arguments, mesh)))
     names = (*job.shared, *job.means)
-    total, lost = (np.asarray(part, np.float64) for part in found.numbers)
+    sums = np.asarray(found.numbers, np.float64).reshape(devices, size // chunk_size, -1)[:, :num_chunks]
     bad = [mean for mean, is_finite in zip(names, found.are_finite, strict=True) if not is_finite]
-    return dict(zip(names, found.means, strict=True)), (total + lost) / max(count, 1), found.outers, bad
+    by_chunk = sums.reshape(devices * num_chunks, len(job.numbers)) / max(count, 1)
+    return dict(zip(names, found.means, strict=True)), by_chunk, found.outers, bad
 
 
 def _traced(loss: Loss, params: PyTree, examples: PyTree) -> TracedLoss:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..engine import Engine
 from ..planning import Number, positions_of
-from ._estimator import Split
-from ._random_rows import random_rows
+from ._estimator import MakeRows, Split
+from ._random_rows import filler_of, random_rows
 
 
 class Draws:
@@ -92,18 +92,19 @@ class Draws:
     def compiling(self) -> Iterator[None]:
         """Compile the passes of a replicate in other threads meanwhile."""
         with ExitStack() as stack:
-            for numbers in _by_rows(self._splits).values():
+            for numbers in by_rows(self._splits).values():
                 rests = [rest for number in numbers if (rest := self._splits[number].rest) is not None]
                 stack.enter_context(self._engine.compiling(rests, positions_of(rests)))
             yield
 
     def _draw(self, replicate: int, splits: Mapping[Number, Split]) -> dict[Number, float]:
         values: dict[Number, float] = {}
-        for make_rows, numbers in _by_rows(splits).items():
+        for make_rows, numbers in by_rows(splits).items():
             rests = tuple(rest for number in numbers if (rest := splits[number].rest) is not None)
             assert self._key is not None
             pairing = random_rows(self._key, replicate, positions_of(rests), *self._engine.sizes)
-            passes = [self._engine.rows(rests, rows) for rows in make_rows(pairing)]
+            filler = filler_of(self._key, replicate)
+            passes = [self._engine.rows(rests, rows) for rows in make_rows(pairing, filler)]
             for number, rest in zip(numbers, rests, strict=True):
                 average = sum(averages[rest] for averages in passes) / len(passes)
                 values[number] = splits[number].fixed + splits[number].share * average
@@ -116,9 +117,9 @@ def relative_error(rows: Sequence[float]) -> float:
     return error / abs(float(np.mean(rows))) if error else 0.0
 
 
-def _by_rows(splits: Mapping[Number, Split]) -> dict[Callable, tuple[Number, ...]]:
+def by_rows(splits: Mapping[Number, Split]) -> dict[MakeRows, tuple[Number, ...]]:
     """Group numbers whose rests go through the same rows, and so share their passes."""
-    groups: dict[Callable, tuple[Number, ...]] = {}
+    groups: dict[MakeRows, tuple[Number, ...]] = {}
     for number, split in splits.items():
         if split.rest is not None:
             groups[split.rows] = (*groups.get(split.rows, ()), number)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+import numpy as np
 
 from ..engine import Engine, Rows
 from ..planning import Number
@@ -59,9 +60,12 @@ class Cost:
         return self.once + replicates * self.each
 
 
-def as_paired(rows: Rows) -> tuple[Rows, ...]:
+def as_paired(rows: Rows, filler: np.random.Generator) -> tuple[Rows, ...]:
     """Return the rows of a random pairing as they are."""
     return (rows,)
+
+
+MakeRows = Callable[[Rows, np.random.Generator], Sequence[Rows]]
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,14 @@ class Split:
         rest: what is averaged over random rows; `None` if `fixed` is everything.
         share: what the average of `rest` is multiplied by.
         rows: makes the rows of one replicate from a random pairing, which holds an independent random permutation of
-            the examples at every position; the average is taken over all of them. Rests with the same function share
-            their passes.
+            the examples at every position, and a generator for what has to be drawn beyond that; the average is taken
+            over all of them. Rests with the same function share their passes.
     """
 
     fixed: float = 0.0
     rest: Number | None = None
     share: float = 1.0
-    rows: Callable[[Rows], Sequence[Rows]] = as_paired
+    rows: MakeRows = as_paired
 
 
 class Estimator(ABC):

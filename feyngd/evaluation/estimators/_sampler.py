@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import jax
@@ -15,7 +15,8 @@ from ..engine import Engine
 from ..planning import Number, Plan
 from ._draws import Draws, relative_error
 from ._effort import Effort
-from ._estimator import Cost, Estimator, Setting, Split
+from ._estimator import Cost, Estimator, Setting
+from ._grouping import by_estimator, do_nothing, split_all
 from ._registry import ESTIMATORS, EXACT
 
 _MOST_REPLICATES = 256  # with rtol and without a budget
@@ -44,8 +45,8 @@ class Sampler:
         self._asked = next((estimator for estimator in ESTIMATORS if estimator.name == asked), None)
         self._chosen = {number: self._first_choice(number) for number in plan.paired}
         self.sampled = tuple(n for n, estimator in self._chosen.items() if not self._cost(estimator, n).is_exact)
-        self._sampled_by = _by_estimator({number: self._chosen[number] for number in self.sampled})
-        self._summed_by = _by_estimator({n: e for n, e in self._chosen.items() if n not in self.sampled})
+        self._sampled_by = by_estimator({number: self._chosen[number] for number in self.sampled})
+        self._summed_by = by_estimator({n: e for n, e in self._chosen.items() if n not in self.sampled})
 
     def estimate(
         self, engine: Engine, progress: Progress, key: jax.Array | None
@@ -57,13 +58,13 @@ class Sampler:
         steps = (1 if plan.exact else 0) + int(passes) + (effort.replicates if self.sampled else 0)
         with progress.task(steps, "values of diagrams") as task:
             engine.average(plan.means)
-            splits = _split(self._sampled_by, self._setting, engine, key, _do_nothing)
+            splits = split_all(self._sampled_by, self._setting, engine, key, do_nothing)
             draws = Draws(engine, {number: splits[number] for number in plan.paired if number in splits}, key)
             with draws.compiling():
                 exact = engine.exact(plan.exact)
             if plan.exact:
                 task.advance()
-            sums = _split(self._summed_by, self._setting, engine, key, task.advance)
+            sums = split_all(self._summed_by, self._setting, engine, key, task.advance)
             exact |= {number: split.fixed for number, split in sums.items()}
             if self.sampled:
                 pilot = max(2, effort.replicates // 2)
@@ -135,7 +136,7 @@ class Sampler:
         engine: Engine,
         key: jax.Array | None,
     ) -> None:
-        again = draws.redrawn(estimator.split(numbers, self._setting, engine, key, _do_nothing))
+        again = draws.redrawn(estimator.split(numbers, self._setting, engine, key, do_nothing))
         for number in numbers:
             # The error that the same work would leave: the spread over the square root of the replicates it buys.
             before = draws.spread(number) * self._cost(self._chosen[number], number).each ** 0.5
@@ -146,30 +147,6 @@ class Sampler:
 
     def _cost(self, estimator: Estimator, number: Number) -> Cost:
         return estimator.cost([number], self._setting)
-
-
-def _do_nothing() -> None:
-    """Show no progress."""
-
-
-def _by_estimator(chosen: Mapping[Number, Estimator]) -> dict[Estimator, tuple[Number, ...]]:
-    groups: dict[Estimator, tuple[Number, ...]] = {}
-    for number, estimator in chosen.items():
-        groups[estimator] = (*groups.get(estimator, ()), number)
-    return groups
-
-
-def _split(
-    groups: Mapping[Estimator, Sequence[Number]],
-    setting: Setting,
-    engine: Engine,
-    key: jax.Array | None,
-    advance: Callable[[], None],
-) -> dict[Number, Split]:
-    splits: dict[Number, Split] = {}
-    for estimator, numbers in groups.items():
-        splits |= estimator.split(numbers, setting, engine, key, advance)
-    return splits
 
 
 def _worst(plan: Plan, numbers: Mapping[Number, np.ndarray]) -> float:
@@ -202,5 +179,5 @@ def _warn_if_imprecise(plan: Plan, numbers: Mapping[Number, np.ndarray], effort:
             f"A value has the relative standard error {worst:.2g}, more than rtol={effort.rtol:g}: raise the budget "
             "or ask for less. Values that are zero by symmetry never reach a relative error.",
             PrecisionWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

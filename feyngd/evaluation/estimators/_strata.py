@@ -79,8 +79,12 @@ def _num_heavy(num_examples: int) -> int:
     return min(_MOST, num_examples // 2)
 
 
-def _light_rows(is_light: Bool[np.ndarray, " examples"], position: int | None, rows: Rows) -> tuple[Rows, ...]:
-    """Take the heavy examples out of one position, and repeat the light ones as often as needed to fill the rows."""
+def _light_rows(
+    is_light: Bool[np.ndarray, " examples"], position: int | None, rows: Rows, filler: np.random.Generator
+) -> tuple[Rows, ...]:
+    """Take the heavy examples out of one position, and draw light ones for the last rows, which that leaves empty."""
     assert position is not None
-    light = rows[position][is_light[rows[position]]]
-    return ({p: np.resize(light, len(index)) if p == position else index for p, index in rows.items()},)
+    index = rows[position]
+    light = index[is_light[index]]
+    more = filler.choice(light, size=len(index) - len(light), replace=False)
+    return ({**rows, position: np.concatenate([light, more])},)

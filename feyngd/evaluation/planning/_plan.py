@@ -72,7 +72,7 @@ class Plan:
     @property
     def pass_cost(self) -> float:
         """The expected cost of one pass over all interleaved numbers, in gradients."""
-        return gradients(piece for piece in self._pieces if piece[0].startswith("pass"))
+        return self.pass_cost_of(self.paired)
 
     @property
     def _pieces(self) -> set[Piece]:
@@ -93,6 +93,20 @@ class Plan:
             diagram: sum((float(weight) * terms[term] for term, weight in weights.items()), np.zeros(1))
             for diagram, weights in self.values.items()
         }
+
+    def by_number(self, weights: Mapping[Diagram, float]) -> dict[Number, float]:
+        """Return a combination of values as one of the averages of the numbers."""
+        found: dict[Number, float] = {}
+        for diagram, weight in weights.items():
+            for term, share in self.values[diagram].items():
+                for number, part in self.numbers[term]:
+                    found[number] = found.get(number, 0.0) + weight * float(share * part)
+        return found
+
+    def pass_cost_of(self, numbers: Iterable[Number]) -> float:
+        """The expected cost of one pass over some interleaved numbers, in gradients."""
+        found = {piece for number in numbers for piece in pieces(number, self.model)}
+        return gradients(piece for piece in found if piece[0].startswith("pass"))
 
     def kinds(self, kinds: Mapping[Number, str], ranks: Sequence[str] = ("exact", "pairing")) -> dict[Diagram, str]:
         """Return how every diagram is estimated, by how its numbers are.

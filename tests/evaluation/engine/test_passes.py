@@ -30,11 +30,11 @@ def test_averages_of_equal_rows_are_a_row(notation):
 def test_what_rounding_takes_is_carried_exactly():
     scales = 10.0 ** np.arange(-4, 4).repeat(25)
     rows = (np.random.default_rng(0).normal(size=200) * scales).astype(np.float32)
-    zero = Sums([], [], jnp.zeros(1, jnp.float32), [])
+    zero = Sums([], [jnp.zeros(1, jnp.float32)], [])
     carry = Compensated(zero, zero)
     for row in rows:
-        carry = _add(carry, Sums([], [], jnp.array([row]), []))
-    total, lost = (float(part.numbers[0]) for part in carry)
+        carry = _add(carry, Sums([], [jnp.array([row])], []))
+    total, lost = (float(part.means[0][0]) for part in carry)
     exact = rows.astype(np.float64).sum()
     assert abs(total - exact) > 1e-8 * abs(exact)
     assert abs(total + lost - exact) < 0.01 * abs(total - exact)

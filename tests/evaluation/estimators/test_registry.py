@@ -67,7 +67,10 @@ def test_the_fixed_part_and_the_rest_make_the_whole(estimator, given):
             means = []
             for replicate in range(PAIRINGS):
                 pairing = random_rows(KEY, replicate, positions_of([split.rest]), *engine.sizes)
-                passes = [engine.rows([split.rest], rows)[split.rest] for rows in split.rows(pairing)]
+                passes = [
+                    engine.rows([split.rest], rows)[split.rest]
+                    for rows in split.rows(pairing, np.random.default_rng(replicate))
+                ]
                 means.append(split.fixed + split.share * np.mean(passes))
                 assert len(passes) == cost.each
             assert abs(np.mean(means) - exact[number]) < 4 * np.std(means) / PAIRINGS**0.5 + 1e-9 * abs(exact[number])
@@ -98,7 +101,7 @@ class Antithetic(Estimator):
         return {number: Split(rest=number, rows=self.both) for number in numbers}
 
     @staticmethod
-    def both(rows):
+    def both(rows, filler):
         first, *others = rows
         return rows, {first: rows[first]} | {position: rows[position][::-1] for position in others}
 
@@ -142,7 +145,7 @@ def test_strata_can_be_asked_for_by_name():
 
 
 def test_an_unknown_estimator_is_refused():
-    with pytest.raises(fd.ArgumentError, match="'auto', 'double-sum', 'deflation', 'strata', 'pairing'"):
+    with pytest.raises(fd.ArgumentError, match="'auto', 'double-sum', 'contraction', 'deflation', 'strata', 'pairing'"):
         fd.evaluate(PAIR, *made(), estimator="guess", key=KEY)
 
 

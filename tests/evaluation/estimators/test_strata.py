@@ -45,7 +45,7 @@ def test_heavy_and_light_examples_make_the_whole(reading, point):
         for replicate in range(400):
             drawn = random_rows(jax.random.key(0), replicate, sorted(number.positions, reverse=True), *engine.sizes)
             plain.append(engine.rows((number,), drawn)[number])
-            (rows,) = split.rows(drawn)
+            (rows,) = split.rows(drawn, np.random.default_rng(replicate))
             values.append(split.fixed + split.share * engine.rows((number,), rows)[number])
         norms = engine.gradient_norms()
     light = rows[stratified_position(number)]
