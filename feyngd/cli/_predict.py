@@ -44,7 +44,7 @@ def add_predict(program: Parser, name: str) -> None:
     )
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs at every learning rate (default 2000)")
     parser.add_argument(
-        "--replicates", type=int, default=16, help="random pairings behind every sampled value (default 16)"
+        "--replicates", type=int, help="random pairings behind every sampled value (default: as many as are needed)"
     )
     add_digits(parser)
     add_seed_and_quiet(parser)

@@ -304,6 +304,6 @@ def test_bad_order(order, exact_values):
 
 
 def test_a_key_is_needed_when_values_are_sampled():
+    landscape = fd.Landscape(lambda theta, x: jnp.sum(jnp.tanh(theta * x)), np.ones(2000))
     with pytest.raises(fd.ArgumentError, match="key"):
-        landscape = fd.Landscape(lambda theta, x: jnp.sum(jnp.tanh(theta * x)), np.ones(2000))
         fd.predict(landscape, np.ones(40), SPACETIMES["fixed"], 0.1)
