@@ -17,7 +17,7 @@ TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/counting tests/series tests
 .PHONY: demo test slow check docs other-python pictures notebooks benchmarks clean
 
 demo: $(STAMP)
-	$(BIN)/feyngd predict --out $(OUT)
+	$(BIN)/feyngd demo --out $(OUT)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

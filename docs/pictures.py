@@ -1,6 +1,7 @@
 """Draw the pictures of the documentation into docs/images: `make pictures`, or with names as arguments those alone.
 
-A test keeps the SVG pictures current. The PNG figures come from computations of up to a minute.
+A test keeps the SVG pictures current. The PNG figures come from computations of up to a minute, some of them from the
+one behind `make demo`.
 """
 
 import re
@@ -8,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from sympy import symbols
 
 import feyngd as fd
+from feyngd import cli
 from feyngd.drawing import diagram_svg, diagrams_svg, spacetime_svg
 from feyngd.svg import INK, Picture, document, element
 from feyngd.svg.elements import text
@@ -138,12 +141,29 @@ def _inset(drawing: str, x: float, y: float) -> str:
 def figures() -> dict[str, Callable[[], bytes]]:
     """Return, by file name, what draws each PNG figure."""
     return {
+        "demo-series.png": partial(_of_demo, "series"),
+        "demo-curves.png": partial(_of_demo, "curves"),
+        "demo-advice.png": partial(_of_demo, "advice"),
         "kink.png": _kink,
         "sweep.png": _sweep,
         "gdc.png": _gdc,
         "stic.png": _stic,
         "oracle.png": _oracle,
     }
+
+
+def _of_demo(name: str) -> bytes:
+    """Return a figure that `feyngd demo` draws."""
+    return _demo()[name]
+
+
+@cache
+def _demo() -> dict[str, bytes]:
+    """Run `feyngd demo`, and return its figures by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        if cli.main(["demo", "--out", folder]):
+            raise SystemExit("feyngd demo has failed: see above.")
+        return {path.stem: path.read_bytes() for path in Path(folder).glob("*.png")}
 
 
 def _kink() -> bytes:

@@ -1,4 +1,4 @@
-"""The command line: `feyngd series`, `diagrams`, `predict`, `sweep`, `anchor`, `advise` and `reproduce`."""
+"""The command line: `feyngd demo`, `series`, `diagrams`, `predict`, `sweep`, `anchor`, `advise` and `reproduce`."""
 
 from ._main import console as console
 from ._main import main as main

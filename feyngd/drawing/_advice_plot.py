@@ -61,7 +61,10 @@ def plot_advice(advice: DrawnAdvice, ax: Any = None) -> Any:
         ax.plot([value - sampling, value + sampling], [place, place], color=colour, lw=5.0, alpha=0.5, zorder=3)
         ax.plot(value, place, "o", ms=6, color=colour, mfc=colour if row.is_clear else "white", zorder=4)
         # Above its bar, since words beside the axes would leave little room for them.
-        ax.text(0.01, place - 0.2, row.change, transform=ax.get_yaxis_transform(), fontsize=9, va="bottom", zorder=5)
+        figure = f"{value:+.3g} ± {row.effect.stderr or 0.0:.1g}" + ("" if row.is_clear else " (unclear)")
+        for x, words, side in ((0.01, row.change, "left"), (0.99, figure, "right")):
+            where = {"transform": ax.get_yaxis_transform(), "ha": side, "va": "bottom"}
+            ax.text(x, place - 0.2, words, fontsize=9, zorder=5, **where)
     ax.axvline(0, color=PALETTE[0], lw=1.0, zorder=1)
     ax.set_yticks([])
     ax.set_ylim(len(rows) - 0.5, -0.75)

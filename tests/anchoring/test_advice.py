@@ -118,7 +118,7 @@ def test_a_table_is_printed_drawn_and_kept(anchored, tmp_path):
     again = fd.AdviceTable.load(tmp_path / "advice.npz")
     assert str(again) == str(found)
     ax = found.plot()
-    assert [text.get_text() for text in ax.texts] == [one.change for one in found]
+    assert [text.get_text() for text in ax.texts][::2] == [one.change for one in found]
 
 
 def test_effects_are_unclear_within_their_errors(anchored):

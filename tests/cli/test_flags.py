@@ -115,7 +115,7 @@ def error_of(capsys: pytest.CaptureFixture, *arguments: str) -> str:
         ("advise -B 3", "-N 400 is not a multiple of -B 3"),
         ("advise --sampling full-batch", "Known: 'reshuffled', 'fixed', 'with-replacement'."),
         ("seris", "unknown command 'seris': did you mean series?"),
-        ("xyz", "unknown command 'xyz'; there are series, diagrams"),
+        ("xyz", "unknown command 'xyz'; there are demo, series, diagrams"),
         ("--seed 3 series", "--seed is no option of feyngd itself: options come after the command"),
         ("series --ordr 3", "feyngd series: error: unknown option '--ordr': did you mean --order?"),
         ("predict --learning-rat=3 --lerning-rates=3", "did you mean --learning-rates?"),
@@ -184,7 +184,7 @@ def test_warnings_are_one_line_in_flags(capsys, monkeypatch) -> None:
     assert warnings.showwarning is shown
 
 
-@pytest.mark.parametrize("command", ["series", "diagrams", "predict", "sweep", "anchor", "advise", "reproduce"])
+@pytest.mark.parametrize("command", ["demo", "series", "diagrams", "predict", "sweep", "anchor", "advise", "reproduce"])
 def test_help_shows_every_default(command: str) -> None:
     actions = _parser().commands[command]._actions
     optional = {"svg", "cifar10", "fashion_mnist"}  # nothing is drawn or read without them

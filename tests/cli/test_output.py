@@ -69,7 +69,7 @@ def test_every_command_can_be_printed(streams, encoding: str) -> None:
     assert cli.main(["series", "gap", "--order", "2"]) == 0
     assert cli.main(["diagrams", "3"]) == 0
     assert cli.main(["series", "-N", "0"]) == 2
-    for command in ("series", "diagrams", "predict", "sweep", "anchor", "advise", "reproduce"):
+    for command in ("demo", "series", "diagrams", "predict", "sweep", "anchor", "advise", "reproduce"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
     with pytest.raises(SystemExit):
