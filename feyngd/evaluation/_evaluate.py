@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -54,9 +55,11 @@ def evaluate(
     - "strata": the examples with the largest gradients are taken one by one, each with all others, and only the rest is
       paired; for values of two interleaved parts. Noisy values that it cannot take get deflation.
     - "double-sum": the exact sum over all combinations of examples; for small data.
-    - "auto": the double sum where it costs no more than the pairings, or else pairings. Where a pilot of half the
-      replicates finds a standard error above 1 %, deflation and strata are tried, and kept if their error is smaller.
-      Deflation is not tried beyond four million parameters, where its basis is large.
+    - "contraction": whole tensors of derivatives of single examples, averaged over each part and contracted exactly;
+      for few parameters, whatever the number of examples.
+    - "auto": the double sum or the contraction where they cost no more than the pairings, or else pairings. Where a
+      pilot of half the replicates finds a standard error above 1 %, deflation and strata are tried, and kept if their
+      error is smaller. Deflation is not tried beyond four million parameters, where its basis is large.
 
     Args:
         what: a `Series`, a diagram or an iterable of diagrams.
@@ -65,7 +68,8 @@ def evaluate(
         basis: "moment" or "cumulant". A series brings its own; for diagrams the default is "moment".
         root: in the conditional reading, whether untied roots are measured on "test" or on "train" data; a series of
             the train loss brings "train", otherwise the default is "test".
-        estimator: how interleaved parts are averaged: "auto", "pairing", "deflation", "strata" or "double-sum".
+        estimator: how interleaved parts are averaged: "auto", "pairing", "deflation", "strata", "contraction" or
+            "double-sum".
         replicates: the number of random pairings, at least 2; the least number if `rtol` or `budget` decides.
         rtol: draw as many pairings as bring every standard error below this fraction of its value, but not beyond
             `budget`, or 256 without one; warns if that was not enough. The number is measured by `replicates` pairings,
@@ -245,7 +249,7 @@ def plan(
         if reading not in READINGS:
             raise ArgumentError(f"Unknown reading {reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
         count = 10**6 if num_examples is None else check_integer("num_examples", num_examples, least=1)
-        return _make_plan(diagrams, basis, reading, root, count)
+        return _make_plan(tuple(diagrams), basis, reading, root, count)
     if reading is not None or num_examples is not None:
         raise ArgumentError("The landscape brings a reading and a number of examples: leave them out.")
     landscape, params = enter(landscape, params)
@@ -254,11 +258,12 @@ def plan(
 
 def _plan_at(diagrams: list[Diagram], basis: str, root: str, landscape: Landscape, params: PyTree) -> Plan:
     model = cost_model(landscape.loss, params, landscape.example_shapes)
-    return _make_plan(diagrams, basis, landscape.reading, root, landscape.num_examples, model)
+    return _make_plan(tuple(diagrams), basis, landscape.reading, root, landscape.num_examples, model)
 
 
+@lru_cache(maxsize=64)  # the search for a good plan takes longer than many a warm call
 def _make_plan(
-    diagrams: list[Diagram],
+    diagrams: tuple[Diagram, ...],
     basis: str,
     reading: str,
     root: str,

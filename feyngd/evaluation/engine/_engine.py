@@ -31,6 +31,12 @@ class Engine:
         mesh: the devices to share the rows among.
         sample: the examples to average over, at position 0 and at `TEST`; all of them if `None`.
         draft: whether to compile fast and run slowly, for a few examples.
+
+    Attributes:
+        landscape: the loss and its data.
+        params: the point, arrays of JAX.
+        chosen_chunk_size: the chunk size that was asked for, if any.
+        sample: the examples to average over, by position.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class Engine:
         sample: Rows | None = None,
         draft: bool = False,
     ) -> None:
-        self._landscape, self._chunk_size, self._draft = landscape, chunk_size, draft
+        self.landscape, self.chosen_chunk_size, self._draft = landscape, chunk_size, draft
         self._mesh = None if mesh is None else flat_mesh(mesh)
         self.params = jax.tree.map(jnp.asarray, params)
         self._constants: dict[Mean | Given, PyTree] = {}
@@ -53,9 +59,9 @@ class Engine:
     def restricted(self, sample: Rows) -> "Engine":
         """Return an engine at the same point that averages over a sample of the examples, with the same programs."""
         return Engine(
-            self._landscape,
+            self.landscape,
             self.params,
-            chunk_size=self._chunk_size,
+            chunk_size=self.chosen_chunk_size,
             mesh=self._mesh,
             sample=sample,
             draft=self._draft,
@@ -64,7 +70,7 @@ class Engine:
     @property
     def sizes(self) -> tuple[int, int]:
         """The number of examples, and of test examples."""
-        return self._landscape.num_examples, self._landscape.num_test_examples
+        return self.landscape.num_examples, self.landscape.num_test_examples
 
     def fork(self) -> "Engine":
         """Return an engine that knows the same vectors and may be given others."""
@@ -150,13 +156,13 @@ class Engine:
 
     def gradient_norms(self) -> Float[np.ndarray, " examples"]:
         """Return the norm of every example's gradient."""
-        chunk = gradients_together(self.params, self._landscape.num_examples)
-        norms = _compiled_norms(self._landscape.loss, chunk)
-        return np.asarray(norms(self.params, self._landscape.data), dtype=float)
+        chunk = gradients_together(self.params, self.landscape.num_examples)
+        norms = _compiled_norms(self.landscape.loss, chunk)
+        return np.asarray(norms(self.params, self.landscape.data), dtype=float)
 
     def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
         """Return the examples of the first row in which a vector or number is not finite."""
-        loss, params, constants = self._landscape.loss, self.params, self._constants
+        loss, params, constants = self.landscape.loss, self.params, self._constants
 
         @jax.jit
         def is_finite(index: dict[int, Array], data: PyTree, test_data: PyTree) -> Bool[Array, ""]:
@@ -170,7 +176,7 @@ class Engine:
 
         for at in range(len(next(iter(rows.values())))):
             index = {position: jnp.asarray(array[at]) for position, array in rows.items()}
-            if not bool(is_finite(index, self._landscape.data, self._landscape.test_data)):
+            if not bool(is_finite(index, self.landscape.data, self.landscape.test_data)):
                 return tuple(int(array[at]) for array in rows.values())
         return None
 
@@ -193,12 +199,12 @@ class Engine:
         # The stacked vectors of outers come last, where the pass expects them.
         job = Pass(shared, others, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows))
         averages, by_chunk, products, bad = run_pass(
-            self._landscape.loss,
+            self.landscape.loss,
             job,
             self.params,
             [self._constants[constant] for constant in job.constants],
-            self._landscape.data,
-            self._landscape.test_data,
+            self.landscape.data,
+            self.landscape.test_data,
             rows,
             chunk_size=self._chunk(job) if chunk_size is None else chunk_size,
             room=self._room,
@@ -221,7 +227,7 @@ class Engine:
         )
 
     def _chunk(self, job: Pass) -> int:
-        landscape, size = self._landscape, self._chunk_size
+        landscape, size = self.landscape, self.chosen_chunk_size
         if size is None:
             size = rows_together(job, landscape.loss, self.params, landscape.example_shapes, self._room)
         return min(size, self._room)
@@ -229,7 +235,7 @@ class Engine:
     @property
     def _room(self) -> int:
         """The number of rows of a pass over everything."""
-        return max(self._landscape.num_examples, self._landscape.num_test_examples)
+        return max(self.landscape.num_examples, self.landscape.num_test_examples)
 
 
 @per_loss

@@ -169,7 +169,7 @@ class Tensors:
     """
 
     def __init__(self, engine: Engine, numbers: Sequence[Number]) -> None:
-        landscape = engine._landscape
+        landscape = engine.landscape
         orders: dict[bool, dict[int, Number]] = {}
         for number in numbers:
             for is_test, order in sorted(set(_needed(network(number)))):
@@ -182,7 +182,7 @@ class Tensors:
             data: PyTree = landscape.test_data if is_test else landscape.data
             if len(examples) < (landscape.num_test_examples if is_test else landscape.num_examples):
                 data = jax.tree.map(lambda leaf, at=examples: leaf[at], data)
-            found = derivative_tensors(landscape.loss, engine.params, data, sorted(wanted), engine._chunk_size)
+            found = derivative_tensors(landscape.loss, engine.params, data, sorted(wanted), engine.chosen_chunk_size)
             for order, tensor in found.items():
                 bad = np.flatnonzero(~_are_finite(tensor))
                 if bad.size:
