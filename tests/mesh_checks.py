@@ -57,7 +57,7 @@ def devices():
     weighted = shared.compiled(
         lambda rows, by: by * shared.total(jnp.dot(shared.own_weights(jnp.ones(len(rows))), shared.own(rows)))
     )
-    for count in (1, 8, 13):
+    for count in (1, 13):
         rows = np.arange(1.0, count + 1)
         found[f"squares of {count}"] = difference(rows**2, square(rows))
         found[f"sum of {count}"] = difference([2 * rows.sum()], [weighted(rows, 2)])
@@ -110,8 +110,9 @@ def axes():
     """Meshes of any form, with axes of any name."""
     half = len(DEVICES) // 2
     meshes = [
-        jax.make_mesh((2, half), ("a", "b"), axis_types=(jax.sharding.AxisType.Explicit,) * 2),
-        jax.sharding.Mesh(DEVICES[::-1].reshape(half, 2), ("größte Achse", "b c")),
+        jax.sharding.Mesh(
+            DEVICES[::-1].reshape(half, 2), ("größte Achse", "b c"), axis_types=(jax.sharding.AxisType.Explicit,) * 2
+        ),
         jax.sharding.Mesh(DEVICES[:3], ("some",)),
     ]
 
