@@ -108,7 +108,9 @@ def advise(
         >>> import jax
         >>> import feyngd as fd
         >>> landscape, params = fd.landscapes.toys.cosh()
-        >>> advice = fd.advise(landscape, params + 1.0, fd.Spacetime.sgd(N=8, B=2, E=2), 0.1, key=jax.random.key(0))
+        >>> planned = fd.Spacetime.sgd(N=8, B=2, E=2)
+        >>> quick = {"num_samples": 8, "truncation_samples": 0, "control_directions": 0}
+        >>> advice = fd.advise(landscape, params + 1.0, planned, 0.1, **quick, key=jax.random.key(0))
         >>> advice[0].change, len(advice)
         ('batches of 1 instead of 2', 6)
     """

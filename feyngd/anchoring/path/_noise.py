@@ -56,7 +56,7 @@ def sign_noise(
         The noise of S·R replicates: those of the first equivalence come first.
     """
     labels = jnp.asarray(np.repeat(tie_labels(ties, steps), len(keys), axis=1))
-    return _signs(jnp.concatenate([keys] * len(ties)), labels, sampler, size)
+    return _signs(keys, labels, sampler, size)
 
 
 def example_noise(
@@ -72,23 +72,31 @@ def example_noise(
         The noise, and the factors of its S·R replicates.
     """
     labels = tie_labels(ties, steps)
-    classes = labels.max(axis=0) + 1
-    for_class, for_examples = jax.random.split(keys[0])
-    places = (np.arange(len(keys)) + float(jax.random.uniform(for_class))) / len(keys)
-    chosen = np.floor(classes[:, None] * places).astype(int).ravel()
-    active = np.repeat(labels, len(keys), axis=1) == np.minimum(chosen, np.repeat(classes, len(keys)) - 1)
-    indices, weights = sampler.draw(for_examples, len(chosen))
     among = len(sampler.weights) if size is None else size
+    noise, factors = _single_examples(keys, jnp.asarray(labels), sampler, among)
+    return noise, np.asarray(factors, dtype=float)
+
+
+@partial(jax.jit, static_argnames="among")
+def _single_examples(
+    keys: Shaped[Array, "replicates ..."], labels: Int[Array, "points ties"], sampler: ExampleSampler, among: int
+) -> tuple[Noise, Float[Array, " all"]]:
+    """Return what `example_noise` does, for the labels of steps: one program instead of one for every operation."""
+    count, classes = len(keys), jnp.max(labels, axis=0) + 1
+    for_class, for_examples = jax.random.split(keys[0])
+    places = (jnp.arange(count) + jax.random.uniform(for_class)) / count
+    chosen, every = jnp.floor(classes[:, None] * places).astype(int).ravel(), jnp.repeat(classes, count)
+    active = jnp.repeat(labels, count, axis=1) == jnp.minimum(chosen, every - 1)
+    indices, weights = sampler.draw(for_examples, len(chosen))
     filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(indices)
     alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active.astype(float))
-    factors = np.asarray(weights, dtype=float) * len(chosen) * np.repeat(classes, len(keys))
-    return Noise(filled, alone, jnp.asarray(active, float)), factors
+    return Noise(filled, alone, active.astype(float)), weights * len(chosen) * every
 
 
 @partial(jax.jit, static_argnames="size")
 def _signs(
     keys: Shaped[Array, "replicates ..."],
-    labels: Int[Array, "points replicates"],
+    labels: Int[Array, "points all"],
     sampler: ExampleSampler,
     size: int | None,
 ) -> Noise:
@@ -96,7 +104,8 @@ def _signs(
         indices, weights = sampler.signed(jax.random.fold_in(key, label), size)
         return jnp.arange(len(weights)) if indices is None else indices, weights
 
-    indices, weights = jax.vmap(jax.vmap(signs), in_axes=(None, 0))(keys, labels)
+    every = jnp.concatenate([keys] * (labels.shape[1] // len(keys)))
+    indices, weights = jax.vmap(jax.vmap(signs), in_axes=(None, 0))(every, labels)
     return Noise(indices, weights, jnp.sum(weights, axis=2))
 
 

@@ -244,7 +244,8 @@ class NoiselessPath:
         derivatives = np.empty((*shape, self.steps + 1, 5))
         for group in full_blocks(count, together):
             chosen = replicate[..., group].ravel()
-            both = jax.tree.map(lambda *parts, own=chosen: jnp.concatenate(parts, axis=1)[:, own], single, signs)
+            # On the host, where this compiles nothing.
+            both = jax.tree.map(lambda *parts, own=chosen: np.concatenate(parts, axis=1)[:, own], single, signs)
             rows = self._derivatives(both, 4, self._curvature, jax.random.fold_in(for_curvature, int(group[0])))
             derivatives[:, :, group] = rows.reshape(2, len(ties), together, -1, 5)
         factors = factors.reshape(len(ties), count, 1)
