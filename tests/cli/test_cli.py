@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -347,7 +348,7 @@ def test_anchor_refuses_broken_epochs_before_it_computes(capsys, tmp_path: Path)
 def test_advise_ranks_changes(capsys) -> None:
     out = output_of(capsys, "advise", *SMALL, "-N", "8", "-B", "2", "-E", "2")
     assert "planned: test_loss after 8 steps, reshuffled, N=8, B=2, E=2" in out
-    effects = [float(line.split()[0]) for line in out.splitlines() if line.startswith(("  +", "  -"))]
+    effects = [float(effect) for effect in re.findall(r"(?m)^  \S.*  +([+-]\S+)  +\S+  +\S+  +\d+  +\d+", out)]
     assert len(effects) == 6
     assert effects == sorted(effects)
     assert "factor is an integer ≥ 2, got 1" in error_of(capsys, "advise", *SMALL, "--factor", "1")
