@@ -6,6 +6,7 @@ Called as `python tests/mesh_checks.py CHECK,CHECK… [PROCESS ADDRESS FOLDER]`,
 import json
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -149,6 +150,24 @@ def conditional_anchor():
     return anchor("conditional")
 
 
+def minimum():
+    """Dense and by Lanczos, with more examples than devices and with fewer."""
+
+    def predicted(count, method, mesh):
+        examples = EXAMPLES[:count]
+        landscape = fd.Landscape(lambda theta, x: jnp.sum((theta - x) ** 2 + (theta - x) ** 4 / 8), examples)
+        options = {"method": method, "num_samples": 4, "chunk_size": 4, "mesh": mesh, "key": KEY}
+        return fd.near_minimum(landscape, examples.mean(axis=0), **options).predict(SPACETIME, [0.01, 0.05])
+
+    return {
+        f"{method}, {count} examples": both(
+            partial(predicted, count, method),
+            lambda made: np.concatenate([made.mean, made.stderr, made.noiseless, made.truncation]),
+        )
+        for count, method in ((37, "dense"), (37, "lanczos"), (3, "lanczos"))
+    }
+
+
 def studies():
     """Files of one process only; the other one computes along."""
     folder = Path(FOLDER) / str(max(PROCESS, 0))
@@ -174,5 +193,17 @@ def studies():
 
 
 KEY = jax.random.key(3)
-CHECKS = (agreed, devices, simulate, simulate_in_blocks, simulate_sde, axes, draws, anchor, conditional_anchor, studies)
+CHECKS = (
+    agreed,
+    devices,
+    simulate,
+    simulate_in_blocks,
+    simulate_sde,
+    axes,
+    draws,
+    anchor,
+    conditional_anchor,
+    minimum,
+    studies,
+)
 print(json.dumps({one.__name__: one() for one in CHECKS if one.__name__ in sys.argv[1].split(",")}))

@@ -86,14 +86,14 @@ def test_two_processes_simulate_what_one_device_does():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "checks", ["simulate_in_blocks,simulate_sde", "draws", "anchor", "conditional_anchor", "studies"]
+    "checks", ["simulate_in_blocks,simulate_sde", "draws", "anchor", "conditional_anchor", "minimum", "studies"]
 )
 def test_eight_devices_give_the_numbers_of_one(checks, tmp_path):
     assert_same(on_one_host(checks, tmp_path), checks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws", "anchor", "studies"])
+@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws", "anchor", "minimum", "studies"])
 def test_two_processes_give_the_numbers_of_one_device(checks, tmp_path):
     assert_same(in_two_processes(checks, tmp_path, devices=2), checks)
 
@@ -164,6 +164,7 @@ def test_what_is_no_mesh_is_refused_before_any_work(mesh, tmp_path):
         lambda: fd.simulate(landscape, params, SPACETIME, 0.1, mesh=mesh, key=key),
         lambda: fd.simulate_sde(landscape, params, SPACETIME, 0.1, mesh=mesh, key=key),
         lambda: fd.anchor(landscape, params, steps=3, learning_rate=0.1, mesh=mesh, key=key),
+        lambda: fd.near_minimum(landscape, params, mesh=mesh, key=key),
         lambda: fd.sweep({}, tmp_path / "sweep", mesh=mesh),
     ]
     for call in calls:

@@ -16,6 +16,7 @@ from .._archive import keep_attributes, read, write
 from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
+from .._mesh import Devices, check_mesh
 from ..derivatives import CHUNK, num_params
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
@@ -242,6 +243,7 @@ def near_minimum(
     num_samples: int = 16,
     max_steps: int = 128,
     chunk_size: int = CHUNK,
+    mesh: jax.sharding.Mesh | None = None,
     progress: Progress | None = None,
     key: jax.Array,
 ) -> NearMinimum:
@@ -260,6 +262,8 @@ def near_minimum(
             and with "lanczos" the standard error.
         max_steps: the highest number of Hessian-vector products for each of them, at least 4; "lanczos" only.
         chunk_size: how many examples are differentiated together.
+        mesh: the devices that share the examples, a `jax.sharding.Mesh`; any number of examples is allowed. They also
+            share those of `predict`, which all processes of the mesh have to call; what is loaded from a file has one.
         progress: shows progress; silent by default.
         key: a JAX random key.
 
@@ -295,6 +299,7 @@ def near_minimum(
     check_integer("num_samples", num_samples, least=2)
     check_integer("max_steps", max_steps, least=4)
     check_integer("chunk_size", chunk_size, least=1)
+    check_mesh(mesh)
     check_key(key, "Combinations of gradients are drawn at random")
     shown = check_progress(progress)
     check_num_examples(landscape.num_examples)
@@ -310,6 +315,7 @@ def near_minimum(
         num_samples=num_samples,
         max_steps=max_steps,
         chunk_size=chunk_size,
+        devices=Devices(mesh),
         progress=shown,
         key=key,
     )

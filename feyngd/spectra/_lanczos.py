@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._archive import keep_attributes
+from .._mesh import ALONE, Devices
 from ..derivatives import Loss, num_examples, num_params
 from ._matrices import check_finite, compiled_combinations, compiled_products
 
@@ -89,12 +90,13 @@ def signs(key: PRNGKeyArray, members: Int[Array, " members"], count: int) -> Flo
     return (epsilon - jnp.mean(epsilon, axis=1, keepdims=True)) / (count - 1) ** 0.5
 
 
-def hessian_product(loss: Loss, params: PyTree, data: PyTree, chunk_size: int) -> Product:
+def hessian_product(loss: Loss, params: PyTree, data: PyTree, chunk_size: int, devices: Devices = ALONE) -> Product:
     """Return a function from vectors v to Hv, in double precision."""
     dtype = jnp.result_type(*jax.tree.leaves(params))
+    params, data = devices.placed((params, data))  # once for all products
 
     def product(vectors: Float[np.ndarray, "vectors params"]) -> Float[np.ndarray, "vectors params"]:
-        images = compiled_products(loss, chunk_size)(params, data, jnp.asarray(vectors, dtype))
+        images = compiled_products(loss, chunk_size, devices)(params, data, jnp.asarray(vectors, dtype))
         return np.asarray(images, dtype=float)
 
     return product

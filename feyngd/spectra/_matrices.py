@@ -2,21 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .._mesh import ALONE, Devices
 from ..derivatives import CHUNK, Loss, flat_loss, num_examples, per_loss, sum_over
 from ..errors import LandscapeError
+
+Sum = TypeVar("Sum")
 
 _COLUMNS = 64  # of a Hessian that are computed together
 
 
 def covariance_and_hessian(
-    loss: Loss, params: PyTree, data: PyTree, chunk_size: int = CHUNK
+    loss: Loss, params: PyTree, data: PyTree, chunk_size: int = CHUNK, devices: Devices = ALONE
 ) -> tuple[Float[Array, "params params"], Float[Array, "params params"]]:
     """Return C and H as matrices; differentiable in the parameters, the data and what the loss closes over.
 
@@ -25,6 +28,7 @@ def covariance_and_hessian(
         params: the point, a pytree of p numbers in all.
         data: N ≥ 2 examples.
         chunk_size: how many examples are differentiated together.
+        devices: those that share the examples, in a program that they run.
 
     Returns:
         The covariance of the examples' gradients, divided by N − 1, and the Hessian of their mean loss.
@@ -36,7 +40,7 @@ def covariance_and_hessian(
     # A few rows of zeros fill the last block: a block of another size would be compiled for itself.
     directions = jnp.eye(blocks * width, size, dtype=theta.dtype).reshape(blocks, width, size)
     gradients = jax.vmap(jax.grad(example_loss), in_axes=(None, 0))
-    mean = sum_over(lambda chunk: jnp.sum(gradients(theta, chunk), axis=0), data, chunk_size) / count
+    mean = _sum_over(lambda chunk: jnp.sum(gradients(theta, chunk), axis=0), data, chunk_size, devices) / count
 
     def sums(chunk: PyTree) -> tuple[Float[Array, "params params"], Float[Array, "params params"]]:
         rows = gradients(theta, chunk) - mean
@@ -44,8 +48,28 @@ def covariance_and_hessian(
         columns = jax.lax.map(jax.vmap(lambda v: jax.jvp(gradient, (theta,), (v,))[1]), directions)
         return jnp.matmul(rows.T, rows, precision="highest"), columns.reshape(-1, size)[:size]
 
-    noise, curvature = sum_over(sums, data, chunk_size)
+    noise, curvature = _sum_over(sums, data, chunk_size, devices)
     return noise / (count - 1), (curvature + curvature.T) / (2 * count)
+
+
+def _sum_over(function: Callable[[PyTree], Sum], data: PyTree, chunk_size: int, devices: Devices) -> Sum:
+    """Sum a function of stacked examples over the data, chunk by chunk, every device over its share.
+
+    Shares are of one length. The examples that are left over go to the first devices, one to each.
+    """
+    if devices.mesh is None:
+        return sum_over(function, data, chunk_size)
+    count = num_examples(data)
+    each, left = divmod(count, devices.size)
+    totals = []
+    if each:
+        own = devices.own(jax.tree.map(lambda leaf: leaf[: count - left], data))
+        totals.append(sum_over(function, own, min(chunk_size, each)))
+    if left:
+        one = function(devices.own(jax.tree.map(lambda leaf: leaf[count - left :], data)))
+        (real,) = devices.own_weights(jnp.ones(left)) > 0
+        totals.append(jax.tree.map(lambda part: jnp.where(real, part, 0), one))
+    return devices.total(jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *totals))
 
 
 def _chunk_gradient(
@@ -57,17 +81,18 @@ def _chunk_gradient(
 
 @per_loss
 def compiled_matrices(
-    loss: Loss, chunk_size: int
+    loss: Loss, chunk_size: int, devices: Devices = ALONE
 ) -> Callable[[PyTree, PyTree], tuple[Float[Array, "params params"], Float[Array, "params params"]]]:
     """Compile `covariance_and_hessian` as a function of the parameters and the data."""
-    return jax.jit(lambda params, data: covariance_and_hessian(loss, params, data, chunk_size))
+    return devices.compiled(lambda params, data: covariance_and_hessian(loss, params, data, chunk_size, devices))
 
 
 @per_loss
-def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[..., Float[Array, "combinations params"]]:
+def compiled_combinations(
+    loss: Loss, chunk_size: int, devices: Devices = ALONE
+) -> Callable[..., Float[Array, "combinations params"]]:
     """Compile Σ_n w_n g_n, sums of gradients with weights."""
 
-    @jax.jit
     def combinations(
         params: PyTree, data: PyTree, weights: Float[Array, "combinations examples"]
     ) -> Float[Array, "combinations params"]:
@@ -78,16 +103,17 @@ def compiled_combinations(loss: Loss, chunk_size: int) -> Callable[..., Float[Ar
             losses, pull = jax.vjp(lambda point: jax.vmap(partial(example_loss, point))(examples), theta)
             return jax.vmap(lambda row: pull(row)[0])(factors.T.astype(losses.dtype))
 
-        return sum_over(sums, (data, weights.T), chunk_size)
+        return _sum_over(sums, (data, weights.T), chunk_size, devices)
 
-    return combinations
+    return devices.compiled(combinations)
 
 
 @per_loss
-def compiled_products(loss: Loss, chunk_size: int) -> Callable[..., Float[Array, "vectors params"]]:
+def compiled_products(
+    loss: Loss, chunk_size: int, devices: Devices = ALONE
+) -> Callable[..., Float[Array, "vectors params"]]:
     """Compile Hv, products of the Hessian of the mean loss with vectors v, forward over reverse."""
 
-    @jax.jit
     def products(
         params: PyTree, data: PyTree, vectors: Float[Array, "vectors params"]
     ) -> Float[Array, "vectors params"]:
@@ -97,20 +123,21 @@ def compiled_products(loss: Loss, chunk_size: int) -> Callable[..., Float[Array,
             gradient = _chunk_gradient(example_loss, chunk)
             return jax.vmap(lambda v: jax.jvp(gradient, (theta,), (v,))[1])(vectors)
 
-        return sum_over(sums, data, chunk_size) / num_examples(data)
+        return _sum_over(sums, data, chunk_size, devices) / num_examples(data)
 
-    return products
+    return devices.compiled(products)
 
 
 @per_loss
-def compiled_moments(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, Array, Array]]:
+def compiled_moments(
+    loss: Loss, chunk_size: int, devices: Devices = ALONE
+) -> Callable[..., tuple[Array, Array, Array]]:
     """Compile the first moments of the loss and its gradients, at the parameters plus each of several offsets.
 
     Returns:
         A function that returns the mean loss, the mean gradient, and the trace of the gradients' covariance.
     """
 
-    @jax.jit
     def moments(
         params: PyTree, data: PyTree, offsets: Float[Array, "points params"]
     ) -> tuple[Float[Array, " points"], Float[Array, "points params"], Float[Array, " points"]]:
@@ -122,23 +149,23 @@ def compiled_moments(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, 
                 losses, gradients = each(theta + offset, chunk)
                 return jnp.sum(losses), jnp.sum(gradients, axis=0), jnp.sum(gradients**2)
 
-            mean, gradient, squares = (total / num_examples(data) for total in sum_over(sums, data, chunk_size))
+            totals = _sum_over(sums, data, chunk_size, devices)
+            mean, gradient, squares = (total / num_examples(data) for total in totals)
             return mean, gradient, squares - jnp.sum(gradient**2)
 
         return jax.lax.map(at, offsets)
 
-    return moments
+    return devices.compiled(moments)
 
 
 @per_loss
-def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, Array, Array]]:
+def compiled_cubics(loss: Loss, chunk_size: int, devices: Devices = ALONE) -> Callable[..., tuple[Array, Array, Array]]:
     """Compile three forms of vectors u and w that belong to examples x.
 
     Returns:
         A function that returns ∇∇∇l[u, u, u], w·(∇∇l_x − H)u and u·(∇∇l_x − H)u.
     """
 
-    @jax.jit
     def cubics(
         params: PyTree,
         data: PyTree,
@@ -158,7 +185,7 @@ def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, A
                 image, change = jax.jvp(product, (theta,), (u,))
                 return image, jnp.dot(change, u)
 
-            image, third = sum_over(sums, data, chunk_size)
+            image, third = _sum_over(sums, data, chunk_size, devices)
             return image / num_examples(data), third / num_examples(data)
 
         def of_example(
@@ -171,7 +198,7 @@ def compiled_cubics(loss: Loss, chunk_size: int) -> Callable[..., tuple[Array, A
 
         return jax.lax.map(of_example, (examples, u, w))
 
-    return cubics
+    return devices.compiled(cubics)
 
 
 def check_finite(curvatures: Float[np.ndarray, "..."]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._archive import keep_attributes
+from .._mesh import ALONE, Devices
 from ..derivatives import compiled_gradient_sizes, num_params
 from ..errors import LandscapeError
 from ..estimates import PrecisionWarning
@@ -83,12 +84,15 @@ class Point:
         num_samples: how many random combinations of gradients stand for the noise.
         max_steps: the most Hessian-vector products for each of them.
         chunk_size: how many examples are differentiated together.
+        devices: those that share the examples; not kept in files and pickles, after which there is one.
         progress: shows progress.
         key: a JAX random key.
 
     Raises:
         LandscapeError: a Hessian-vector product is not finite.
     """
+
+    _devices = ALONE
 
     def __init__(
         self,
@@ -100,15 +104,16 @@ class Point:
         num_samples: int,
         max_steps: int,
         chunk_size: int,
+        devices: Devices = ALONE,
         progress: Progress,
         key: PRNGKeyArray,
     ) -> None:
         self.landscape, self.params, self.is_dense = landscape, params, dense
         self.origin, self._frozen = Origin.of(frozen, params), frozen
-        self._chunk_size = min(chunk_size, frozen.num_examples)
+        self._chunk_size, self._devices = min(chunk_size, frozen.num_examples), devices
         for_signs, for_rare = jax.random.split(key)
         self._max_steps = max_steps
-        self._dense_hessian = DenseHessian(frozen, params, self._chunk_size) if dense else None
+        self._dense_hessian = DenseHessian(frozen, params, self._chunk_size, devices) if dense else None
         count = frozen.num_examples
         together = min(num_samples, most_together(num_params(params), max_steps) if not dense else num_samples)
         groups, coarser = [], []
@@ -117,14 +122,14 @@ class Point:
                 members = np.arange(first, min(first + together, num_samples))
                 # V-statistics: the population is the data, and its covariance is divided by M.
                 weights = signs(for_signs, members, count) * ((count - 1) / count) ** 0.5
-                spectrum = self._spectrum(combinations_of_gradients(frozen, params, weights, self._chunk_size))
+                spectrum = self._spectrum(self._combinations(weights))
                 if not first:
                     self.cloud: Spectrum = spectrum
                 groups.append(spectrum.quadrature())
                 if isinstance(spectrum, Krylov) and not spectrum.is_complete:
                     coarser.append(spectrum.quadrature(spectrum.steps - spectrum.steps // 4))
                 task.advance(len(members))
-            mean = combinations_of_gradients(frozen, params, np.full((1, count), 1 / count), self._chunk_size)
+            mean = self._combinations(np.full((1, count), 1 / count))
             self.gradient = Traces([self._spectrum(mean).quadrature()])
             task.advance()
             self._drawn, self._shares, rare = self._rare_examples(for_rare)
@@ -136,8 +141,15 @@ class Point:
             self.noise = Traces([(self._dense_hessian.eigenvalues[None], exact[None])])
 
     def _spectrum(self, vectors: Float[np.ndarray, "vectors params"]) -> Spectrum:
-        hessian = self._dense_hessian or MatrixFreeHessian(self.frozen, self.params, self._chunk_size, self._max_steps)
+        hessian = self._dense_hessian or MatrixFreeHessian(
+            self.frozen, self.params, self._chunk_size, self._max_steps, self._devices
+        )
         return hessian.spectrum(vectors, [_probe(time) for time in _TIMES])
+
+    def _combinations(
+        self, weights: Float[np.ndarray | Array, "combinations examples"]
+    ) -> Float[np.ndarray, "combinations params"]:
+        return combinations_of_gradients(self.frozen, self.params, weights, self._chunk_size, self._devices)
 
     def _rare_examples(
         self, key: PRNGKeyArray
@@ -155,7 +167,7 @@ class Point:
         drawn = np.asarray(jax.random.choice(key, count, (_RARE,), p=jnp.asarray(chances)))
         picks = np.zeros((_RARE, count))
         picks[np.arange(_RARE), drawn] = 1
-        centred = combinations_of_gradients(self.frozen, self.params, picks - 1 / count, self._chunk_size)
+        centred = self._combinations(picks - 1 / count)
         return drawn, 1 / (count * _RARE * chances[drawn]), centred
 
     def _gradient_sizes(self) -> Float[np.ndarray, " examples"]:
@@ -165,7 +177,7 @@ class Point:
 
     def __getstate__(self) -> dict[str, Any]:
         # What a loss computes cannot be pickled: it is traced again where it is needed, and has to be the same.
-        return {name: value for name, value in self.__dict__.items() if name != "_frozen"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_frozen", "_devices")}
 
     def without_landscape(self) -> dict[str, Any]:
         """Return what can be kept in a file: all attributes but the landscape and the parameters."""
@@ -215,14 +227,14 @@ class Point:
         self, offsets: Float[np.ndarray, "points params"]
     ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "points params"], Float[np.ndarray, " points"]]:
         """Return mean loss, mean gradient and the trace of the gradients' covariance at the point plus offsets."""
-        compiled = compiled_moments(self.frozen.loss, self._chunk_size)
+        compiled = compiled_moments(self.frozen.loss, self._chunk_size, self._devices)
         moments = compiled(self.params, self.landscape.data, self._as_params(offsets))
         mean, gradient, noise = (np.asarray(array, dtype=float) for array in moments)
         return mean, gradient, noise
 
     def third_cumulants(self, phi: Response) -> tuple[float, float, float]:
         """Return estimates of S·J, of κ(g, ∇∇l, g)·H and of κ(∇∇l; g, g), with φ(H) on every edge of their diagrams."""
-        compiled = compiled_cubics(self.frozen.loss, self._chunk_size)
+        compiled = compiled_cubics(self.frozen.loss, self._chunk_size, self._devices)
         u = self._as_params(self.rare.apply(phi))  # φ(H)(g_x − G)
         w = self._as_params(self.rare.apply(lambda h: h * phi(h) ** 2))  # H φ(H)²(g_x − G)
         examples = jax.tree.map(lambda leaf: leaf[self._drawn], self.landscape.data)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._archive import keep_attributes
+from .._mesh import ALONE, Devices
 from ..landscapes import Landscape
 from ._lanczos import SETTLED, Krylov, Response, hessian_product, relative_change
 from ._matrices import check_finite, compiled_combinations, compiled_matrices
@@ -60,13 +61,14 @@ class DenseHessian:
         landscape: the loss and its data.
         params: the point.
         chunk_size: how many examples are differentiated together.
+        devices: those that share the examples.
 
     Raises:
         LandscapeError: the Hessian is not finite.
     """
 
-    def __init__(self, landscape: Landscape, params: PyTree, chunk_size: int) -> None:
-        compiled = compiled_matrices(landscape.loss, chunk_size)
+    def __init__(self, landscape: Landscape, params: PyTree, chunk_size: int, devices: Devices = ALONE) -> None:
+        compiled = compiled_matrices(landscape.loss, chunk_size, devices)
         noise, hessian = (np.asarray(m, dtype=float) for m in compiled(params, landscape.data))
         check_finite(hessian)
         self.eigenvalues, self.eigenvectors = np.linalg.eigh(hessian)
@@ -85,10 +87,13 @@ class MatrixFreeHessian:
         params: the point.
         chunk_size: how many examples are differentiated together.
         max_steps: the most products for every vector.
+        devices: those that share the examples.
     """
 
-    def __init__(self, landscape: Landscape, params: PyTree, chunk_size: int, max_steps: int) -> None:
-        self._product = hessian_product(landscape.loss, params, landscape.data, chunk_size)
+    def __init__(
+        self, landscape: Landscape, params: PyTree, chunk_size: int, max_steps: int, devices: Devices = ALONE
+    ) -> None:
+        self._product = hessian_product(landscape.loss, params, landscape.data, chunk_size, devices)
         self._max_steps = max_steps
 
     def spectrum(self, vectors: Float[np.ndarray, "vectors params"], probes: Sequence[Response]) -> Krylov:
@@ -106,8 +111,12 @@ class MatrixFreeHessian:
 
 
 def combinations_of_gradients(
-    landscape: Landscape, params: PyTree, weights: Float[np.ndarray | Array, "combinations examples"], chunk_size: int
+    landscape: Landscape,
+    params: PyTree,
+    weights: Float[np.ndarray | Array, "combinations examples"],
+    chunk_size: int,
+    devices: Devices = ALONE,
 ) -> Float[np.ndarray, "combinations params"]:
     """Return sums of the examples' gradients with weights, in double precision."""
-    combine = compiled_combinations(landscape.loss, chunk_size)
+    combine = compiled_combinations(landscape.loss, chunk_size, devices)
     return np.asarray(combine(params, landscape.data, jnp.asarray(weights)), dtype=float)

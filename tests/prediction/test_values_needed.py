@@ -63,11 +63,11 @@ def test_a_prediction_of_small_steps_needs_two_pairings(twins):
 
 def test_rtol_is_of_the_predicted_change(twins):
     landscape, point = made()
-    found = predicted(landscape, point, rates=[0.02], rtol=3e-4)
-    assert np.all(found.stderr <= 3e-4 * np.abs(found.mean - found.start))
-    twins.clear()
-    predicted(landscape, point, rates=[0.02], rtol=0.01)
-    assert sum(twins) == 2
+    for rtol in (0.01, 3e-4):
+        found = predicted(landscape, point, rates=[0.02], rtol=rtol)
+        assert np.all(found.stderr <= rtol * np.abs(found.mean - found.start))
+        assert sum(twins) >= 2
+        twins.clear()
 
 
 def test_rtol_out_of_reach_warns():

@@ -76,7 +76,7 @@ def test_a_runner_makes_a_network_of_its_own(change, tmp_path, monkeypatch):
             self.values = "values"
 
     monkeypatch.setattr(_sweep, "_Network", Network)
-    runner = _sweep._Runner(Store(tmp_path, print), None, print)
+    runner = _sweep._Runner(Store(tmp_path, print), None, None, print)
     other = replace(ONE, **change)
     for one in (ONE, replace(ONE, N=8), other, replace(other, B=1), ONE):
         runner._prepare(one, wait=False)
