@@ -112,9 +112,7 @@ def _reason(error: Exception) -> str:
     return f"the repetition in double precision failed ({type(error).__name__}: {said})"
 
 
-def _in_double(
-    landscape: Landscape, params: PyTree, plan: Plan, samples: Sequence[Rows]
-) -> list[dict[Number, float]]:
+def _in_double(landscape: Landscape, params: PyTree, plan: Plan, samples: Sequence[Rows]) -> list[dict[Number, float]]:
     """Return the numbers of every sample in double precision."""
     frozen = landscape.frozen(params)
     loss = noted(frozen.loss, "in double precision", lambda: _double_loss(frozen, params))

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..diagrams import Diagram
+from ..diagrams import Diagram, diagrams
 from ..estimates import mean_and_stderr
 from ..evaluation import MOST_TWINS, Aim, Effort, Goal, Values, evaluate, evaluate_for
 from ..landscapes import Landscape
@@ -20,6 +20,7 @@ from ._convergence import Orders, by_tree
 
 _RTOL = 0.01  # standard error of a prediction, relative to the predicted change
 _OF_TRUNCATION = 0.1  # or relative to the truncation figure, where that allows more
+_NEARLY_ALL = 0.9
 _SAFETY = 1.2  # twins of a difference beyond what its standard error asks for
 _OF_COEFFICIENT = 0.25  # standard error of a coefficient, relative to its size: the range of validity depends on it
 
@@ -60,7 +61,7 @@ def values_for(
         mesh, check_dtype, progress, key: as in `evaluate`.
     """
     roots = list(questions[0].parts)
-    wanted = {root: sorted({d for question in questions for d in question.parts[root][1]}) for root in roots}
+    wanted = {root: _wanted([question.parts[root][1] for question in questions]) for root in roots}
 
     def evaluated(of_root: Callable[..., Values]) -> dict[str, Values]:
         found: dict[str, Values] = {}
@@ -86,6 +87,19 @@ def values_for(
         least = min(MOST_TWINS, math.ceil(_SAFETY * excess * least))
         found = evaluated(partial(evaluate_for, Aim(_no_goals, least=least)))
     return found
+
+
+def _wanted(series: Sequence[Series]) -> list[Diagram]:
+    """Return the diagrams to evaluate: all of an order where nearly all are needed.
+
+    Which ones vanish depends on the number of epochs. Left out, they would save next to nothing, and every number of
+    epochs would have programs of its own.
+    """
+    found = {diagram for one in series for diagram in one}
+    order = max(one.order for one in series)
+    root_tied = any(one.quantity != "test_loss" for one in series)
+    every = {diagram for k in range(order + 1) for diagram in diagrams(k, root_tied=root_tied)}
+    return sorted(found | every if len(found) >= _NEARLY_ALL * len(every) else found)
 
 
 def _no_goals(values: Mapping[Diagram, np.ndarray]) -> list[Goal]:

@@ -7,6 +7,7 @@ import pytest
 
 import feyngd as fd
 from feyngd.evaluation.estimators._twins import Twins
+from feyngd.prediction import _values_needed
 
 KEY = jax.random.key(0)
 SPACETIME = fd.Spacetime.sgd(N=8, B=2, E=2)
@@ -75,6 +76,24 @@ def test_rtol_out_of_reach_warns():
     plan = fd.plan(fd.expand("test_loss", order=3, spacetime=SPACETIME), landscape, point)
     with pytest.warns(fd.PrecisionWarning, match="times what was asked for"):
         predicted(landscape, point, rtol=1e-6, budget=plan.exact_cost + 6 * plan.pass_cost)
+
+
+def test_several_epochs_need_the_same_diagrams(monkeypatch):
+    """So that they share their programs."""
+    asked = []
+    plain = _values_needed.evaluate_for
+
+    def evaluate_for(aim, diagrams, *arguments, **options):
+        asked.append(tuple(diagrams))
+        return plain(aim, diagrams, *arguments, **options)
+
+    monkeypatch.setattr(_values_needed, "evaluate_for", evaluate_for)
+    landscape, point = made()
+    for epochs in (2, 3, 4):
+        predicted(landscape, point, fd.Spacetime.sgd(N=8, B=2, E=epochs))
+    assert len(set(asked)) == 1
+    predicted(landscape, point, fd.Spacetime.sgd(N=8, B=2))
+    assert set(asked[-1]) < set(asked[0])
 
 
 def test_replicates_are_drawn_as_they_are_asked_for():
