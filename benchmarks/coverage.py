@@ -1,7 +1,7 @@
 """How often the intervals of default predictions cover, although the number of draws is found from their errors.
 
 `python benchmarks/coverage.py [NAME] [population|conditional|trained] [REPEATS]` prints it for the digits network of
-that name, and writes it to the documentation. The mean of all repeats stands for the truth.
+that name. The mean of all repeats stands for the truth.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """What a user waits for: the first and a further default `predict`, beside simulations to the same error.
 
-`python benchmarks/times.py [NAME …]` measures every network in a process of its own, on the CPU, and writes the table
-to the documentation. Times are in units of g, one gradient over the population, of the same process.
+`python benchmarks/times.py [NAME …]` measures every network in a process of its own, on the CPU, and prints a
+table. Times are in units of g, one gradient over the population, of the same process.
 """
 
 import json
