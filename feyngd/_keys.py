@@ -12,8 +12,11 @@ def check_key(key: Any, why: str) -> None:
     """Raise `ArgumentError` unless `key` is one JAX random key, typed or raw; `why` begins the message."""
     try:
         jax.eval_shape(jax.random.split, key)  # which compiles nothing
+        is_gone = isinstance(key, jax.Array) and not isinstance(key, jax.core.Tracer) and key.is_deleted()
     except Exception as error:  # JAX has one of its own for every way to be no key
         raise ArgumentError(f"{why}: give {_how_to_give(key)}, not {reprlib.repr(key)}.") from error
+    if is_gone:
+        raise ArgumentError(f"{why}: give {_how_to_give(key)}, not one that was donated or deleted.")
 
 
 def _how_to_give(key: Any) -> str:
