@@ -84,13 +84,15 @@ def _single_examples(
     """Return what `example_noise` does, for the labels of steps: one program instead of one for every operation."""
     count, classes = len(keys), jnp.max(labels, axis=0) + 1
     for_class, for_examples = jax.random.split(keys[0])
-    places = (jnp.arange(count) + jax.random.uniform(for_class)) / count
-    chosen, every = jnp.floor(classes[:, None] * places).astype(int).ravel(), jnp.repeat(classes, count)
-    active = jnp.repeat(labels, count, axis=1) == jnp.minimum(chosen, every - 1)
+    start = jax.random.uniform(for_class)
+    places = (jnp.arange(count, dtype=start.dtype) + start) / count
+    chosen = jnp.floor(jnp.outer(classes.astype(places.dtype), places)).astype(int).ravel()
+    every = jnp.repeat(classes, count)
+    active = jnp.repeat(labels, count, axis=1) == jnp.minimum(chosen, every - 1)[None]
     indices, weights = sampler.draw(for_examples, len(chosen))
-    filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(indices)
+    filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(jnp.broadcast_to(indices, active.shape))
     alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active.astype(float))
-    return Noise(filled, alone, active.astype(float)), weights * len(chosen) * every
+    return Noise(filled, alone, active.astype(float)), weights * len(chosen) * every.astype(weights.dtype)
 
 
 @partial(jax.jit, static_argnames="size")
