@@ -138,7 +138,7 @@ def test_interrupted_run_keeps_what_was_finished(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "prediction.json").read_text())
     assert not record["complete"]
     assert [panel["simulation"] for panel in record["panels"]] == [None, None]
-    assert len(record["values"]["test"]) == 22
+    assert len(record["values"]["test"]) == 23
     assert [path.name for path in tmp_path.iterdir()] == ["prediction.json"]
 
 
