@@ -1,6 +1,7 @@
 """The values of diagrams on a landscape."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -249,11 +250,21 @@ def plan(
         if reading not in READINGS:
             raise ArgumentError(f"Unknown reading {reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
         count = 10**6 if num_examples is None else check_integer("num_examples", num_examples, least=1)
-        return _make_plan(tuple(diagrams), basis, reading, root, count)
+        return _own(_make_plan(tuple(diagrams), basis, reading, root, count))
     if reading is not None or num_examples is not None:
         raise ArgumentError("The landscape brings a reading and a number of examples: leave them out.")
     landscape, params = enter(landscape, params)
-    return _plan_at(diagrams, basis, root, landscape, params)
+    return _own(_plan_at(diagrams, basis, root, landscape, params))
+
+
+def _own(kept: Plan) -> Plan:
+    """Return a plan for users to have: what they change in it must not reach later calls."""
+    return replace(
+        kept,
+        values={diagram: dict(weights) for diagram, weights in kept.values.items()},
+        numbers=dict(kept.numbers),
+        ways={number: tuple(ways) for number, ways in kept.ways.items()},
+    )
 
 
 def _plan_at(diagrams: list[Diagram], basis: str, root: str, landscape: Landscape, params: PyTree) -> Plan:

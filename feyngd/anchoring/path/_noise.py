@@ -90,6 +90,7 @@ def _single_examples(
     every = jnp.repeat(classes, count)
     active = jnp.repeat(labels, count, axis=1) == jnp.minimum(chosen, every - 1)[None]
     indices, weights = sampler.draw(for_examples, len(chosen))
+    assert indices is not None
     filled = jnp.zeros((*active.shape, among), int).at[..., 0].set(jnp.broadcast_to(indices, active.shape))
     alone = jnp.zeros((*active.shape, among)).at[..., 0].set(active.astype(float))
     return Noise(filled, alone, active.astype(float)), weights * len(chosen) * every.astype(weights.dtype)

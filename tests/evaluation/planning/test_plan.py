@@ -81,3 +81,15 @@ def test_test_data_come_last_in_a_row():
     plan = fd.plan([fd.Diagram.parse("a[b[c[a]]]"), fd.Diagram.parse("a[b b]")], landscape("conditional"), THETA)
     assert positions_of(plan.paired) == plan.positions
     assert list(plan.positions) == sorted(plan.positions, key=lambda position: (position == TEST, position))
+
+
+def test_a_plan_that_is_changed_changes_no_later_call():
+    wanted = [fd.Diagram.parse("[a a]")]
+    first = fd.plan(wanted)
+    shown = str(first)
+    for terms in first.values.values():
+        terms.clear()
+    first.values.clear()
+    first.numbers.clear()
+    first.ways.clear()
+    assert str(fd.plan(wanted)) == shown
