@@ -8,7 +8,7 @@ learning rates are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,9 @@ class FittedOrder:
         order: the power of η.
         value: the coefficient, in the unit of the loss over η^order.
         stderr: its standard error, over runs.
-        bias: a figure for what higher powers and rounding do to it: how far it is from fits without the smallest and
-            without the largest learning rate, or if these changes have not settled, from fits without several of the
-            largest; with the standard error of that, and the rounding of the start.
+        bias: a figure for what higher powers and rounding do to it: how far it is from the fit without the smallest
+            and from that without the largest learning rate, together, with the standard errors of both and the rounding
+            of the start; or how far it is from any fit that begins at a learning rate as small, if that is further.
         learning_rates: the learning rates that were fitted.
         controls: the factors by which every run's luck in the lower orders was subtracted, if these orders are known.
     """
@@ -183,23 +183,51 @@ def fit_order(
     numbers = numbers[first]
     whole = np.isfinite(numbers).all(axis=1)
     usable = len(rates) if whole.all() else int(np.argmin(whole))  # no series holds beyond a rate that diverges
-    found: FittedOrder | None = None
+    fits: list[_Candidate] = []
     least = order - lowest + 3
     for begin in range(usable - least + 1):
         for end in range(begin + least, usable + 1):
             if rates[begin] * (end - begin) > _FROM_ZERO * rates[end - 1]:
                 continue
             for used in (known, ()) if _RUNS * len(known) <= numbers.shape[1] and len(known) else ((),):
-                one = _fit(rates[begin:end], numbers[begin:end], order, lowest, used, rounding)
-                if found is None or 3 * one.stderr + one.bias < 3 * found.stderr + found.bias:
-                    found = one
-    return found
+                fit, per_run = _fit(rates[begin:end], numbers[begin:end], order, lowest, used, rounding)
+                fits.append(_Candidate(begin, end, fit, per_run))
+    return min((one.among(fits) for one in fits), key=lambda one: 3 * one.stderr + one.bias, default=None)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A fit to the learning rates `begin` to `end`.
+
+    Attributes:
+        begin: the first learning rate.
+        end: the one after the last.
+        fit: the coefficient.
+        per_run: the numbers whose mean it is, shape (runs,).
+    """
+
+    begin: int
+    end: int
+    fit: FittedOrder
+    per_run: np.ndarray
+
+    def among(self, others: Sequence["_Candidate"]) -> FittedOrder:
+        """Return the fit with at least the bias of how far it is from others, beyond one standard error.
+
+        How a fit changes with one learning rate less may be small by chance, where the change changes its sign.
+        """
+        bias = self.fit.bias
+        for other in others:
+            if other.begin <= self.begin:
+                mean, stderr = mean_and_stderr(self.per_run - other.per_run)
+                bias = max(bias, float(abs(mean) - stderr))
+        return replace(self.fit, bias=bias)
 
 
 def _fit(
     rates: np.ndarray, numbers: np.ndarray, order: int, lowest: int, known: Sequence[float], rounding: float
-) -> FittedOrder:
-    """Fit through all numbers, and through fewer of them to see what is cut off.
+) -> tuple[FittedOrder, np.ndarray]:
+    """Fit through all numbers, and through fewer of them to see what is cut off; also return what every run gives.
 
     Args:
         rates: η, shape (m,).
@@ -222,28 +250,30 @@ def _fit(
         mean, stderr = mean_and_stderr(coefficients - mix @ _weights(rates[kept], order, lowest) @ numbers[kept])
         return float(abs(mean) + stderr)
 
-    # As long as a fit still changes, its last change does not show how far it is from its limit: unless leaving out the
-    # largest learning rate changes it much less than leaving out more of them, the largest of these changes counts.
-    last_change, *others = (change(slice(None, end)) for end in range(len(rates) - 1, order - lowest, -1))
-    steady = last_change <= max(others) / 3
-    bias = max(last_change, change(slice(1, None)), 0.0 if steady else max(others)) + rounding * abs(weights.sum())
-    value = coefficients.mean() + (beta @ np.asarray(known, dtype=float) if len(known) else 0.0)  # controls: mean back
+    bias = change(slice(None, -1)) + change(slice(1, None)) + rounding * abs(weights.sum())
+    if len(known):
+        coefficients = coefficients + beta @ np.asarray(known, dtype=float)  # the controls' mean back
     # Every control that was fitted takes a degree of freedom, which the plain standard error would miss.
     runs = numbers.shape[1]
     stderr = (np.sum((coefficients - coefficients.mean()) ** 2) / max(runs - 1 - len(known), 1) / runs) ** 0.5
     controls = tuple(beta.tolist()) if len(known) else ()
-    return FittedOrder(order, float(value), float(stderr), float(bias), tuple(rates.tolist()), controls)
+    value, bias = float(coefficients.mean()), float(bias)
+    return FittedOrder(order, value, float(stderr), bias, tuple(rates.tolist()), controls), coefficients
 
 
 def _weights(rates: np.ndarray, order: int, lowest: int) -> np.ndarray:
     """Return the weights W_kj of the number at η_j in the coefficient c_k of the polynomial through all numbers.
 
-    They are the rows k = lowest … order of the inverse of the matrix η_j^k, shape (order − lowest + 1, m).
+    They are the coefficients of Lagrange's polynomials (η/η_j)^lowest ∏_{i≠j} (η − η_i)/(η_j − η_i), in which nothing
+    cancels as all η_i are positive. An inverse of the matrix η_j^k loses most digits at uneven learning rates. The rows
+    are k = lowest … order, shape (order − lowest + 1, m).
     """
-    scale = rates.max()  # powers of η/scale are better conditioned
-    powers = np.arange(lowest, lowest + len(rates))
-    inverse = np.linalg.inv((rates / scale)[:, None] ** powers)
-    return np.asarray((inverse / scale ** powers[:, None])[: order - lowest + 1])
+    columns = []
+    for j, rate in enumerate(rates):
+        others = np.delete(rates, j)
+        lagrange = np.polynomial.polynomial.polyfromroots(others) / np.prod(rate - others)
+        columns.append(lagrange[: order - lowest + 1] / rate**lowest)
+    return np.stack(columns, axis=1)
 
 
 def check_highest_order(prediction: Prediction, simulation: Simulation) -> OrderCheck:

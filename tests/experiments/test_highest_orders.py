@@ -27,7 +27,7 @@ from feyngd.experiments._order_claims import order_claim, pooled, resolved
 from feyngd.landscapes import digits, logistic_regression, toys
 from feyngd.minima import DenseMinimum
 from feyngd.prediction import FittedOrder, OrderCheck, check_highest_order
-from feyngd.simulation import Ensemble
+from feyngd.simulation import Ensemble, simulate
 
 WRONG = {"deleted": 0.0, "doubled": 2.0, "of the other sign": -1.0}
 SIGMA = "one standard error in % of the predicted"
@@ -123,8 +123,15 @@ def setting() -> Iterator[Setting]:
 
 @pytest.fixture(scope="module")
 def values(setting: Setting) -> tuple[fd.Landscape, Any, Any]:
+    """Values from as many pairings as tell every coefficient of η³ from its double."""
     landscape, (start, *_) = networks.convnet_at_starts(setting, 2)
-    return landscape, start, networks.values_at(landscape, start, setting, jax.random.key(1), gap=True)
+    wanted = [diagram for order in range(networks.ORDER + 1) for diagram in fd.diagrams(order, root_tied=True)]
+    key = jax.random.key(1)
+    return (
+        landscape,
+        start,
+        fd.evaluate(wanted, landscape, start, estimator="pairing", replicates=128, check_dtype=False, key=key),
+    )
 
 
 @pytest.mark.slow
@@ -167,8 +174,13 @@ def test_several_epochs(setting, values, monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_gaps(setting, values, monkeypatch) -> None:
+    """At half the learning rates, where little is cut off, with as many more runs as that takes."""
     landscape, start, found = values
     monkeypatch.setattr(multi_epoch, "_EPOCHS", (1,))
+    monkeypatch.setattr(multi_epoch, "_GAP_FRACTIONS", tuple(one / 2 for one in multi_epoch._GAP_FRACTIONS))
+    monkeypatch.setattr(
+        multi_epoch, "simulate", lambda *some, runs, **options: simulate(*some, runs=8 * runs, **options)
+    )
     ((prediction, simulation),) = multi_epoch._gaps(
         landscape, start, found, replace(setting, quick=False), jax.random.key(2)
     )

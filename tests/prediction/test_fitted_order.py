@@ -5,9 +5,11 @@ import math
 
 import numpy as np
 import pytest
+import sympy as sp
 
 import feyngd as fd
 from feyngd.prediction import FittedOrder, OrderCheck, check_coefficient, check_highest_order, decide, fit_order
+from feyngd.prediction._fitted_order import _weights
 
 S = fd.Spacetime.sgd(N=10, B=1, E=1)
 RATES = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
@@ -107,12 +109,21 @@ def test_the_bias_covers_what_a_polynomial_cuts_off(curve, third) -> None:
             assert abs(found.value - third) <= found.bias + 1e-6 * abs(third)
 
 
-@pytest.mark.parametrize(("fourth", "bias"), [(-2.0, 0.95), (-3.0, 0.71)])
-def test_a_fit_that_has_not_settled_counts_all_its_steps(fourth: float, bias: float) -> None:
-    """From cη⁴ + η⁵, 5 points give c_3 = 0. Without the last it is off by 0.35, without the last two by |0.6c + 0.25|,
-    without the first by 0.71: at c = −2 the last step is more than a third of the one before, and that counts."""
-    curve = fourth * RATES**4 + RATES**5
-    assert fit_order(RATES, np.broadcast_to(curve[:, None], (5, 2)), 3).bias == pytest.approx(bias, rel=1e-6)
+def test_the_bias_is_the_step_from_both_ends_together() -> None:
+    """From −2η⁴ + η⁵, 5 points give c_3 = 0. Without the last it is off by 0.35, without the first by 0.71."""
+    curve = -2 * RATES**4 + RATES**5
+    found = fit_order(RATES, np.broadcast_to(curve[:, None], (5, 2)), 3)
+    assert found.bias == pytest.approx(0.35 + 0.71, rel=1e-6)
+
+
+def test_a_fit_far_from_others_that_begin_as_near_to_zero_has_that_as_its_bias() -> None:
+    """Steps at both ends of the middle rates may cancel by chance: other fits show how far off they are."""
+    rates = np.array([0.00459, 0.00917, 0.0138, 0.0206, 0.0275, 0.0454, 0.0688])
+    for power in (5, 6, 7, 8):
+        for order_seven in np.linspace(-3, 3, 25):
+            curve = rates**3 + (rates / 0.05) ** power * 1e-4 + order_seven * (rates / 0.05) ** 9 * 1e-4
+            found = fit_order(rates, np.broadcast_to(curve[:, None], (7, 2)), 3)
+            assert abs(found.value - 1) <= found.bias + 1e-9
 
 
 def test_errors_of_predicted_orders_go_with_the_controls() -> None:
@@ -312,3 +323,12 @@ def test_errors_of_predicted_orders_count() -> None:
     assert plain.prediction_stderr == pytest.approx(0.001, rel=1e-6)
     order_0 = fd.Prediction("test_loss", S, exact.learning_rates, exact.coefficients[:, :1])
     assert check_highest_order(order_0, simulation).verdict is None
+
+
+@pytest.mark.parametrize("lowest", [1, 2])
+def test_weights_are_exact_at_uneven_learning_rates(lowest: int) -> None:
+    """Against the inverse of the matrix η_j^k in exact fractions, at learning rates of ratio 40."""
+    rates = np.array([0.025, 0.03, 0.031, 0.1, 0.4, 0.402, 0.7, 0.95, 1.0])
+    powers = sp.Matrix(9, 9, lambda j, k: sp.Rational(float(rates[j])) ** (lowest + k))
+    exact = np.array(powers.inv()[: 4 - lowest, :].tolist(), dtype=float)
+    np.testing.assert_allclose(_weights(rates, 3, lowest), exact, rtol=1e-13)
