@@ -1,7 +1,7 @@
 """How often the intervals of default predictions cover, although the number of draws is found from their errors.
 
 `python benchmarks/coverage.py [NAME] [population|conditional|trained] [REPEATS]` prints it for the digits network of
-that name. The mean of all repeats stands for the truth.
+that name, and without arguments for three networks in two readings. The mean of all repeats stands for the truth.
 """
 
 import sys
@@ -18,6 +18,7 @@ from writing import table, write
 import feyngd as fd
 
 RATES = [1e-3, 3e-3]
+NETWORKS, READINGS = ("logistic", "mlp", "convnet"), ("population", "conditional")
 KINDS = {"population": problem, "conditional": conditional, "trained": trained}
 
 
@@ -42,18 +43,20 @@ def covered(made: Problem, spacetime: fd.Spacetime, repeats: int) -> dict[str, A
     }
 
 
-def main(name: str, kind: str, repeats: int) -> None:
+def row(name: str, kind: str, repeats: int) -> list[Any]:
     """Measure one network."""
     made = KINDS[kind](name)
     examples = made[0].num_examples
     spacetime = fd.Spacetime.sgd(examples, examples // 3, 2) if kind == "conditional" else fd.Spacetime.sgd(10)
     one = covered(made, spacetime, repeats)
-    row = [name, kind, repeats, f"{one['covered']:.1%}", f"{one['error']:.2g}", one["freedom"], one["seconds"]]
-    header = ["network", "reading or point", "repeats", "95 % intervals that cover", "error / change"]
-    write(f"coverage.py {name} {kind}", table([*header, "degrees of freedom", "s, warm"], [row]))
+    return [name, kind, repeats, f"{one['covered']:.1%}", f"{one['error']:.2g}", one["freedom"], one["seconds"]]
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     given = dict(enumerate(sys.argv[1:]))
-    main(given.get(0, "logistic"), given.get(1, "population"), int(given.get(2, 400)))
+    asked = [(given[0], given.get(1, "population"))] if given else [(n, k) for n in NETWORKS for k in READINGS]
+    rows = [row(name, kind, int(given.get(2, 400))) for name, kind in asked]
+    header = ["network", "reading or point", "repeats", "95 % intervals that cover", "error / change"]
+    shown = table([*header, "degrees of freedom", "s, warm"], rows)
+    write(" ".join(["coverage.py", *sys.argv[1:]]), shown)

@@ -19,6 +19,7 @@ from . import _ratio
 from ._falling_sum import FallingSum
 from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
 from ._slots import spread_over_slots
+from ._uneven_epochs import Uneven, children_before, contracted, uneven_form
 from ._weak_orders import weak_order_sums
 
 
@@ -30,6 +31,8 @@ class Scheme:
         sampling: the scheme.
         N, B, E, T: the sizes.
         in_steps: whether the length is given by the number of steps T and not by that of epochs E.
+        uneven: epochs that have a smaller last batch, leave points out or are cut, in batches of numbers; `None` where
+            every epoch goes once through all points in batches of B.
     """
 
     sampling: str
@@ -38,6 +41,7 @@ class Scheme:
     E: int | None
     T: int | None
     in_steps: bool
+    uneven: Uneven | None = None
 
 
 def closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
@@ -52,12 +56,9 @@ def closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
 
 @lru_cache(maxsize=1 << 15)
 def _closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
+    if scheme.uneven is not None:
+        return uneven_form(diagram, scheme.sampling, scheme.uneven)
     return _FORMS[scheme.sampling](diagram, scheme)
-
-
-def _children_before(diagram: Diagram) -> list[int]:
-    """For every non-root node, numbered from 0, the mask of the nodes that come just before it: its children."""
-    return [sum(1 << (child - 1) for child in diagram.children[node]) for node in range(1, diagram.order + 1)]
 
 
 def _choose(length: PolyElement, before: list[int], max_blocks: int | None) -> PolyElement:
@@ -68,7 +69,7 @@ def _choose(length: PolyElement, before: list[int], max_blocks: int | None) -> P
 
 def _full_batch(diagram: Diagram, scheme: Scheme) -> Ratio:
     """N^(P) Σ_w C(T, |w|) over strict weak orders w of the nodes by time."""
-    times = _choose(ring_size(scheme.T, _ratio.T), _children_before(diagram), scheme.T)
+    times = _choose(ring_size(scheme.T, _ratio.T), children_before(diagram), scheme.T)
     return Ratio.make(falling(ring_size(scheme.N, _ratio.N), len(diagram.parts) - 1) * times)
 
 
@@ -85,21 +86,8 @@ def _fixed(diagram: Diagram, scheme: Scheme) -> Ratio:
         arcs = {(diagram.labels[node] - 1, diagram.labels[diagram.parents[node]] - 1) for node in same_epoch}
         batches = _batch_assignments(len(diagram.parts) - 1, frozenset(arcs), scheme.N, scheme.B)
         if batches:
-            total += batches * _choose(epochs, _contract(diagram, same_epoch), scheme.E)
+            total += batches * _choose(epochs, contracted(diagram, same_epoch), scheme.E)
     return Ratio.make(total)
-
-
-def _contract(diagram: Diagram, merged: set[int]) -> list[int]:
-    """Merge these nodes into their parents; return the masks of what comes before what is left."""
-    top = list(range(diagram.order + 1))
-    for node in sorted(merged):  # parents precede children
-        top[node] = top[diagram.parents[node]]
-    names = {node: i for i, node in enumerate(sorted(set(top[1:])))}
-    before = [0] * len(names)
-    for node, i in names.items():
-        if diagram.parents[node]:
-            before[names[top[diagram.parents[node]]]] |= 1 << i
-    return before
 
 
 @lru_cache(maxsize=1 << 16)
@@ -132,7 +120,7 @@ def _reshuffled(diagram: Diagram, scheme: Scheme) -> Ratio:
         )
         return FallingSum({(len(present),): _batch_assignments(len(present), arcs, scheme.N, scheme.B)})
 
-    sums = weak_order_sums(_children_before(diagram), epoch, _ONE, strict=False, max_blocks=scheme.E)
+    sums = weak_order_sums(children_before(diagram), epoch, _ONE, strict=False, max_blocks=scheme.E)
     total = FallingSum({})
     for k, value in sums.items():
         total += value * FallingSum({(): binomial(epochs, k)})
@@ -157,7 +145,7 @@ def _with_replacement(diagram: Diagram, scheme: Scheme) -> Ratio:
             }
         )
 
-    sums = weak_order_sums(_children_before(diagram), step, _ONE, max_blocks=scheme.T)
+    sums = weak_order_sums(children_before(diagram), step, _ONE, max_blocks=scheme.T)
     total = FallingSum({})
     for k, value in sums.items():
         if scheme.in_steps:

@@ -10,11 +10,12 @@ import sympy
 from .._arguments import check_basis
 from ..diagrams import STEPS, Diagram, check_cost
 from ..errors import ArgumentError, SpacetimeError
-from ..spacetimes import Spacetime, check_spacetime
+from ..spacetimes import Spacetime, check_spacetime, one_run
 from . import _ratio
 from ._closed_forms import Scheme, closed_form
 from ._listing import count_on_batches, list_embeddings
 from ._ratio import Ratio, constant
+from ._uneven_epochs import Uneven
 
 _COUNTED_PARTS = 100  # with more parts the cost is a lower bound, far above any limit
 
@@ -115,8 +116,8 @@ def symbol_sizes(spacetime: Spacetime) -> dict[str, sympy.Expr]:
 def count_ratio(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", averaging: bool = False) -> Ratio:
     """Return the count as a `Ratio`.
 
-    With `averaging` every cell is weighted by B / (size of its batch), which differs from 1 only for explicit batches
-    of different sizes: each step averages over its own batch, while the series divides by B.
+    With `averaging` every cell is weighted by B / (size of its batch), which differs from 1 only for batches of
+    different sizes: each step averages over its own batch, while the series divides by B.
     """
     if basis == "cumulant":
         total = _ratio.ZERO
@@ -126,16 +127,25 @@ def count_ratio(diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment"
     if spacetime.explicit is not None:
         weights = [Fraction(int(spacetime.B), len(batch)) for batch in spacetime.explicit] if averaging else None
         return constant(count_on_batches(diagram, spacetime.explicit, int(spacetime.N), weights))
-    return closed_form(diagram, _scheme(spacetime))
+    return closed_form(diagram, _scheme(spacetime, averaging))
 
 
-def _scheme(spacetime: Spacetime) -> Scheme:
+def _scheme(spacetime: Spacetime, averaging: bool) -> Scheme:
     def number(size: sympy.Expr | None) -> int | None:
         return int(size) if size is not None and size.is_Integer else None
 
     in_steps = spacetime.E is None or spacetime.sampling == "full-batch" or bool(spacetime.T.is_Integer)
     N, B, E, T = (number(size) for size in (spacetime.N, spacetime.B, spacetime.E, spacetime.T))
-    return Scheme(spacetime.sampling, N, B, E, T, in_steps)
+    return Scheme(spacetime.sampling, N, B, E, T, in_steps, _uneven(spacetime, averaging))
+
+
+def _uneven(spacetime: Spacetime, averaging: bool) -> Uneven | None:
+    if spacetime.is_even:
+        return None
+    N, B, R, length = int(spacetime.N), int(spacetime.B), spacetime.last_batch, int(spacetime.epoch_steps)
+    epochs, cut = (None, 0) if not spacetime.is_concrete else divmod(int(spacetime.T), length)
+    share = Fraction(B, R) if R and averaging else Fraction(1)
+    return Uneven(N, B, N // B, R, epochs, cut, share)
 
 
 def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tuple[int, int]]]:
@@ -165,10 +175,4 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
             f"The batches are random ({spacetime}), so there is no single list of embeddings. List those of one run, "
             "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
         )
-    return list_embeddings(diagram, _run(spacetime))
-
-
-def _run(spacetime: Spacetime) -> list[list[int]]:
-    if spacetime.sampling == "reshuffled":
-        spacetime = Spacetime.sgd(spacetime.N, spacetime.B, spacetime.E, sampling="fixed")
-    return spacetime.batches()
+    return list_embeddings(diagram, one_run(spacetime))

@@ -17,7 +17,19 @@ def weak_order_sums(
     strict: bool = True,
     max_blocks: int | None = None,
 ) -> dict[int, Any]:
-    """Sum the products of block weights over weak orders, by number of blocks.
+    """Sum the products of block weights over weak orders, by number of blocks; arguments of `sums_over_down_sets`."""
+    return sums_over_down_sets(before, weight, unit, strict=strict, max_blocks=max_blocks)[(1 << len(before)) - 1]
+
+
+def sums_over_down_sets(
+    before: Sequence[int],
+    weight: Callable[[int], Any],
+    unit: Any,
+    *,
+    strict: bool = True,
+    max_blocks: int | None = None,
+) -> dict[int, dict[int, Any]]:
+    """Sum the products of block weights over weak orders of every down-set.
 
     Args:
         before: for every item the bit mask of the items that come before it.
@@ -27,14 +39,11 @@ def weak_order_sums(
         max_blocks: leave out weak orders with more blocks.
 
     Returns:
-        The sum over weak orders with k blocks, for every k where it is not zero.
+        For every down-set, as a bit mask, the sum over its weak orders with k blocks, for every k where it is not zero.
     """
     items = len(before)
     full = (1 << items) - 1
     limit = items if max_blocks is None else min(items, max_blocks)
-    if limit == 1 and items and not strict:
-        only = weight(full)
-        return {1: only} if only else {}
     sums: dict[int, dict[int, Any]] = {0: {0: unit}}  # by down-set, then by number of blocks
     weights: dict[int, Any] = {}
     for down_set in range(1, full + 1):
@@ -55,7 +64,7 @@ def weak_order_sums(
                             total[k + 1] = total[k + 1] + term if k + 1 in total else term
             block = (block - 1) & down_set
         sums[down_set] = total
-    return sums[full]
+    return sums
 
 
 def weak_orders(down_sets: Sequence[int]) -> Iterator[tuple[int, ...]]:

@@ -127,9 +127,8 @@ def _dump_spacetime(spacetime: Spacetime, symbols: list[sympy.Symbol]) -> dict[s
     if spacetime.explicit is not None:
         return {"sampling": "explicit", "N": int(spacetime.N), "batches": [list(batch) for batch in spacetime.explicit]}
     sizes = {"N": spacetime.N, "B": spacetime.B, "E": spacetime.E, "T": spacetime.T}
-    return {"sampling": spacetime.sampling} | {
-        name: None if size is None else _dump_ratio(size, symbols) for name, size in sizes.items()
-    }
+    written = {name: None if size is None else _dump_ratio(size, symbols) for name, size in sizes.items()}
+    return {"sampling": spacetime.sampling, **written, "drop_last": spacetime.drop_last}
 
 
 def _load_spacetime(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Spacetime:
@@ -139,7 +138,8 @@ def _load_spacetime(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Spacet
     if read["sampling"] == "full-batch":
         return Spacetime.gd(sizes["N"], sizes["T"])
     length = {"T": sizes["T"]} if sizes["E"] is None else {"E": sizes["E"]}
-    return Spacetime.sgd(sizes["N"], sizes["B"], sampling=read["sampling"], **length)
+    drop_last = read.get("drop_last")  # texts before 0.2 have none
+    return Spacetime.sgd(sizes["N"], sizes["B"], sampling=read["sampling"], drop_last=drop_last, **length)
 
 
 def _dump_ratio(value: sympy.Expr, symbols: list[sympy.Symbol]) -> list[list[list[Any]]]:

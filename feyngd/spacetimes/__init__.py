@@ -6,4 +6,5 @@ from ._sizes import by_name as by_name
 from ._spacetime import SAMPLINGS as SAMPLINGS
 from ._spacetime import Spacetime as Spacetime
 from ._spacetime import check_spacetime as check_spacetime
+from ._spacetime import one_run as one_run
 from ._spacetime import visited_grid as visited_grid

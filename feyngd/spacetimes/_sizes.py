@@ -104,3 +104,53 @@ def _quotient(size: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr] | None:
     above, below = sympy.fraction(sympy.cancel(size))
     whole = above.is_integer and above.is_nonnegative and below.is_integer and below.is_positive
     return (above, below) if whole and below.free_symbols else None
+
+
+def check_drop_last(drop_last: Any, N: sympy.Expr, B: sympy.Expr, sampling: str) -> bool | None:
+    """Return what an epoch does with the points left after its full batches; `None` where none are left.
+
+    Args:
+        drop_last: the argument, `True`, `False` or `None`.
+        N: the number of training points.
+        B: the batch size.
+        sampling: how batches are drawn.
+
+    Raises:
+        SpacetimeError: it is needed and not given, or means nothing here; B exceeds N; or it is no truth value.
+    """
+    if drop_last is not None and not isinstance(drop_last, bool):
+        raise SpacetimeError(f"drop_last is True, False or left out; got {drop_last!r}.")
+    if sampling == "with-replacement":
+        if drop_last is not None:
+            raise SpacetimeError("Sampling with replacement leaves no points over: leave out drop_last.")
+        return None
+    if not (N.is_Integer and B.is_Integer):
+        if drop_last is not None:
+            raise SpacetimeError(
+                f"N={N} and B={B} are not both numbers, and then B is taken to divide N: leave out drop_last. Epochs "
+                "with a rest have closed forms for numbers N and B and any E."
+            )
+        return None
+    if B > N:
+        raise SpacetimeError(
+            f"B={B} is larger than N={N}: a batch without replacement holds at most all N points. Use B ≤ N, "
+            "or sampling='with-replacement'."
+        )
+    if not N % B:
+        return None
+    if drop_last is None:
+        divisors = [b for b in range(1, int(N) + 1) if N % b == 0]
+        allowed = " or ".join(str(b) for b in divisors) if len(divisors) < 8 else "one of " + str(divisors)
+        raise SpacetimeError(
+            f"N={N} is not a multiple of B={B}, and {N % B} points are left after {N // B} batches: say "
+            "drop_last=True to leave them out, or drop_last=False to make a smaller last batch of them. Otherwise use "
+            f"B={allowed}, or sampling='with-replacement' with T steps."
+        )
+    return drop_last
+
+
+def steps_of_epoch(N: sympy.Expr, B: sympy.Expr, drop_last: bool | None) -> sympy.Expr:
+    """Return the number of steps in an epoch."""
+    if drop_last is None:
+        return sympy.cancel(N / B)
+    return N // B + (0 if drop_last else 1)

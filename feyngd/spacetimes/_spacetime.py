@@ -3,7 +3,7 @@
 import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ import sympy
 from ..errors import ArgumentError, SpacetimeError
 from ..svg import Grid, document, grid_picture
 from . import _batches
-from ._sizes import by_name, check_size
+from ._sizes import by_name, check_drop_last, check_size, steps_of_epoch
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement")
 Size: TypeAlias = int | sympy.Expr
@@ -29,10 +29,12 @@ class Spacetime:
     Attributes:
         N: the number of training points.
         B: the batch size; N for full batch; the size of the largest batch for explicit batches.
-        E: the number of epochs; `None` where it is not T·B/N by construction.
-        T: the number of steps, E·N/B.
+        E: the number of epochs; `None` where it is not T·B/N by construction, or not whole.
+        T: the number of steps, E·N/B where B divides N.
         sampling: "reshuffled", "fixed", "with-replacement", "full-batch" or "explicit".
         explicit: the batches of an explicit spacetime, else `None`.
+        drop_last: where B does not divide N, whether the smaller batch at the end of every epoch is left out; `None`
+            where there is none.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", section 2 (T = E·N/B; the text prints E = T·N/B).
@@ -44,9 +46,10 @@ class Spacetime:
     T: sympy.Expr
     sampling: str
     explicit: tuple[tuple[int, ...], ...] | None = None
+    drop_last: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.E is not None and sympy.cancel(self.E * self.N - self.T * self.B) != 0:
+        if self.E is not None and sympy.cancel(self.E * self.epoch_steps - self.T) != 0:
             raise SpacetimeError(
                 f"E={self.E} epochs of N={self.N} points in batches of B={self.B} are not T={self.T} steps: "
                 "T = E·N/B. Make a spacetime with Spacetime.sgd, .gd or .from_batches."
@@ -54,26 +57,38 @@ class Spacetime:
 
     @classmethod
     def sgd(
-        cls, N: Size, B: Size = 1, E: Size | None = None, *, T: Size | None = None, sampling: str = "reshuffled"
+        cls,
+        N: Size,
+        B: Size = 1,
+        E: Size | None = None,
+        *,
+        T: Size | None = None,
+        sampling: str = "reshuffled",
+        drop_last: bool | None = None,
     ) -> "Spacetime":
         """Make the spacetime of SGD on N points in batches of B.
 
         Args:
             N: the number of training points.
-            B: the batch size; must divide N, unless sampling is with replacement.
+            B: the batch size. Where it does not divide N, say what happens to the rest with `drop_last`; sampling with
+                replacement leaves no rest.
             E: the number of epochs, 1 unless T is given.
-            T: the number of steps, in place of E; without replacement it must be a number of whole epochs.
+            T: the number of steps, in place of E; it may end inside an epoch where all sizes are numbers.
             sampling: "reshuffled", a new random order every epoch; "fixed", one order kept for all epochs;
                 "with-replacement", every slot of every batch an independent uniform draw.
+            drop_last: what an epoch does with the N mod B points that are left after its full batches: `True` leaves
+                them out, `False` makes a smaller batch of them, over which the last step averages.
 
         Raises:
             SpacetimeError: the sampling is unknown, a size is not a positive integer or a symbol known to be one, B
-                does not divide N, or B exceeds N.
+                does not divide N and `drop_last` is not given, or B exceeds N.
 
         Examples:
             >>> import feyngd as fd
             >>> fd.Spacetime.sgd(N=10, B=2, E=3).T
             15
+            >>> fd.Spacetime.sgd(N=10, B=4, E=2, drop_last=False).batch_sizes()
+            (4, 4, 2, 4, 4, 2)
         """
         if sampling not in SAMPLINGS:
             known = ", ".join(repr(name) for name in SAMPLINGS)
@@ -84,21 +99,25 @@ class Spacetime:
         points, batch = check_size("N", N), check_size("B", B)
         if E is not None and T is not None:
             raise SpacetimeError(f"Give the number of epochs E or the number of steps T, not both; got E={E}, T={T}.")
-        if sampling != "with-replacement" and points.is_Integer and batch.is_Integer:
-            _check_division(int(points), int(batch))
+        drop_last = check_drop_last(drop_last, points, batch, sampling)
+        length = steps_of_epoch(points, batch, drop_last)
         if T is None:
             epochs = check_size("E", 1 if E is None else E, least=0)
-            steps = sympy.cancel(epochs * points / batch)
+            steps = sympy.cancel(epochs * length)
             if steps.is_Number and not steps.is_Integer:
                 raise SpacetimeError(f"E·N/B = {steps} is not a whole number of steps: give T instead of E.")
-            return cls(points, batch, epochs, steps, sampling)
+            return cls(points, batch, epochs, steps, sampling, None, drop_last)
         steps = check_size("T", T, least=0)
-        epochs = sympy.cancel(steps * batch / points)
+        epochs = sympy.cancel(steps / length)
         if sampling == "with-replacement":
             return cls(points, batch, None, steps, sampling)
+        if epochs.is_Rational and not epochs.is_Integer and length.is_Integer:
+            return cls(points, batch, None, steps, sampling, None, drop_last)
         if not (epochs.is_Integer or epochs.is_integer):
-            raise SpacetimeError(f"T={steps} is T·B/N = {epochs} epochs, not known to be whole: give E instead.")
-        return cls(points, batch, epochs, steps, sampling)
+            raise SpacetimeError(
+                f"T={steps} is T·B/N = {epochs} epochs, not known to be whole: give E instead, or numbers."
+            )
+        return cls(points, batch, epochs, steps, sampling, None, drop_last)
 
     @classmethod
     def gd(cls, N: Size, T: Size) -> "Spacetime":
@@ -154,6 +173,41 @@ class Spacetime:
         return cls(points, sympy.Integer(size), None, sympy.Integer(len(explicit)), "explicit", tuple(explicit))
 
     @property
+    def epoch_steps(self) -> sympy.Expr:
+        """The number of steps in an epoch, N/B where B divides N; 1 for full batch."""
+        return steps_of_epoch(self.N, self.B, self.drop_last)
+
+    @property
+    def last_batch(self) -> int:
+        """The size of the smaller batch at the end of every epoch; 0 where there is none."""
+        return int(self.N % self.B) if self.drop_last is False else 0
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every epoch is whole and goes once through all points, in batches of B."""
+        return self.drop_last is None and not self.is_cut
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last step is inside an epoch, before its end."""
+        return self.E is None and self.sampling in ("reshuffled", "fixed")
+
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Return the size of the batch of every step.
+
+        Raises:
+            SpacetimeError: the sizes are symbols.
+        """
+        self.require_concrete("Batches have sizes")
+        if self.explicit is not None:
+            return tuple(len(batch) for batch in self.explicit)
+        sizes = [int(self.B)] * int(self.T)
+        if self.last_batch:
+            length = int(self.epoch_steps)
+            sizes[length - 1 :: length] = [self.last_batch] * len(sizes[length - 1 :: length])
+        return tuple(sizes)
+
+    @property
     def is_concrete(self) -> bool:
         """Whether all sizes are numbers."""
         return all(size.is_Integer for size in (self.N, self.B, self.T))
@@ -161,7 +215,11 @@ class Spacetime:
     @property
     def is_random(self) -> bool:
         """Whether embedding counts depend on the batches drawn, so that a count is an expectation."""
-        return self._has_choice and (self.sampling == "with-replacement" or self.E != 1)
+        return self._has_choice and (self.sampling == "with-replacement" or not self._is_one_epoch)
+
+    @property
+    def _is_one_epoch(self) -> bool:
+        return bool(self.E == 1 or (self.is_cut and self.epoch_steps > self.T))
 
     @property
     def _has_choice(self) -> bool:
@@ -192,9 +250,11 @@ class Spacetime:
         N, B, T = (size.subs(new, simultaneous=True) for size in (self.N, self.B, self.T))
         if self.sampling == "full-batch":
             return Spacetime.gd(N, T)
+        drop_last = self.drop_last
         if self.E is None:
-            return Spacetime.sgd(N, B, T=T, sampling=self.sampling)
-        return Spacetime.sgd(N, B, self.E.subs(new, simultaneous=True), sampling=self.sampling)
+            return Spacetime.sgd(N, B, T=T, sampling=self.sampling, drop_last=drop_last)
+        epochs = self.E.subs(new, simultaneous=True)
+        return Spacetime.sgd(N, B, epochs, sampling=self.sampling, drop_last=drop_last)
 
     def batches(self, rng: np.random.Generator | None = None) -> list[list[int]]:
         """Draw one concrete run: the datapoints of every step.
@@ -207,25 +267,28 @@ class Spacetime:
         """
         if self.explicit is not None:
             return [list(batch) for batch in self.explicit]
-        return self.sample(rng, 1)[0].tolist()
+        (run,) = self.sample(rng, 1).tolist()
+        return [batch[:size] for batch, size in zip(run, self.batch_sizes(), strict=True)]
 
     def sample(self, rng: np.random.Generator | None, runs: int) -> np.ndarray:
         """Draw independent runs at once: datapoints as an integer array of shape (runs, T, B).
 
+        A batch with fewer than B points is filled up with its first one: `batch_sizes` says how many count.
+
         Raises:
-            SpacetimeError: the sizes are symbols, a random sampling got no `rng`, or explicit batches differ in size.
+            SpacetimeError: the sizes are symbols, or a random sampling got no `rng`.
         """
         self.require_concrete("A run can be drawn")
         if self.explicit is not None:
-            if len({len(batch) for batch in self.explicit}) > 1:
-                raise SpacetimeError("Runs of explicit batches of different sizes have no array shape: use batches().")
-            array = np.array(self.explicit, dtype=int).reshape(int(self.T), int(self.B))
+            filled = [[*batch, *batch[:1] * (int(self.B) - len(batch))] for batch in self.explicit]
+            array = np.array(filled, dtype=int).reshape(int(self.T), int(self.B))
             return np.broadcast_to(array, (runs, *array.shape))
         if rng is None:
             if self._has_choice:
                 raise SpacetimeError(f"{self.sampling} batches are random: give rng=numpy.random.default_rng(seed).")
             rng = np.random.default_rng(0)  # there is only one outcome
-        return _batches.sample_runs(self.sampling, int(self.N), int(self.B), int(self.T), rng, runs)
+        sizes = int(self.N), int(self.B), int(self.T), int(self.epoch_steps)
+        return _batches.sample_runs(self.sampling, *sizes, rng, runs)
 
     def outcomes(self) -> Iterator[tuple[Fraction, tuple[tuple[int, ...], ...]]]:
         """Iterate over every possible run with its probability; exponentially many for random sampling.
@@ -236,7 +299,7 @@ class Spacetime:
         self.require_concrete("Runs can be listed")
         if self.explicit is not None:
             return iter([(Fraction(1), self.explicit)])
-        return _batches.outcomes(self.sampling, int(self.N), int(self.B), int(self.T))
+        return _batches.outcomes(self.sampling, int(self.N), self.batch_sizes(), int(self.epoch_steps))
 
     def require_concrete(self, what: str) -> None:
         """Raise `SpacetimeError` unless all sizes are numbers; the message begins with `what`."""
@@ -250,7 +313,8 @@ class Spacetime:
         if self.sampling == "full-batch":
             return f"Spacetime.gd(N={self.N}, T={self.T})"
         length = f"T={self.T}" if self.E is None else f"E={self.E}"
-        return f"Spacetime.sgd(N={self.N}, B={self.B}, {length}, sampling={self.sampling!r})"
+        rest = "" if self.drop_last is None else f", drop_last={self.drop_last}"
+        return f"Spacetime.sgd(N={self.N}, B={self.B}, {length}, sampling={self.sampling!r}{rest})"
 
     def __str__(self) -> str:
         def show(**sizes: sympy.Expr) -> str:
@@ -261,7 +325,8 @@ class Spacetime:
         if self.sampling == "full-batch":
             return f"full batch, {show(N=self.N, T=self.T)}"
         length = {"T": self.T} if self.E is None else {"E": self.E}
-        return f"{self.sampling}, {show(N=self.N, B=self.B, **length)}"
+        rest = {None: "", True: ", last batch dropped", False: f", last batch of {self.last_batch}"}[self.drop_last]
+        return f"{self.sampling}, {show(N=self.N, B=self.B, **length)}{rest}"
 
     def _repr_svg_(self) -> str | None:
         small = self.is_concrete and not self.is_random and self.N <= 40 and self.T <= 60
@@ -300,32 +365,22 @@ def visited_grid(spacetime: Spacetime) -> Grid:
             f"The batches are random ({spacetime}), so there is no single grid. Draw one run with "
             "Spacetime.from_batches(spacetime.batches(rng), N), where rng=numpy.random.default_rng(seed)."
         )
-    if spacetime.sampling == "reshuffled":
-        spacetime = Spacetime.sgd(spacetime.N, spacetime.B, spacetime.E, sampling="fixed")
-    visits = Counter((n, t) for t, batch in enumerate(spacetime.batches()) for n in batch)
-    steps, epochs = int(spacetime.T), 0 if spacetime.E is None else int(spacetime.E)
+    visits = Counter((n, t) for t, batch in enumerate(one_run(spacetime)) for n in batch)
+    steps, length = int(spacetime.T), int(spacetime.epoch_steps)
     separators: Sequence[int] = ()
-    if 1 < epochs < steps:  # where every step is an epoch, the grid has the lines already
-        separators = range(steps // epochs, steps, steps // epochs)
+    if spacetime.sampling in ("fixed", "reshuffled") and 1 < length < steps:
+        separators = range(length, steps, length)
     return Grid(int(spacetime.N), steps, visits, "datapoint n", "step t", separators, "epoch")
+
+
+def one_run(spacetime: Spacetime) -> list[list[int]]:
+    """Return the batches of a spacetime that is not random; reshuffled points come in the order 0, 1, 2, …."""
+    if spacetime.sampling == "reshuffled":
+        spacetime = replace(spacetime, sampling="fixed")
+    return spacetime.batches()
 
 
 def _datapoint(n: Any) -> int:
     if isinstance(n, bool) or getattr(getattr(n, "dtype", None), "kind", "") == "b":
         raise TypeError("a truth value is not a datapoint")
     return operator.index(n)
-
-
-def _check_division(N: int, B: int) -> None:
-    if B > N:
-        raise SpacetimeError(
-            f"B={B} is larger than N={N}: a batch without replacement holds at most all N points. Use B ≤ N, "
-            "or sampling='with-replacement'."
-        )
-    if N % B:
-        divisors = [b for b in range(1, N + 1) if N % b == 0]
-        allowed = " or ".join(str(b) for b in divisors) if len(divisors) < 8 else "one of " + str(divisors)
-        raise SpacetimeError(
-            f"N={N} is not a multiple of B={B}: SGD epochs here use every point once. Use B={allowed}, "
-            "or sampling='with-replacement' with T steps."
-        )
