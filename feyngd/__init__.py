@@ -69,6 +69,13 @@ if TYPE_CHECKING:
     from .minima import ResummedPrediction as ResummedPrediction
     from .minima import entropic_drift as entropic_drift
     from .minima import near_minimum as near_minimum
+    from .optimizers import Optimizer as Optimizer
+    from .optimizers import averaged as averaged
+    from .optimizers import from_optax as from_optax
+    from .optimizers import momentum as momentum
+    from .optimizers import preconditioned as preconditioned
+    from .optimizers import schedule as schedule
+    from .optimizers import sgd as sgd
     from .prediction import Comparison as Comparison
     from .prediction import Prediction as Prediction
     from .prediction import compare as compare
@@ -98,6 +105,7 @@ _HOMES = {
     "kinks": ("SmoothnessWarning",),
     "landscapes": ("Landscape",),
     "minima": ("NearMinimum", "ResummedPrediction", "entropic_drift", "near_minimum"),
+    "optimizers": ("Optimizer", "averaged", "from_optax", "momentum", "preconditioned", "schedule", "sgd"),
     "prediction": ("Comparison", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
     "series": ("ResummedSeries", "Series", "expand", "ode", "resum", "sde"),

@@ -1,0 +1,19 @@
+"""Optimizers: what a step does with gradients, as kernels κ(t, s)."""
+
+from ._average import Average as Average
+from ._from_optax import from_optax as from_optax
+from ._metric import Metric as Metric
+from ._optimizer import PLAIN as PLAIN
+from ._optimizer import Optimizer as Optimizer
+from ._optimizer import averaged as averaged
+from ._optimizer import check_optimizer as check_optimizer
+from ._optimizer import momentum as momentum
+from ._optimizer import preconditioned as preconditioned
+from ._optimizer import schedule as schedule
+from ._optimizer import sgd as sgd
+from ._parameters import Number as Number
+from ._recurrence import Recurrence as Recurrence
+from ._schedules import cosine as cosine
+from ._schedules import linear as linear
+from ._schedules import piecewise as piecewise
+from ._schedules import warm_restarts as warm_restarts
