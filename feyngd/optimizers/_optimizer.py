@@ -174,8 +174,8 @@ def momentum(beta: Any, *, nesterov: bool = False, dampening: Any = 0, classical
     """Return SGD with momentum.
 
     As in PyTorch and optax, u ← β u + g and θ ← θ − η u. In the classical convention u ← β u − η g and θ ← θ + u,
-    which is the same at a constant η. Nesterov's steps go by g + β u with the new u. Dampening d replaces g by (1 − d) g
-    as it enters u; as in PyTorch, the first gradient is not damped, unless in the classical convention.
+    which is the same at a constant η. Nesterov's steps go by g + β u with the new u. Dampening d replaces g by
+    (1 − d) g as it enters u; as in PyTorch, the first gradient is not damped, unless in the classical convention.
 
     Args:
         beta: β, from 0 to below 1; a number or a SymPy expression.
