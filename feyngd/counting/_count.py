@@ -10,9 +10,11 @@ import sympy
 from .._arguments import check_basis
 from ..diagrams import STEPS, Diagram, check_cost
 from ..errors import ArgumentError, SpacetimeError
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..spacetimes import Spacetime, check_spacetime, one_run
 from . import _ratio
 from ._closed_forms import Scheme, closed_form
+from ._kernel_count import kernel_count
 from ._listing import count_on_batches, list_embeddings
 from ._ratio import Ratio, constant
 from ._uneven_epochs import Uneven
@@ -21,7 +23,12 @@ _COUNTED_PARTS = 100  # with more parts the cost is a lower bound, far above any
 
 
 def count_embeddings(
-    diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment", limit: int | None = STEPS
+    diagram: Diagram,
+    spacetime: Spacetime,
+    *,
+    basis: str = "moment",
+    optimizer: Optimizer = PLAIN,
+    limit: int | None = STEPS,
 ) -> sympy.Expr:
     """Count the placements of a diagram in a spacetime.
 
@@ -31,20 +38,26 @@ def count_embeddings(
     different parts may share a datapoint too. Nodes are labelled, and a point listed twice in a batch is two cells. For
     random batches the result is the expected number.
 
+    With an optimizer every placement counts Π_edges κ(t, s), from the step s of the child to the step t of the parent;
+    edges to the root go to the point of measurement: κ(T, s), or Σ_t w_t κ(t, s) for an average.
+
     Args:
         diagram: the diagram.
         spacetime: where to place it; sizes may be symbols.
         basis: "moment" or "cumulant".
+        optimizer: plain SGD by default, for which all kernels are 1. A metric does not change counts.
         limit: the largest number of steps, of some microseconds each, that the sum over weak orders of the nodes may
             take; `None` for any. Their number grows exponentially with the order.
 
     Returns:
         On a concrete spacetime an exact integer or rational number; in the moment basis it is 0 if there are fewer
         points than non-root parts. On a symbolic spacetime an exact rational function of its symbols, valid for N ≥ the
-        number of non-root parts.
+        number of non-root parts. With an optimizer a polynomial in its symbols, on a symbolic spacetime a rational
+        function of N, B, E, T, β, β^(N/B) and β^T; a float if a parameter is one.
 
     Raises:
-        ArgumentError: the basis is unknown, or counting takes more than `limit` steps.
+        ArgumentError: the basis is unknown, counting takes more than `limit` steps, or the optimizer does not fit the
+            spacetime: it has another number of steps, or no closed form with symbolic sizes.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3 and Theorem 1.
@@ -57,11 +70,16 @@ def count_embeddings(
         E*N*(E - 1)/2
         >>> fd.count_embeddings(fd.Diagram.parse("[a b]"), fd.Spacetime.sgd(N=3))
         6
+        >>> fd.count_embeddings(fd.Diagram.parse("[a]"), fd.Spacetime.sgd(N=3), optimizer=fd.momentum(symbols("beta")))
+        beta**2 + 2*beta + 3
     """
     check_basis(basis)
+    check_optimizer(optimizer)
     _check_types(diagram, spacetime)
     what = f"steps to count this diagram of order {diagram.order} with {len(diagram.parts)} parts"
     check_cost(what, _steps(diagram, spacetime, basis), limit, instead="take a smaller diagram")
+    if not optimizer.is_plain:
+        return kernel_count(diagram, spacetime, optimizer, basis=basis)
     return count_ratio(diagram, spacetime, basis=basis).as_expr(symbol_sizes(spacetime))
 
 

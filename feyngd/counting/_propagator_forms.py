@@ -28,11 +28,8 @@ References:
     divided differences are the project's own.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from itertools import combinations_with_replacement, pairwise
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import sympy
 from sympy.polys.domains import QQ
@@ -42,36 +39,15 @@ from sympy.polys.rings import PolyElement, PolyRing
 from ..diagrams import Diagram
 from ..spacetimes import Spacetime
 from . import _ratio
-from ._propagator_sums import Edges, Labels, coarser, parts_of_nodes
-from ._ratio import Ratio, falling, inverse_falling, over_common_denominator, ring_size
-from ._slots import spread_over_slots
-from ._weak_orders import weak_orders
+from ._gap_sums import Exponents, GapSum, Points, Terms, WeakOrders, few_epochs
+from ._propagator_sums import coarser, parts_of_nodes
+from ._ratio import Ratio, over_common_denominator
 
-Exponents = tuple[int, ...]
-Points = tuple[Exponents, ...]
 Powers = dict[Exponents, FracElement]
-
-
-class GapSum(NamedTuple):
-    """The sum of Π_j X_j^gap_j over the gaps between the blocks of a weak order.
-
-    Attributes:
-        over: what passes in a gap: "steps" of the whole run, batches of an "epoch", or "epochs".
-        points: X_0, …, X_k, each as the exponents of the x: how often every edge is open behind the block.
-    """
-
-    over: str
-    points: Points
-
-
-Terms = dict[tuple[GapSum, ...], Ratio]  # products of sums over gaps, each with its weight in N and B
 
 # Polynomials with more terms are not factored. For six diagrams of 2 and 3 edges with replacement, the forms had 16,051
 # operations with a limit of 10 terms, 7,636 with 60 and 7,378 with 600.
 _FEW_TERMS = 60
-# Up to this many epochs the ways to let them pass are summed one by one. For [a b b], reshuffled, that took 0.02 s at
-# E = 1, 1.4 s at E = 8, 2.8 s at E = 12 and 5.5 s at E = 16; the general form takes 2 s at any E.
-_FEW_EPOCHS = 12
 
 
 class PropagatorForms:
@@ -85,23 +61,15 @@ class PropagatorForms:
 
     def __init__(self, diagram: Diagram, spacetime: Spacetime, integral: bool) -> None:
         self._diagram, self._spacetime, self._integral = diagram, spacetime, integral
-        self._edges = Edges(diagram, (), Fraction)
-
         # The field of rational functions of x and y = x^(N/B) of every edge.
         num_edges = diagram.order
         names = [f"{letter}{edge}" for letter in "xy" for edge in range(1, num_edges + 1)]
         self._field = FracField(names or ["x0"], QQ)
         self._x, self._y = self._field.gens[:num_edges], self._field.gens[num_edges : 2 * num_edges]
 
-        # The sizes that are numbers; `None` stands for a symbol. Integrals are of leading order in N, so its powers are
-        # compared before a number takes its place.
-        self._N = int(spacetime.N) if spacetime.N.is_Integer and not integral else None
-        self._B = int(spacetime.B) if spacetime.B.is_Integer else None
-
-        # The number of epochs, if it is small enough for a sum over all ways to let them pass; otherwise `None`.
-        epochs = spacetime.E if spacetime.sampling in ("fixed", "reshuffled") else None
-        is_short = epochs is not None and epochs.is_Integer and int(epochs) <= _FEW_EPOCHS
-        self._epochs = int(epochs) if is_short else None  # type: ignore[arg-type]
+        # Integrals are of leading order in N, so its powers are compared before a number takes its place.
+        self._orders = WeakOrders(diagram, spacetime, may_use_N=not integral)
+        self._epochs = few_epochs(spacetime)
 
     def total(self, eigenvalues: Sequence[sympy.Expr], learning_rate: sympy.Expr) -> sympy.Expr:
         """Return the sum over cumulant embeddings of Π_edges x^(Δt−1), or its integral form.
@@ -145,130 +113,11 @@ class PropagatorForms:
     def _terms(self) -> Terms:
         """Return the weak orders of all coarser partitions, those with equal sums over gaps taken together."""
         collected: Terms = {}
-        scheme = {
-            "full-batch": self._full_batch,
-            "with-replacement": self._with_replacement,
-            "reshuffled": self._reshuffled,
-            "fixed": self._fixed,
-        }[self._spacetime.sampling]
         for labels in coarser(parts_of_nodes(self._diagram)):
-            if self._N is not None and max(labels, default=-1) >= self._N:
-                continue  # more parts than points
-            for gap_sums, weight in scheme(labels):
-                if weight.numerator:
-                    collected[gap_sums] = collected.get(gap_sums, _ratio.ZERO) + weight
+            for gap_sums, weight in self._orders.of_partition(labels).items():
+                collected[gap_sums] = collected.get(gap_sums, _ratio.ZERO) + weight
         terms = {gap_sums: weight for gap_sums, weight in collected.items() if weight.numerator}
         return _leading(terms) if self._integral else terms
-
-    def _full_batch(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
-        """Strict weak orders of the nodes by step, each with the weight N^(P)."""
-        weight = self._choices_of_points(labels)
-        for states in weak_orders(self._edges.down_sets):
-            if self._is_strict(states):
-                yield (GapSum("steps", self._points(states)),), weight
-
-    def _with_replacement(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
-        """Strict weak orders of the nodes by step, each with the weight N^(P) Π_steps (that of the slots in use)."""
-        for states in weak_orders(self._edges.down_sets):
-            if self._is_strict(states):
-                weight = self._choices_of_points(labels)
-                for before, after in pairwise(states):
-                    weight = weight * self._slots(before ^ after, labels)
-                yield (GapSum("steps", self._points(states)),), weight
-
-    def _slots(self, block: int, labels: Labels) -> Ratio:
-        """Return Σ_j (ways in which the nodes of a block use j slots of the batch) B^(j) / N^j."""
-        nodes_by_part = Counter(labels[v] for v in range(self._edges.size) if block >> v & 1)
-        B, total = ring_size(self._B, _ratio.B), _ratio.ZERO
-        for slots, ways in spread_over_slots(nodes_by_part.values()).items():
-            chance = Ratio.make(falling(B, slots) * ways)
-            for _ in range(slots):
-                chance = chance * inverse_falling(self._N, 1)
-            total = total + chance
-        return total
-
-    def _reshuffled(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
-        """Weak orders of the nodes by epoch, and in every epoch those of its Q parts by batch, times 1 / N^(Q)."""
-        for states in self._orders_by_epoch():
-            products: Terms = {(self._passing(states),): self._choices_of_points(labels)}  # of the epochs so far
-            for epoch in pairwise(states):
-                longer: Terms = {}
-                for gap_sum, weight, parts in self._by_batch([epoch], labels):
-                    share = weight * inverse_falling(self._N, parts)
-                    for gap_sums, before in products.items():
-                        key = tuple(sorted((*gap_sums, gap_sum)))
-                        longer[key] = longer.get(key, _ratio.ZERO) + before * share
-                products = longer
-            yield from products.items()
-
-    def _fixed(self, labels: Labels) -> Iterator[tuple[tuple[GapSum, ...], Ratio]]:
-        """Weak orders of the nodes by epoch, and one weak order of the parts by batch for all epochs."""
-        for states in self._orders_by_epoch():
-            for gap_sum, weight, _ in self._by_batch(list(pairwise(states)), labels):
-                yield (self._passing(states), gap_sum), weight
-
-    def _orders_by_epoch(self) -> Iterator[tuple[int, ...]]:
-        """Iterate over the weak orders by epoch that have no more blocks than there are epochs."""
-        for states in weak_orders(self._edges.down_sets):
-            if self._epochs is None or len(states) - 1 <= self._epochs:
-                yield states
-
-    def _passing(self, states: Sequence[int]) -> GapSum:
-        """Return the sum over the epochs that pass between those with nodes."""
-        return GapSum("epochs", self._points(states))
-
-    def _by_batch(self, epochs: Sequence[tuple[int, int]], labels: Labels) -> Iterator[tuple[GapSum, Ratio, int]]:
-        """Iterate over the weak orders by batch of the parts in some epochs, in all of which a part has the same batch.
-
-        Args:
-            epochs: for each epoch the set of nodes placed before it and after it.
-            labels: the part of every node.
-
-        Yields:
-            The sum over the gaps between batches, the weight Π_blocks B^(parts), and the number of parts.
-        """
-        edges, B = self._edges, ring_size(self._B, _ratio.B)
-        nodes_within = [after ^ before for before, after in epochs]
-        present = sorted({labels[v] for nodes in nodes_within for v in range(edges.size) if nodes >> v & 1})
-        nodes_of = [sum(1 << v for v in range(edges.size) if labels[v] == part) for part in present]
-
-        def placed(parts: int, nodes: int) -> int:
-            """Those of some nodes whose part is among some parts."""
-            return sum(nodes_of[i] & nodes for i in range(len(present)) if parts >> i & 1)
-
-        for orders in weak_orders(range(1 << len(present))):  # any set of parts is a down-set
-            weight, points, children_come_first = _ratio.RING.one, [], True
-            for before, after in pairwise(orders):
-                block = before ^ after
-                weight *= falling(B, block.bit_count())
-                for (start, _), nodes in zip(epochs, nodes_within, strict=True):
-                    if not edges.may_follow(placed(block, nodes), start | placed(before, nodes)):
-                        children_come_first = False
-            if children_come_first:
-                for parts in orders:
-                    # The state of every epoch at this point; their open edges have one joint factor.
-                    states = [
-                        start | placed(parts, nodes) for (start, _), nodes in zip(epochs, nodes_within, strict=True)
-                    ]
-                    points.append(self._open(states))
-                yield GapSum("epoch", tuple(points)), Ratio.make(weight), len(present)
-
-    def _choices_of_points(self, labels: Labels) -> Ratio:
-        """N^(P), the ways to give the P parts different points."""
-        return Ratio.make(falling(ring_size(self._N, _ratio.N), max(labels, default=-1) + 1))
-
-    def _is_strict(self, states: Sequence[int]) -> bool:
-        """Whether every child is in an earlier block than its parent."""
-        return all(self._edges.may_follow(after ^ before, before) for before, after in pairwise(states))
-
-    def _points(self, states: Sequence[int]) -> Points:
-        """Return X_0, …, X_k of a weak order."""
-        return tuple(self._open([state]) for state in states)
-
-    def _open(self, states: Sequence[int]) -> Exponents:
-        """Return in how many of some states every edge is open."""
-        counts = Counter(v for state in states for v in self._edges.open_edges(state, state))
-        return tuple(counts[v] for v in range(self._edges.size))
 
     # --- sums over gaps -----------------------------------------------------------------------------------------------
 
@@ -372,10 +221,10 @@ def _factored(total: Powers, sizes_below: PolyElement, generators: Sequence[symp
     below, whole = below.set_ring(ring), sum(above.values(), ring.zero)
     summands = [whole] if len(whole) <= _FEW_TERMS else list(above.values())
     constant, sizes = _product_of_factors(sizes_below.set_ring(ring), generators)
-    return sympy.Add(*(_quotient(summand, below, generators) for summand in summands)) / constant / sizes
+    return sympy.Add(*(quotient(summand, below, generators) for summand in summands)) / constant / sizes
 
 
-def _quotient(above: PolyElement, below: PolyElement, generators: Sequence[sympy.Expr]) -> sympy.Expr:
+def quotient(above: PolyElement, below: PolyElement, generators: Sequence[sympy.Expr]) -> sympy.Expr:
     """Return a quotient of polynomials, each a product of factors; a long numerator stays a sum."""
     if len(above) > _FEW_TERMS:
         constant_above, product_above = sympy.Integer(1), above.as_expr(*generators)

@@ -55,6 +55,12 @@ class Average:
             raise ArgumentError(f"The weights of an average sum to 1; these {len(numbers)} sum to {total}.")
         return cls(weights=numbers)
 
+    def in_floats(self) -> "Average":
+        """Return the average with floats in place of fractions."""
+        ema = None if self.ema is None else float(self.ema)
+        weights = None if self.weights is None else tuple(map(float, self.weights))
+        return Average(ema, self.tail, weights)
+
     def over_steps(self, steps: int) -> tuple[Number, ...]:
         """Return the weights of θ_1 … θ_T; what is missing to 1 is that of θ_0.
 
@@ -62,14 +68,17 @@ class Average:
             ArgumentError: there are more or fewer weights than iterates.
         """
         if self.ema is not None:
-            return tuple((1 - self.ema) * self.ema ** (steps - t) for t in range(1, steps + 1))
+            from_the_last = [1 - self.ema]
+            for _ in range(steps - 1):
+                from_the_last.append(from_the_last[-1] * self.ema)
+            return tuple(from_the_last[::-1]) if steps else ()
         if self.tail is not None:
             length = steps if self.tail == "all" else self.tail
             if length > steps:
                 raise ArgumentError(
                     f"The mean of the last {length} iterates needs as many steps; the run has T={steps}."
                 )
-            return (Fraction(0),) * (steps - length) + (Fraction(1, length),) * length if length else ()
+            return (0,) * (steps - length) + (Fraction(1, length),) * length if length else ()
         weights = self.weights or ()
         if len(weights) not in (steps, steps + 1):
             raise ArgumentError(

@@ -1,6 +1,6 @@
 """The linear first-order optimizers: SGD with momentum, schedules, averages and learning rates of single parameters."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -61,6 +61,50 @@ class Optimizer:
         average = self.average or Average()
         return symbols_of(self.beta, self.dampening, *of_steps, average.ema, *(average.weights or ()))
 
+    def in_floats(self) -> "Optimizer":
+        """Return the optimizer with floats in place of fractions.
+
+        Raises:
+            ArgumentError: a parameter is a symbol.
+        """
+        if self.symbols:
+            names = ", ".join(sorted(map(str, self.symbols)))
+            raise ArgumentError(f"{self} has the symbols {names}: replace them by numbers, with subs({{…}}).")
+        multipliers = self.multipliers
+        if isinstance(multipliers, tuple):
+            multipliers = tuple(map(float, multipliers))
+        average = None if self.average is None else self.average.in_floats()
+        beta, dampening = float(self.beta), float(self.dampening)
+        return replace(self, beta=beta, dampening=dampening, multipliers=multipliers, average=average)
+
+    def subs(self, values: Mapping[Any, Any]) -> "Optimizer":
+        """Return the optimizer with symbols replaced, by themselves or by name.
+
+        Raises:
+            ArgumentError: a new parameter is not allowed.
+        """
+        known = {symbol.name: symbol for symbol in self.symbols}
+        new = {known[str(key)]: value for key, value in values.items() if str(key) in known}
+
+        def filled(name: str, value: Any) -> Any:
+            return as_number(name, value.subs(new)) if is_symbolic(value) else value
+
+        multipliers, average = self.multipliers, self.average
+        if isinstance(multipliers, tuple):
+            multipliers = as_multipliers([filled("A multiplier", value) for value in multipliers])
+        if average is not None:
+            weights = None if average.weights is None else [filled("A weight", value) for value in average.weights]
+            average = Average.make(filled("ema", average.ema), average.tail, weights)
+        base = self
+        if self.measured is None:
+            base = momentum(
+                filled("beta", self.beta),
+                nesterov=self.nesterov,
+                dampening=filled("dampening", self.dampening),
+                classical=self.classical,
+            )
+        return replace(base, multipliers=multipliers, average=average, metric=self.metric, measured=self.measured)
+
     def recurrence(self, steps: int) -> Recurrence:
         """Return the kernel over a number of steps.
 
@@ -75,7 +119,7 @@ class Optimizer:
                 )
             parts = (self.measured.direct, self.measured.gain, self.measured.decay, self.measured.readout)
             return Recurrence(*(part[:steps] for part in parts))
-        one = Fraction(1)
+        one: Number = 1.0 if isinstance(self.beta, float) else Fraction(1)
         rates = (one,) * steps if self.multipliers is None else over_steps(self.multipliers, steps)
         keeps = [1 - self.dampening] * steps
         if steps and not self.classical:
@@ -83,7 +127,7 @@ class Optimizer:
         # u ← β u + into_t g_t, then θ ← θ − η out_t (own g_t + factor u), where own and factor are Nesterov's.
         into = [rate * keep if self.classical else keep for rate, keep in zip(rates, keeps, strict=True)]
         out = [one if self.classical else rate for rate in rates]
-        own, factor = (one, self.beta) if self.nesterov else (Fraction(0), one)
+        own, factor = (one, self.beta) if self.nesterov else (0 * one, one)
         direct = tuple(o * factor * i + own * rate for rate, i, o in zip(rates, into, out, strict=True))
         gain = tuple(self.beta * i for i in into)  # the memory before a step is β u
         return Recurrence(direct, gain, (self.beta,) * steps, tuple(o * factor for o in out))
@@ -122,7 +166,7 @@ class Optimizer:
 
     def to_end(self, steps: int) -> list[Number]:
         """Return what the gradient of every step has moved the point of measurement by: κ(T, s), or Σ_t w_t κ(t, s)."""
-        weights: Iterable[Number] = [Fraction(0)] * (steps - 1) + [Fraction(1)] * min(steps, 1)
+        weights: Iterable[Number] = [0] * (steps - 1) + [1] * min(steps, 1)
         if self.average is not None:
             weights = self.average.over_steps(steps)
         return self.recurrence(steps).to_average(weights)

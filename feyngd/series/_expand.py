@@ -1,14 +1,17 @@
 """Making a series of a quantity: in powers of the learning rate, and re-summed."""
 
-from collections.abc import Iterator
-from typing import Literal, overload
+from typing import Any, Literal, overload
+
+import sympy
 
 from .._arguments import check_basis, check_order
-from ..counting import Ratio, count_ratio, symbol_sizes
+from ..counting import count_ratio, kernel_count, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_number
 from ..errors import ArgumentError
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..quantities import SERIES, check_quantity
 from ..spacetimes import Spacetime, check_spacetime
+from ._conditional import READINGS, check_exchangeable, given_training_set
 from ._measurements import measured_diagrams, measurements
 from ._resummed import ResummedSeries
 from ._series import Series
@@ -21,6 +24,8 @@ def expand(
     order: int,
     spacetime: Spacetime,
     basis: str = "moment",
+    optimizer: Optimizer = PLAIN,
+    reading: str = "population",
     resummed: Literal[False] = False,
     limit: int | None = EXPANDED,
 ) -> Series: ...
@@ -31,6 +36,8 @@ def expand(
     order: int,
     spacetime: Spacetime,
     basis: str = "moment",
+    optimizer: Optimizer = PLAIN,
+    reading: str = "population",
     resummed: Literal[True],
     limit: int | None = EXPANDED,
 ) -> ResummedSeries: ...
@@ -40,6 +47,8 @@ def expand(
     order: int,
     spacetime: Spacetime,
     basis: str = "moment",
+    optimizer: Optimizer = PLAIN,
+    reading: str = "population",
     resummed: bool = False,
     limit: int | None = EXPANDED,
 ) -> Series | ResummedSeries:
@@ -50,7 +59,13 @@ def expand(
     "displacement" is E[θ_T − θ_0], a vector: in its diagrams the root has one edge, and that edge is a free index.
 
     The test loss is `Σ_D (#embeddings(D) / |Aut D|) (−η/B)^order value(D)` over diagrams with the root alone. For the
-    train loss the root joins each of the other parts with weight 1/N.
+    train loss the root joins each of the other parts with weight 1/N. With an optimizer every embedding counts the
+    product of the kernels κ of its edges, see `count_embeddings`.
+
+    In the conditional reading the training set is given, and the expectation is over the order alone. Values are then
+    those of the training set: plain averages over independent draws from its N points. The root is a derivative of the
+    loss that is measured: the mean over the test data, over the training set for the train loss, or the difference of
+    the two for the gap. So its three series have the same coefficients.
 
     Args:
         quantity: "test_loss", "train_loss", "gap" or "displacement".
@@ -58,6 +73,9 @@ def expand(
         spacetime: N, B, E, T, numbers or symbols, and the sampling.
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
             joint cumulants, so that lone nodes are derivatives of the mean loss.
+        optimizer: plain SGD by default; its parameters may be symbols. A metric changes values, not coefficients.
+        reading: "population": training sets are drawn from a population, whose values the series has; "conditional":
+            the training set is given, for samplings that treat all points alike.
         resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
         limit: the largest number of diagrams, with their roots alone, to visit; `None` for any. There are 6,685 up to
             order 6 and 62,503 up to order 7.
@@ -66,11 +84,12 @@ def expand(
         A `Series`: for each diagram the exact coefficient of `η^order · value(D)`.
 
     Raises:
-        ArgumentError: the quantity or basis is unknown, the order is not an integer ≥ 0, or there are more than `limit`
-            diagrams.
+        ArgumentError: the quantity, basis or reading is unknown, the order is not an integer ≥ 0, there are more than
+            `limit` diagrams, the optimizer does not fit the spacetime, or the reading does not fit the sampling.
 
     References:
-        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1 and the generalization-gap rule.
+        Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1 and the generalization-gap rule. Optimizers and the
+        conditional reading are the project's own.
 
     Examples:
         >>> import feyngd as fd
@@ -84,14 +103,28 @@ def expand(
     order = check_order(order)
     check_basis(basis)
     check_spacetime(spacetime)
+    check_optimizer(optimizer)
+    if reading not in READINGS:
+        raise ArgumentError(f"Unknown reading {reading!r}. A series has one of {', '.join(map(repr, READINGS))}.")
     if resummed:
+        if not optimizer.is_plain or reading != "population":
+            raise ArgumentError(
+                "Re-summed series are those of plain SGD in the population reading; leave the rest out."
+            )
         return ResummedSeries(quantity, order, spacetime, limit=limit)
     check_number(order, False, limit, up_to=True)
-    terms, sizes = {}, symbol_sizes(spacetime)
-    for diagram, coefficient in _coefficients(quantity, order, spacetime, basis):
-        if coefficient.numerator:
-            terms[diagram] = coefficient.as_expr(sizes)
-    return Series(terms, quantity=quantity, order=order, basis=basis, spacetime=spacetime)
+    made_of: dict[str, Any] = {
+        "quantity": quantity,
+        "order": order,
+        "spacetime": spacetime,
+        "optimizer": optimizer,
+        "reading": reading,
+    }
+    if reading == "conditional":
+        check_exchangeable(spacetime)
+        found = given_training_set(_terms("test_loss", order, spacetime, "moment", optimizer), spacetime.N)
+        return Series(found, basis="moment", **made_of).in_basis(basis)
+    return Series(_terms(quantity, order, spacetime, basis, optimizer), basis=basis, **made_of)
 
 
 def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
@@ -123,12 +156,26 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         raise ArgumentError(
             f"Only a series made by expand(...), with its quantity and spacetime, can be re-summed; got {series!r}."
         )
+    if not series.optimizer.is_plain or series.reading != "population":
+        raise ArgumentError(f"Only series of plain SGD in the population reading can be re-summed; got {series}.")
     return ResummedSeries(series.quantity, series.order, series.spacetime, form=form, limit=None)
 
 
-def _coefficients(quantity: str, order: int, spacetime: Spacetime, basis: str) -> Iterator[tuple[Diagram, Ratio]]:
+def _terms(
+    quantity: str, order: int, spacetime: Spacetime, basis: str, optimizer: Optimizer
+) -> dict[Diagram, sympy.Expr]:
+    """Return the coefficient of every diagram."""
+    sizes, terms = symbol_sizes(spacetime), {}
     for diagram in measured_diagrams(order):
-        weight = count_ratio(diagram, spacetime, basis=basis, averaging=True)
-        if weight.numerator:
-            for joint, factor in measurements(quantity, diagram, spacetime, basis):
-                yield joint, weight * factor
+        weight = count_ratio(diagram, spacetime, basis=basis, averaging=True) if optimizer.is_plain else None
+        if weight is not None and not weight.numerator:
+            continue
+        kernels = (
+            None if weight is not None else kernel_count(diagram, spacetime, optimizer, basis=basis, averaging=True)
+        )
+        for joint, factor in measurements(quantity, diagram, spacetime, basis):
+            if weight is not None:
+                terms[joint] = (weight * factor).as_expr(sizes)
+            else:
+                terms[joint] = factor.as_expr(sizes) * kernels
+    return terms

@@ -23,7 +23,13 @@ _RESUMMED_FORMAT = "feyngd resummed series 1"
 
 
 def dump(
-    coefficients: Mapping[Diagram, sympy.Expr], *, quantity: str, order: int, basis: str, spacetime: Spacetime | None
+    coefficients: Mapping[Diagram, sympy.Expr],
+    *,
+    quantity: str,
+    order: int,
+    basis: str,
+    spacetime: Spacetime | None,
+    reading: str,
 ) -> str:
     """Return the JSON text of a series."""
     symbols = spacetime.symbols if spacetime else set()
@@ -36,6 +42,7 @@ def dump(
             "quantity": quantity,
             "order": order,
             "basis": basis,
+            "reading": reading,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in ordered},
             "spacetime": None if spacetime is None else _dump_spacetime(spacetime, ordered),
             "terms": {str(diagram): _dump_ratio(value, ordered) for diagram, value in coefficients.items()},
@@ -56,6 +63,7 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
             "quantity": read["quantity"],
             "order": read["order"],
             "basis": read["basis"],
+            "reading": read.get("reading", "population"),  # texts before 0.2 have none
             "spacetime": None if read["spacetime"] is None else _load_spacetime(read["spacetime"], symbols),
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

@@ -48,8 +48,8 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         limit: the largest number of diagrams, with their roots alone, to visit; `None` for any.
 
     Raises:
-        ArgumentError: the quantity or form is unknown, the order is not an integer ≥ 0, or there are more than `limit`
-            diagrams.
+        ArgumentError: the quantity or form is unknown, the order is not an integer ≥ 0, there are more than `limit`
+            diagrams, or epochs have a rest or are cut.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected: irreducible diagrams are those without
@@ -72,6 +72,11 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         if form not in FORMS:
             raise ArgumentError(f"Unknown form {form!r}; known are {', '.join(map(repr, FORMS))}.")
         check_spacetime(spacetime)
+        if not spacetime.is_even:
+            raise ArgumentError(
+                f"Re-summed series run over whole epochs of full batches; got {spacetime}. Give E, and B that divides N; "
+                "or explicit batches, by Spacetime.from_batches(spacetime.batches(rng), N)."
+            )
         if spacetime.explicit is not None and form == "integral":
             raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
         self.quantity, self.order, self.spacetime, self.form = quantity, check_order(order), spacetime, form

@@ -12,6 +12,7 @@ import sympy
 from .._arguments import check_basis, check_order
 from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..spacetimes import Spacetime, as_expression, by_name
 from . import _json, _printing
 
@@ -32,6 +33,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
         order: the highest power of η that is kept; terms above it are an error, not dropped.
         basis: "moment" or "cumulant": what the values of the diagrams are.
         spacetime: the spacetime of the coefficients, if there is one.
+        optimizer: the optimizer of the coefficients.
+        reading: "population", or "conditional" if the values are those of a given training set.
 
     Raises:
         ArgumentError: a key is not a diagram, or its order exceeds `order`.
@@ -45,10 +48,13 @@ class Series(Mapping[Diagram, sympy.Expr]):
         order: int,
         basis: str = "moment",
         spacetime: Spacetime | None = None,
+        optimizer: Optimizer = PLAIN,
+        reading: str = "population",
     ) -> None:
         order = check_order(order)
         check_basis(basis)
         self.quantity, self.order, self.basis, self.spacetime = quantity, order, basis, spacetime
+        self.optimizer, self.reading = check_optimizer(optimizer), reading
         for diagram in coefficients:
             if not isinstance(diagram, Diagram):
                 raise ArgumentError(f"A series maps diagrams to coefficients; {diagram!r} is not a Diagram.")
@@ -139,6 +145,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
             return NotImplemented
         if self.basis != other.basis:
             raise ArgumentError(f"One series is in {self.basis}s, the other in {other.basis}s: use in_basis first.")
+        if self.reading != other.reading:
+            raise ArgumentError(f"One series is in the {self.reading} reading, the other in the {other.reading} one.")
         if self.is_vector != other.is_vector:
             raise ArgumentError(
                 f"A displacement is a vector and a loss a number: {self.quantity} and {other.quantity} have no sum."
@@ -155,12 +163,16 @@ class Series(Mapping[Diagram, sympy.Expr]):
             order=self.order,
             basis=self.basis,
             spacetime=self.spacetime if self.spacetime == other.spacetime else None,
+            optimizer=self.optimizer if self.optimizer == other.optimizer else PLAIN,
+            reading=self.reading,
         )
         combined._points = self._points | other._points
         return combined
 
     def _like(self, terms: Mapping[Diagram, Any], **changed: Any) -> "Series":
-        kept = {"quantity": self.quantity, "order": self.order, "basis": self.basis, "spacetime": self.spacetime}
+        kept = {
+            name: getattr(self, name) for name in ("quantity", "order", "basis", "spacetime", "optimizer", "reading")
+        }
         series = Series(terms, **{**kept, **changed})
         series._points = series._points or self._points
         return series
@@ -212,7 +224,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
             terms[diagram] = value.xreplace(new)
             if not terms[diagram].is_finite and terms[diagram].is_number:
                 raise ArgumentError(f"The coefficient {value} of {diagram} is not finite at {dict(values)}.")
-        series = self._like(terms, spacetime=spacetime)
+        series = self._like(terms, spacetime=spacetime, optimizer=self.optimizer.subs(new))
         series._points = set(replaced.values())
         return series
 
@@ -312,7 +324,9 @@ class Series(Mapping[Diagram, sympy.Expr]):
 
     def __str__(self) -> str:
         where = "" if self.spacetime is None else f", {self.spacetime}"
-        heading = f"{self.quantity} to order η^{self.order}, {self.basis} basis{where}"
+        how = "" if self.optimizer.is_plain else f", {self.optimizer}"
+        given = "" if self.reading == "population" else f", {self.reading} reading"
+        heading = f"{self.quantity} to order η^{self.order}, {self.basis} basis{where}{how}{given}"
         return _printing.text(self, self._tensors, heading)
 
     def __repr__(self) -> str:
@@ -322,9 +336,16 @@ class Series(Mapping[Diagram, sympy.Expr]):
         """Return the series as JSON text that `Series.from_json` reads back exactly.
 
         Raises:
-            ArgumentError: a coefficient is not a rational function with rational coefficients.
+            ArgumentError: a coefficient is not a rational function with rational coefficients, or the optimizer is not
+                plain SGD.
         """
-        return _json.dump(self, quantity=self.quantity, order=self.order, basis=self.basis, spacetime=self.spacetime)
+        if not self.optimizer.is_plain:
+            raise ArgumentError(
+                f"JSON holds series of plain SGD, and this one is of {self.optimizer}: pickle it, or keep the call of "
+                "expand."
+            )
+        made_of = {name: getattr(self, name) for name in ("quantity", "order", "basis", "spacetime", "reading")}
+        return _json.dump(self, **made_of)
 
     @classmethod
     def from_json(cls, text: str) -> "Series":

@@ -119,8 +119,7 @@ def test_unknown_samplings_list_the_known_ones():
 def test_lengths_that_are_no_whole_epochs_or_steps():
     with pytest.raises(fd.SpacetimeError, match="E or the number of steps T, not both; got E=1, T=4"):
         Spacetime.sgd(4, 1, 1, T=4)
-    with pytest.raises(fd.SpacetimeError, match=r"T·B/N = 3/2 epochs.*give E"):
-        Spacetime.sgd(4, 2, T=3)
+    assert Spacetime.sgd(4, 2, T=3).is_cut
     with pytest.raises(fd.SpacetimeError, match="give E"):
         Spacetime.sgd(N, B, T=T)
     with pytest.raises(fd.SpacetimeError, match=r"E·N/B = 3/2 is not a whole number of steps: give T"):
