@@ -9,6 +9,7 @@ from ._oracle import exact_series as exact_series
 from ._polynomials import PolynomialLandscape as PolynomialLandscape
 from ._strategies import diagrams as diagrams
 from ._strategies import landscapes as landscapes
+from ._strategies import optimizers as optimizers
 from ._strategies import points as points
 from ._strategies import spacetimes as spacetimes
 from ._values import ExactValues as ExactValues

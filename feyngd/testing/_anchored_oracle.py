@@ -13,6 +13,7 @@ from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 from ._enumerated_runs import (
     Kinds,
+    Point,
     PowerSeries,
     Runner,
     check_options,
@@ -113,7 +114,7 @@ def _measured(
     landscape: PolynomialLandscape,
     tested: Polynomial,
     training_set: Kinds,
-    end: tuple[PowerSeries, ...],
+    end: Point,
     order: int,
 ) -> PowerSeries:
     """Return the quantity after a run, a power series in ε."""
@@ -128,7 +129,7 @@ def _measured(
     return train if quantity == "train_loss" else [a - b for a, b in zip(test, train, strict=True)]
 
 
-class _AnchoredRunner(Runner):
+class _AnchoredRunner(Runner[Point]):
     """Takes steps of given sizes in power series in ε."""
 
     def __init__(
@@ -137,9 +138,10 @@ class _AnchoredRunner(Runner):
         super().__init__(landscape, theta, order)
         self._rates, self._mean_gradient = rates, gradient(landscape.mean, landscape.dimensions)
 
-    def _moved(
-        self, before: tuple[PowerSeries, ...], batch_gradient: list[Polynomial], step: int
-    ) -> tuple[PowerSeries, ...]:
+    def _begin(self) -> Point:
+        return self.start
+
+    def _moved(self, before: Point, batch_gradient: list[Polynomial], step: int) -> Point:
         """Return θ − η [∇l + ε (∇l_batch − ∇l)], every coordinate a power series in ε."""
         moved = []
         for coordinate, of_batch, of_mean in zip(before, batch_gradient, self._mean_gradient, strict=True):

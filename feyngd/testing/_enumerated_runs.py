@@ -7,10 +7,11 @@ draws of batches, and iterates are power series with rational coefficients, trun
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from itertools import permutations, product
-from math import factorial
-from typing import Any
+from math import factorial, perm, prod
+from typing import Any, Generic, TypeVar
 
 from ..errors import ArgumentError
 from ..quantities import check_quantity
@@ -18,7 +19,10 @@ from ..spacetimes import Spacetime, check_spacetime
 from ._polynomials import Polynomial, PolynomialLandscape, combine, differentiate
 
 Kinds = tuple[int, ...]  # the kinds of datapoints in a batch or a training set, sorted
+Run = tuple[Kinds, ...]  # the batch of every step
+Runs = dict[Run, Fraction]  # their probabilities
 PowerSeries = list[Fraction]
+Point = tuple[PowerSeries, ...]  # a point whose coordinates are truncated power series
 
 # Training sets times runs, which took 20 to 70 µs each on losses of two coordinates at order 3: minutes in all.
 _MAX_WORK = 5_000_000
@@ -40,17 +44,19 @@ def check_power(order: Any) -> None:
 def check_work(kinds: int, spacetime: Spacetime) -> None:
     """Raise `ArgumentError` if enumeration would take minutes."""
     N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
-    listed = runs = 1
+    listed, runs, visits = 1, 1, B * T
     if spacetime.sampling == "reshuffled":
-        listed, epochs = factorial(N), T * B // N
-        runs = (factorial(N) // factorial(B) ** (N // B)) ** epochs
+        epochs = [tuple(map(len, epoch)) for epoch in _slots_of_epochs(spacetime)]  # the sizes of the batches
+        visits = sum(map(sum, epochs))
+        listed = sum(perm(N, sum(sizes)) for sizes in set(epochs))
+        runs = prod(perm(N, sum(sizes)) // prod(map(factorial, sizes)) for sizes in epochs)
     elif spacetime.sampling == "with-replacement":
-        listed, runs = N**B, N ** (B * T)
-    work = kinds**N * (listed + min(runs, kinds ** (B * T)))
+        listed, runs = N**B, N**visits
+    work = kinds**N * (listed + min(runs, kinds**visits))
     if work > _MAX_WORK:
         raise ArgumentError(
-            f"Enumerating {kinds} kinds of datapoints on {spacetime} takes about {work:.1e} runs, the limit is "
-            f"{_MAX_WORK:.0e}: use fewer points or steps, such as N ≤ 4."
+            f"Enumerating {kinds} kinds of datapoints on {spacetime} takes about {Decimal(work):.1e} runs, the limit "
+            f"is {_MAX_WORK:.0e}: use fewer points or steps, such as N ≤ 4."
         )
 
 
@@ -100,9 +106,9 @@ def _training_sets(landscape: PolynomialLandscape, N: int, reading: str) -> Iter
 
 def weighted_runs(
     landscape: PolynomialLandscape, spacetime: Spacetime, reading: str
-) -> Iterator[tuple[Kinds, tuple[Kinds, ...], Fraction]]:
+) -> Iterator[tuple[Kinds, Run, Fraction]]:
     """Iterate over training sets, up to order, with every distinct run on them and its probability."""
-    together: dict[tuple[Kinds, tuple[Kinds, ...]], Fraction] = {}
+    together: dict[tuple[Kinds, Run], Fraction] = {}
     for training_set, chance in _training_sets(landscape, int(spacetime.N), reading):
         for run, probability in _runs(training_set, spacetime).items():
             key = (tuple(sorted(training_set)), run)
@@ -111,49 +117,68 @@ def weighted_runs(
         yield members, run, probability
 
 
-def _runs(training_set: Kinds, spacetime: Spacetime) -> dict[tuple[Kinds, ...], Fraction]:
+def _runs(training_set: Kinds, spacetime: Spacetime) -> Runs:
     """Return the distinct runs on a training set, each a sequence of batches of kinds, with their probabilities."""
     N, B, T = len(training_set), int(spacetime.B), int(spacetime.T)
 
     def batch(points: Sequence[int]) -> Kinds:
         return tuple(sorted(training_set[n] for n in points))
 
+    runs: Runs = {(): Fraction(1)}
     if spacetime.explicit is not None:
         return {tuple(batch(points) for points in spacetime.explicit): Fraction(1)}
     if spacetime.sampling == "full-batch":
         return {(batch(range(N)),) * T: Fraction(1)}
     if spacetime.sampling == "with-replacement":
         draws = _distribution((batch(points),) for points in product(range(N), repeat=B))
-        return _repeat(draws, T)
-    epochs, length = T * B // N, N // B
+        for _ in range(T):
+            runs = _followed_by(runs, draws)
+        return runs
+    epochs = _slots_of_epochs(spacetime)
     if spacetime.sampling == "fixed":
-        epoch = tuple(batch(range(i * B, (i + 1) * B)) for i in range(length))
-        return {epoch * epochs: Fraction(1)}
-    shuffles = _distribution(
-        tuple(batch(order[i * B : (i + 1) * B]) for i in range(length)) for order in permutations(range(N))
-    )
-    return _repeat(shuffles, epochs)
+        return {tuple(batch(slots) for epoch in epochs for slots in epoch): Fraction(1)}
+    shuffles: dict[int, Runs] = {}  # by the number of steps
+    for epoch in epochs:
+        if len(epoch) not in shuffles:
+            orders = permutations(range(N), epoch[-1].stop)  # the order of the points after the last step is not seen
+            shuffles[len(epoch)] = _distribution(
+                tuple(batch([order[slot] for slot in slots]) for slots in epoch) for order in orders
+            )
+        runs = _followed_by(runs, shuffles[len(epoch)])
+    return runs
 
 
-def _distribution(outcomes: Iterator[tuple[Kinds, ...]]) -> dict[tuple[Kinds, ...], Fraction]:
+def _slots_of_epochs(spacetime: Spacetime) -> list[list[range]]:
+    """Return, for every epoch and every step of it, where in the order of the epoch the points of its batch stand.
+
+    The points after the last full batch are a batch of their own, unless they are dropped; a last epoch may be cut.
+    """
+    N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
+    epoch = [range(first, min(first + B, N)) for first in range(0, N, B)]
+    if spacetime.drop_last:
+        epoch = [slots for slots in epoch if len(slots) == B]
+    return [epoch[: T - first] for first in range(0, T, len(epoch))]
+
+
+def _distribution(outcomes: Iterator[Run]) -> Runs:
     counts = Counter(outcomes)
     return {outcome: Fraction(times, counts.total()) for outcome, times in counts.items()}
 
 
-def _repeat(pieces: dict[tuple[Kinds, ...], Fraction], times: int) -> dict[tuple[Kinds, ...], Fraction]:
-    """Return the distribution of a number of independent draws in a row."""
-    runs: dict[tuple[Kinds, ...], Fraction] = {(): Fraction(1)}
-    for _ in range(times):
-        longer: dict[tuple[Kinds, ...], Fraction] = {}
-        for run, p in runs.items():
-            for piece, q in pieces.items():
-                longer[run + piece] = longer.get(run + piece, Fraction(0)) + p * q
-        runs = longer
-    return runs
+def _followed_by(runs: Runs, pieces: Runs) -> Runs:
+    """Return the distribution of runs that go on with an independent draw."""
+    longer: Runs = {}
+    for run, p in runs.items():
+        for piece, q in pieces.items():
+            longer[run + piece] = longer.get(run + piece, Fraction(0)) + p * q
+    return longer
 
 
-class Runner(ABC):
-    """Runs SGD along sequences of batches and remembers the iterate after every prefix.
+S = TypeVar("S")  # what a run knows between two steps: the iterate, and what else the steps need
+
+
+class Runner(ABC, Generic[S]):
+    """Runs SGD along sequences of batches and remembers the state after every prefix.
 
     Args:
         landscape: the population of polynomial losses.
@@ -163,23 +188,29 @@ class Runner(ABC):
 
     def __init__(self, landscape: PolynomialLandscape, theta: Sequence[Any], order: int) -> None:
         self._order, self._coordinates = order, range(landscape.dimensions)
-        self.start = tuple([coordinate] + [Fraction(0)] * order for coordinate in landscape.check_point(theta))
+        self.start: Point = tuple([coordinate] + [Fraction(0)] * order for coordinate in landscape.check_point(theta))
         self._gradients = [gradient(loss, landscape.dimensions) for loss in landscape.losses]
-        self._after: dict[tuple[Kinds, ...], tuple[PowerSeries, ...]] = {(): self.start}
+        self._after: dict[Run, S] = {(): self._begin()}
         self._batch_gradients: dict[Kinds, list[Polynomial]] = {}
 
-    def after(self, run: tuple[Kinds, ...]) -> tuple[PowerSeries, ...]:
-        """Return the iterate after a run."""
-        if run not in self._after:
-            before, batch = self.after(run[:-1]), run[-1]
-            self._after[run] = self._moved(before, self._batch_gradient(batch), len(run) - 1)
-        return self._after[run]
+    def after(self, run: Run) -> S:
+        """Return the state after a run."""
+        known = len(run)
+        while run[:known] not in self._after:
+            known -= 1
+        state = self._after[run[:known]]
+        for step in range(known, len(run)):
+            state = self._moved(state, self._batch_gradient(run[step]), step)
+            self._after[run[: step + 1]] = state
+        return state
 
     @abstractmethod
-    def _moved(
-        self, before: tuple[PowerSeries, ...], batch_gradient: list[Polynomial], step: int
-    ) -> tuple[PowerSeries, ...]:
-        """Return the iterate after a step, from the iterate before it and the gradient of the batch's mean loss."""
+    def _begin(self) -> S:
+        """Return the state before the first step."""
+
+    @abstractmethod
+    def _moved(self, before: S, batch_gradient: list[Polynomial], step: int) -> S:
+        """Return the state after a step, from the state before it and the gradient of the batch's mean loss."""
 
     def _batch_gradient(self, batch: Kinds) -> list[Polynomial]:
         if batch not in self._batch_gradients:
@@ -194,7 +225,7 @@ def gradient(loss: Polynomial, dimensions: int) -> list[Polynomial]:
     return [differentiate(loss, c) for c in range(dimensions)]
 
 
-def substitute(polynomial: Polynomial, point: tuple[PowerSeries, ...], order: int) -> PowerSeries:
+def substitute(polynomial: Polynomial, point: Point, order: int) -> PowerSeries:
     """Evaluate a polynomial at a point whose coordinates are truncated power series."""
     powers: list[list[PowerSeries]] = []
     for c, coordinate in enumerate(point):

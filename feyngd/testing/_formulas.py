@@ -1,6 +1,8 @@
 """Reading what a formula returns: a power series in η, or the list of its coefficients, in exact numbers."""
 
+from collections.abc import Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,17 @@ from ..series import ETA
 from ._power_series import power_series
 
 Coefficients = tuple[Fraction, ...]
+Parameters = Mapping[str, Fraction]
+_NONE: Parameters = MappingProxyType({})
 
 
-def coefficients_of(result: Any, order: int) -> Coefficients:
+def coefficients_of(result: Any, order: int, parameters: Parameters = _NONE) -> Coefficients:
     """Return the coefficients of η⁰ … η^order of what a formula returned.
+
+    Args:
+        result: what the formula returned.
+        order: the highest power of η.
+        parameters: the numbers that stand for the symbols of the optimizer, by name.
 
     Raises:
         ArgumentError: the result is neither a power series in η nor the list of its coefficients, or not exact.
@@ -22,8 +31,8 @@ def coefficients_of(result: Any, order: int) -> Coefficients:
     if isinstance(result, (list, tuple)):
         if len(result) <= order:
             raise ArgumentError(f"The formula returned {len(result)} coefficients; η^0 … η^{order} need {order + 1}.")
-        return tuple(_exact(_expression(value)) for value in result[: order + 1])
-    expression = _expression(result)
+        return tuple(_exact(_expression(value, parameters)) for value in result[: order + 1])
+    expression = _expression(result, parameters)
     if expression.has(sympy.Float):
         floats = ", ".join(map(str, sorted(expression.atoms(sympy.Float))))
         raise ArgumentError(
@@ -33,8 +42,8 @@ def coefficients_of(result: Any, order: int) -> Coefficients:
     return tuple(_exact(value) for value in power_series(expression, ETA, order))
 
 
-def _expression(result: Any) -> sympy.Expr:
-    """Return what a formula returned as a SymPy expression in η alone."""
+def _expression(result: Any, parameters: Parameters) -> sympy.Expr:
+    """Return what a formula returned as a SymPy expression in η alone, with numbers for the optimizer's symbols."""
     if result is None:
         raise ArgumentError("The formula returned None: does it lack a return?")
     if shape := getattr(result, "shape", ()):
@@ -58,13 +67,17 @@ def _expression(result: Any) -> sympy.Expr:
         raise refused from error
     if not isinstance(expression, sympy.Expr):
         raise refused
-    same = {symbol: ETA for symbol in expression.free_symbols if symbol.name == ETA.name}
-    expression = expression.xreplace(same)
+    known = {name: sympy.Rational(value.numerator, value.denominator) for name, value in parameters.items()}
+    known[ETA.name] = ETA
+    expression = expression.xreplace(
+        {symbol: known[symbol.name] for symbol in expression.free_symbols if symbol.name in known}
+    )
     if others := expression.free_symbols - {ETA}:
         names = ", ".join(sorted(map(str, others)))
         raise ArgumentError(
             f"The formula has the symbol(s) {names}, whose values are unknown: sizes are s.N, s.B, s.E, s.T, "
-            "statistics s.l, s.G, s.H, s.J, s.C, s.S and s.value('[a[a]]'), the learning rate is s.eta."
+            "statistics s.l, s.G, s.H, s.J, s.C, s.S and s.value('[a[a]]'), the learning rate is s.eta, and symbols of "
+            "the optimizer are those given to check_identity(…, optimizer=…)."
         )
     return expression
 

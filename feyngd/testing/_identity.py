@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 from random import Random
 from typing import Any
 
@@ -12,7 +11,8 @@ import sympy
 
 from .._arguments import check_order
 from ..diagrams import Diagram
-from ..errors import ArgumentError, MismatchError, SpacetimeError
+from ..errors import ArgumentError, MismatchError
+from ..optimizers import PLAIN, Optimizer
 from ..quantities import QUANTITIES
 from ..series import ETA, Series, expand
 from ..spacetimes import Spacetime
@@ -20,6 +20,7 @@ from ._diagnosis import Weights, describe_diagrams, describe_sizes, fitted_weigh
 from ._formulas import Coefficients, coefficients_of
 from ._oracle import exact_series
 from ._polynomials import PolynomialLandscape
+from ._settings import Setting, optimizer_of, settings
 from ._values import ExactValues
 
 _GRIDS, _LANDSCAPES = 10, 2  # how many the sides of a false identity are compared on
@@ -35,6 +36,7 @@ class Statistics:
         N, B, E, T: the sizes as SymPy numbers; E is `None` where the spacetime has no epochs.
         eta: the symbol of the learning rate, in which the formula is a power series.
         values: the exact values of any diagram.
+        optimizer: what takes the steps, with numbers for its symbols, as in `s.optimizer.beta`.
     """
 
     l: Fraction  # noqa: E741
@@ -49,6 +51,7 @@ class Statistics:
     T: sympy.Expr
     eta: sympy.Symbol
     values: ExactValues
+    optimizer: Optimizer = PLAIN
 
     def value(self, diagram: Diagram | str, *, basis: str = "cumulant") -> Fraction:
         """Return the exact value of a diagram, given as such or as text."""
@@ -57,7 +60,6 @@ class Statistics:
 
 Formula = Callable[[Statistics], Any]
 Side = Series | str | Formula
-Grid = tuple[Spacetime, dict[int, Series]]  # a concrete spacetime, and on it the sides that are series, by id
 
 
 def check_identity(
@@ -65,6 +67,7 @@ def check_identity(
     rhs: Side,
     *,
     spacetime: Spacetime | None = None,
+    optimizer: Optimizer | None = None,
     order: int | None = None,
     examples: int = 30,
     dimensions: Sequence[int] = (1, 2, 3),
@@ -77,10 +80,14 @@ def check_identity(
     without diagrams. A formula: a function of `Statistics` that returns a SymPy expression that is a power series in
     `eta`, such as `exp(-s.eta)` or `1/(1 + s.eta)`, or the list of its coefficients.
 
+    Symbols of the optimizer become rational numbers such as 1/2 and 9/10, in it and, found by name, in a series and in
+    what a formula returns.
+
     Args:
         lhs: the left side.
         rhs: the right side.
         spacetime: where to compare; numbers up to `max_size` take the place of symbols. By default that of a series.
+        optimizer: what takes the steps, with exact parameters or symbols. By default that of a series, or plain SGD.
         order: the highest power of η to compare. By default the lowest order of the series.
         examples: the number of random landscapes with a point and a spacetime.
         dimensions: the numbers of coordinates of θ to draw from.
@@ -95,12 +102,24 @@ def check_identity(
             the diagrams in which the sides differ, with a factor if they share one, and other sizes at which they agree
             or differ.
         ArgumentError: no spacetime or order is known, a name is unknown, or a formula's result is not a power series:
-            it has a pole or a root in η, is not analytic, not exact, an array, or has symbols other than η.
+            it has a pole or a root in η, is not analytic, not exact, an array, or has symbols other than η and the
+            optimizer's. Or the optimizer was measured by `from_optax`, has a metric, or suits none of the spacetimes;
+            or a series in the conditional reading is compared with the name of a quantity.
 
     Examples:
         >>> import feyngd as fd
         >>> S = fd.Spacetime.sgd(N=3)
         >>> fd.testing.check_identity("gap", lambda s: s.eta * s.T / s.N * s.C.trace(), spacetime=S, order=1)
+        30
+
+        The first gradient moves the last iterate by 1 + β + …, the last one by 1.
+
+        >>> from sympy import symbols
+        >>> beta, T = symbols("beta"), symbols("T", integer=True, positive=True)
+        >>> weight = lambda s: (s.T - beta * (1 - beta**s.T) / (1 - beta)) / (1 - beta)
+        >>> first = lambda s: s.l - s.eta * weight(s) * (s.G @ s.G)
+        >>> S = fd.Spacetime.gd(N=2, T=T)
+        >>> fd.testing.check_identity("test_loss", first, spacetime=S, optimizer=fd.momentum(beta), order=1)
         30
     """
     series = [side for side in (lhs, rhs) if isinstance(side, Series)]
@@ -110,6 +129,14 @@ def check_identity(
                 f"Each side is a Series, a function of Statistics or one of {', '.join(map(repr, QUANTITIES))}; "
                 f"got {side!r}."
             )
+    readings = {side.reading for side in series} - {"population"}
+    if readings and len(series) == 1 and not (callable(lhs) or callable(rhs)):
+        reading = readings.pop()
+        raise ArgumentError(
+            f"The name of a quantity stands for training sets drawn from a population, and the series is in the "
+            f"{reading} reading: compare it with a series or a formula, or with exact_series(…, reading={reading!r}, "
+            "test=…)."
+        )
     if spacetime is None:
         spacetime = next((side.spacetime for side in series if side.spacetime is not None), None)
     if spacetime is None:
@@ -123,15 +150,13 @@ def check_identity(
         raise ArgumentError(
             f"Nothing would be checked with examples={examples}, dimensions={dimensions}: give at least 1."
         )
-    grids = list(_grids(spacetime, series, max_size))
-    if not grids:
-        raise ArgumentError(f"No sizes up to {max_size} make {spacetime} a spacetime on which all closed forms hold.")
+    tried = settings(spacetime, optimizer_of(optimizer, series), series, max_size)
     random, sizes = Random(seed), list(dimensions)
     for _ in range(examples):
-        grid, concrete = random.choice(grids)
+        setting = random.choice(tried)
         landscape = _random_landscape(random, random.choice(sizes))
         theta = _random_point(random, landscape)
-        sides = [_coefficients(side, landscape, theta, grid, concrete, order) for side in (lhs, rhs)]
+        sides = [_coefficients(side, landscape, theta, setting, order) for side in (lhs, rhs)]
         for power, (left, right) in enumerate(zip(*sides, strict=True)):
             if left != right:
                 losses = "; ".join(
@@ -139,20 +164,22 @@ def check_identity(
                     for w, loss in zip(landscape.weights, landscape.losses, strict=True)
                 )
                 where = (
-                    f"The sides differ at η^{power}: {left} on the left, {right} on the right, on {grid} at "
+                    f"The sides differ at η^{power}: {left} on the left, {right} on the right, on {setting} at "
                     f"θ = ({', '.join(map(str, theta))}) of the losses {losses}."
                 )
-                raise MismatchError(" ".join([where, *_explanations(lhs, rhs, power, (grid, concrete), grids, order)]))
+                raise MismatchError(" ".join([where, *_explanations(lhs, rhs, power, setting, tried, order)]))
     return examples
 
 
-def _explanations(lhs: Side, rhs: Side, power: int, failed: Grid, grids: Sequence[Grid], order: int) -> Iterator[str]:
+def _explanations(
+    lhs: Side, rhs: Side, power: int, failed: Setting, tried: Sequence[Setting], order: int
+) -> Iterator[str]:
     """Say in which diagrams the sides differ, and at which sizes."""
     weights: list[Weights] = []
     for name, side in (("left", lhs), ("right", rhs)):
         if callable(side) and not may_be_fitted(power):
             break
-        of_side = _weights(side, power, *failed)
+        of_side = _weights(side, power, failed)
         if of_side is None:
             yield (
                 f"What the formula on the {name} gives at η^{power} is not a sum of values of diagrams with {power} "
@@ -166,26 +193,32 @@ def _explanations(lhs: Side, rhs: Side, power: int, failed: Grid, grids: Sequenc
     samples = [_random_landscape(random, 2) for _ in range(_LANDSCAPES)]
     points = [_random_point(random, landscape) for landscape in samples]
 
-    def agrees(at: Grid) -> bool | None:
+    def agrees(at: Setting) -> bool | None:
         try:
             return all(
-                _coefficients(lhs, landscape, theta, *at, order) == _coefficients(rhs, landscape, theta, *at, order)
+                _coefficients(lhs, landscape, theta, at, order) == _coefficients(rhs, landscape, theta, at, order)
                 for landscape, theta in zip(samples, points, strict=True)
             )
         except (ArgumentError, ArithmeticError, TypeError):  # the formula has no value there
             return None
 
-    small = sorted(grids, key=lambda at: (at[0].N * at[0].T, at[0].N, at[0].B))[:_GRIDS]
-    by_grid = {at[0]: at for at in small}
-    yield describe_sizes(by_grid, lambda grid: grid != failed[0] and agrees(by_grid[grid]))
+    def size(at: Setting) -> tuple[sympy.Expr, ...]:
+        grid = at.spacetime
+        return grid.N * grid.T, grid.N, grid.B
+
+    alike = [setting for setting in tried if setting.parameters == failed.parameters]
+    by_grid = {at.spacetime: at for at in sorted(alike, key=size)[:_GRIDS]}
+    yield describe_sizes(by_grid, lambda grid: grid != failed.spacetime and agrees(by_grid[grid]))
 
 
-def _weights(side: Side, power: int, grid: Spacetime, concrete: dict[int, Series]) -> Weights | None:
-    """Return a side's coefficients of one power of η on a spacetime, by value."""
+def _weights(side: Side, power: int, setting: Setting) -> Weights | None:
+    """Return a side's coefficients of one power of η in a setting, by value."""
     if isinstance(side, str):
-        return weights_of(expand(side, order=power, spacetime=grid, basis="cumulant", limit=None), power)
+        grid, optimizer = setting.spacetime, setting.optimizer
+        series = expand(side, order=power, spacetime=grid, basis="cumulant", limit=None, optimizer=optimizer)
+        return weights_of(series, power)
     if isinstance(side, Series):
-        return weights_of(concrete[id(side)], power)
+        return weights_of(setting.series[id(side)], power)
     random = Random(1)
 
     def draw() -> ExactValues:
@@ -193,37 +226,13 @@ def _weights(side: Side, power: int, grid: Spacetime, concrete: dict[int, Series
         return ExactValues(landscape, _random_point(random, landscape))
 
     def coefficient(values: ExactValues) -> Fraction:
-        return coefficients_of(side(_statistics(values, grid)), power)[power]
+        return coefficients_of(side(_statistics(values, setting)), power, setting.parameters)[power]
 
     return fitted_weights(coefficient, power, draw)
 
 
 def _random_point(random: Random, landscape: PolynomialLandscape) -> list[Fraction]:
     return [Fraction(random.randint(-4, 4), 2) for _ in range(landscape.dimensions)]
-
-
-def _grids(spacetime: Spacetime, series: list[Series], max_size: int) -> Iterator[tuple[Spacetime, dict]]:
-    """Replace the symbols by numbers in every way in which all closed forms hold and enumeration stays small."""
-    symbols = sorted(spacetime.symbols.union(*map(_symbols, series)), key=str)
-    for numbers in product(range(1, max_size + 1), repeat=len(symbols)):
-        values = dict(zip(symbols, numbers, strict=True))
-        try:
-            grid = spacetime.subs({symbol: values[symbol] for symbol in spacetime.symbols})
-            filled = {id(side): _filled(side, values) for side in series}
-        except (SpacetimeError, ArgumentError):
-            continue
-        many_shuffles = grid.sampling == "reshuffled" and grid.T * grid.B > 2 * grid.N
-        many_draws = grid.sampling == "with-replacement" and grid.T * grid.B > 6
-        if not symbols or not (many_shuffles or many_draws):
-            yield grid, filled
-
-
-def _filled(side: Series, values: dict[sympy.Symbol, int]) -> Series:
-    return side.subs({symbol: values[symbol] for symbol in _symbols(side)})
-
-
-def _symbols(side: Series) -> set[sympy.Symbol]:
-    return side.symbols | (side.spacetime.symbols if side.spacetime else set())
 
 
 def _random_landscape(random: Random, dimensions: int, *, degree: int = 4, monomials: int = 4) -> PolynomialLandscape:
@@ -242,22 +251,18 @@ def _random_landscape(random: Random, dimensions: int, *, degree: int = 4, monom
 
 
 def _coefficients(
-    side: Side,
-    landscape: PolynomialLandscape,
-    theta: Sequence[Fraction],
-    grid: Spacetime,
-    concrete: dict[int, Series],
-    order: int,
+    side: Side, landscape: PolynomialLandscape, theta: Sequence[Fraction], setting: Setting, order: int
 ) -> Coefficients:
     if isinstance(side, str):
-        return exact_series(side, landscape, theta, grid, order)
+        return exact_series(side, landscape, theta, setting.spacetime, order, optimizer=setting.optimizer)
     values = ExactValues(landscape, theta)
     if isinstance(side, Series):
-        return values.sum(concrete[id(side)].truncate(order))
-    return coefficients_of(side(_statistics(values, grid)), order)
+        return values.sum(setting.series[id(side)].truncate(order))
+    return coefficients_of(side(_statistics(values, setting)), order, setting.parameters)
 
 
-def _statistics(values: ExactValues, grid: Spacetime) -> Statistics:
-    tensor, sizes = values.tensor, (grid.N, grid.B, grid.E, grid.T)
+def _statistics(values: ExactValues, setting: Setting) -> Statistics:
+    tensor, grid = values.tensor, setting.spacetime
     means = (tensor(1), tensor(2), tensor(3))
-    return Statistics(tensor(0).item(), *means, tensor(1, 1), tensor(1, 1, 1), *sizes, ETA, values)
+    sizes = (grid.N, grid.B, grid.E, grid.T)
+    return Statistics(tensor(0).item(), *means, tensor(1, 1), tensor(1, 1, 1), *sizes, ETA, values, setting.optimizer)

@@ -1,17 +1,19 @@
 """The oracle: exact series of SGD by running it on every training set in every order.
 
-Diagrams, embeddings and closed forms do not appear here. Steps are taken in truncated power series in η with rational
-coefficients, and the expectation is a finite sum over all training sets and all draws of batches.
+Diagrams, embeddings, kernels and closed forms do not appear here. Steps are taken literally, in truncated power series
+in η with rational coefficients, and the expectation is a finite sum over all training sets and all draws of batches.
 """
 
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from ..optimizers import PLAIN, Optimizer
 from ..spacetimes import Spacetime, check_spacetime
 from ._enumerated_runs import (
     Kinds,
-    PowerSeries,
+    Point,
+    Run,
     Runner,
     check_options,
     check_power,
@@ -21,6 +23,7 @@ from ._enumerated_runs import (
     substitute,
     weighted_runs,
 )
+from ._literal_steps import LiteralOptimizer, State, begin, measured_point, take_step
 from ._polynomials import Polynomial, PolynomialLandscape, combine
 
 
@@ -33,6 +36,7 @@ def exact_series(
     *,
     reading: str = "population",
     test: PolynomialLandscape | None = None,
+    optimizer: Optimizer = PLAIN,
 ) -> tuple[Fraction, ...]:
     """Return the exact Taylor coefficients in η of an expected loss after SGD, by enumeration.
 
@@ -42,6 +46,9 @@ def exact_series(
     distinct losses of the landscape, tested on the others. In the conditional reading, the training set is all losses
     of the landscape, each once, tested on another landscape.
 
+    Velocities and averages of an optimizer are kept step by step. Its floats stand for the fractions that their bits
+    are: 0.1 is not 1/10.
+
     Args:
         quantity: "test_loss", "train_loss" or "gap".
         landscape: the population of polynomial losses.
@@ -50,13 +57,16 @@ def exact_series(
         order: the highest power of η.
         reading: "population", "unbiased" or "conditional".
         test: the test losses of the conditional reading.
+        optimizer: made by `sgd`, `momentum`, `schedule`, `averaged` or `preconditioned`, without symbols. A metric is
+            one number, or one for each coordinate of θ.
 
     Returns:
         The coefficients of η⁰ … η^order.
 
     Raises:
         ArgumentError: the quantity is unknown, the order is not an integer ≥ 0, there is too much to enumerate, or
-            the reading does not suit the landscape, the spacetime or `test`.
+            the reading does not suit the landscape, the spacetime or `test`; or the optimizer has symbols, was measured
+            by `from_optax`, or has a schedule, average or metric of the wrong length.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: θ has the wrong number of coordinates.
 
@@ -69,10 +79,10 @@ def exact_series(
     check_options(quantity, order, spacetime)
     check_reading(reading, landscape, spacetime, test)
     check_work(1 if reading == "conditional" else len(landscape.losses), spacetime)
-    runner = _Runner(landscape, theta, order)
+    runner = _Runner(landscape, theta, order, LiteralOptimizer.read(optimizer, int(spacetime.T), landscape.dimensions))
     total = [Fraction(0)] * (order + 1)
     for training_set, run, probability in weighted_runs(landscape, spacetime, reading):
-        end = runner.after(run)
+        end = runner.measured_after(run)
         measured = _measure(quantity, landscape, training_set, reading, test)
         for power, value in enumerate(substitute(measured, end, order)):
             total[power] += probability * value
@@ -80,31 +90,48 @@ def exact_series(
 
 
 def exact_displacement(
-    landscape: PolynomialLandscape, theta: Sequence[Any], spacetime: Spacetime, order: int
+    landscape: PolynomialLandscape,
+    theta: Sequence[Any],
+    spacetime: Spacetime,
+    order: int,
+    *,
+    optimizer: Optimizer = PLAIN,
 ) -> tuple[tuple[Fraction, ...], ...]:
     """Return the exact Taylor coefficients in η of E[θ_T − θ_0], by enumeration, in the population reading.
+
+    Where the optimizer averages iterates, the average takes the place of θ_T.
 
     Args:
         landscape: the population of polynomial losses.
         theta: the starting point, rational coordinates.
         spacetime: a concrete spacetime.
         order: the highest power of η.
+        optimizer: as in `exact_series`.
 
     Returns:
         For every coordinate of θ the coefficients of η⁰ … η^order.
 
     Raises:
-        ArgumentError: the order is not an integer ≥ 0, or there is too much to enumerate.
+        ArgumentError: the order is not an integer ≥ 0, there is too much to enumerate, or the optimizer has symbols,
+            was measured by `from_optax`, or has a schedule, average or metric of the wrong length.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: θ has the wrong number of coordinates.
+
+    Examples:
+        The velocity keeps half of the first gradient, 2, at the second step: θ_1 = 1 − 2η, θ_2 = θ_1 − η (1 + 2θ_1).
+
+        >>> import feyngd as fd
+        >>> bowl, heavy = fd.testing.PolynomialLandscape([{(2,): 1}]), fd.momentum(Fraction(1, 2))
+        >>> fd.testing.exact_displacement(bowl, [1], fd.Spacetime.gd(N=1, T=2), order=2, optimizer=heavy)
+        ((Fraction(0, 1), Fraction(-5, 1), Fraction(4, 1)),)
     """
     check_power(order)
     check_spacetime(spacetime, concrete="SGD can be enumerated")
     check_work(len(landscape.losses), spacetime)
-    runner = _Runner(landscape, theta, order)
+    runner = _Runner(landscape, theta, order, LiteralOptimizer.read(optimizer, int(spacetime.T), landscape.dimensions))
     total = [[-value for value in coordinate] for coordinate in runner.start]
     for _, run, probability in weighted_runs(landscape, spacetime, "population"):
-        for coordinate, end in zip(total, runner.after(run), strict=True):
+        for coordinate, end in zip(total, runner.measured_after(run), strict=True):
             for power, value in enumerate(end):
                 coordinate[power] += probability * value
     return tuple(map(tuple, total))
@@ -123,17 +150,22 @@ def _measure(
     return tested if quantity == "test_loss" else train
 
 
-class _Runner(Runner):
-    """Takes steps in power series in η."""
+class _Runner(Runner[State]):
+    """Takes the steps of an optimizer in power series in η."""
 
-    def _moved(
-        self, before: tuple[PowerSeries, ...], batch_gradient: list[Polynomial], step: int
-    ) -> tuple[PowerSeries, ...]:
-        """Return θ − η ∇l_batch, every coordinate a power series in η."""
-        moved = []
-        for coordinate, partial in zip(before, batch_gradient, strict=True):
-            derivative = substitute(partial, before, self._order)
-            moved.append(
-                [value - change for value, change in zip(coordinate, [Fraction(0), *derivative], strict=False)]
-            )
-        return tuple(moved)
+    def __init__(
+        self, landscape: PolynomialLandscape, theta: Sequence[Any], order: int, optimizer: LiteralOptimizer
+    ) -> None:
+        self._optimizer = optimizer
+        super().__init__(landscape, theta, order)
+
+    def measured_after(self, run: Run) -> Point:
+        """Return where the loss is measured after a run."""
+        return measured_point(self._optimizer, self.after(run))
+
+    def _begin(self) -> State:
+        return begin(self._optimizer, self.start)
+
+    def _moved(self, before: State, batch_gradient: list[Polynomial], step: int) -> State:
+        gradient = [substitute(partial, before.point, self._order) for partial in batch_gradient]
+        return take_step(self._optimizer, before, gradient, step)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: small landscapes, starting points, spacetimes and diagrams.
+"""Hypothesis strategies: small landscapes, starting points, spacetimes, optimizers and diagrams.
 
 They need the package hypothesis, which `pip install feyngd[tests]` installs.
 """
@@ -8,8 +8,10 @@ from fractions import Fraction
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from .._arguments import check_integer
 from ..diagrams import Diagram
 from ..diagrams import diagrams as all_diagrams
+from ..optimizers import PLAIN, Optimizer, averaged, momentum, schedule
 from ..spacetimes import Spacetime
 from ._polynomials import PolynomialLandscape
 
@@ -55,7 +57,11 @@ def points(landscape: PolynomialLandscape) -> "SearchStrategy[tuple[Fraction, ..
 
 
 def spacetimes(
-    *, samplings: Sequence[str] = ALL_SAMPLINGS, max_points: int = 4, max_steps: int = 6
+    *,
+    samplings: Sequence[str] = ALL_SAMPLINGS,
+    max_points: int = 4,
+    max_steps: int = 6,
+    uneven: bool = False,
 ) -> "SearchStrategy[Spacetime]":
     """Draw concrete spacetimes small enough for `exact_series`.
 
@@ -63,6 +69,8 @@ def spacetimes(
         samplings: the schemes to draw from: "fixed", "reshuffled", "with-replacement", "full-batch", "explicit".
         max_points: the largest N.
         max_steps: the largest T; with replacement T·B stays at most 4 and N at most 3.
+        uneven: whether some epochs, fixed or reshuffled, also have a rest, dropped or kept, and some runs end inside an
+            epoch.
     """
     from hypothesis import strategies as st
 
@@ -78,9 +86,59 @@ def spacetimes(
         if sampling == "explicit":
             batch = st.lists(st.integers(0, N - 1), min_size=1, max_size=3)
             return Spacetime.from_batches(draw(st.lists(batch, min_size=1, max_size=min(4, max_steps))), N)
+        if uneven and draw(st.booleans()):
+            B = draw(st.integers(1, N))
+            drop_last = draw(st.booleans()) if N % B else None
+            length = N // B + (drop_last is False)
+            most = min(max_steps, 2 * length if sampling == "reshuffled" else max_steps)
+            return Spacetime.sgd(N, B, T=draw(st.integers(1, most)), sampling=sampling, drop_last=drop_last)
         B = draw(st.sampled_from([b for b in range(1, N + 1) if N % b == 0 and N // b <= max_steps]))
         most = max_steps // (N // B) if sampling == "fixed" else 2
         return Spacetime.sgd(N, B, draw(st.integers(1, max(1, most))), sampling=sampling)
+
+    return build()
+
+
+def optimizers(
+    steps: int, *, velocities: bool = True, schedules: bool = True, averages: bool = True
+) -> "SearchStrategy[Optimizer]":
+    """Draw optimizers with exact parameters: momentum in all conventions, schedules and averages of iterates.
+
+    Args:
+        steps: the number of steps T of the run, which schedules and averages suit.
+        velocities: whether to draw momentum, heavy-ball or Nesterov's, as in PyTorch or classical, and dampening.
+        schedules: whether to draw multipliers of the learning rate.
+        averages: whether to draw averages: exponential ones, those of a tail, and weighted ones.
+
+    Raises:
+        ArgumentError: the number of steps is not an integer ≥ 0.
+    """
+    from hypothesis import strategies as st
+
+    steps = check_integer("steps", steps, least=0)
+    shares = st.fractions(min_value=0, max_value=Fraction(9, 10), max_denominator=10)
+
+    @st.composite
+    def build(draw: Any) -> Optimizer:
+        optimizer = PLAIN
+        if velocities and draw(st.booleans()):
+            nesterov, classical = draw(st.booleans()), draw(st.booleans())
+            dampening = 0 if nesterov else draw(st.one_of(st.just(Fraction(0)), shares))
+            optimizer = momentum(draw(shares), nesterov=nesterov, dampening=dampening, classical=classical)
+        if schedules and draw(st.booleans()):
+            multiplier = st.fractions(min_value=0, max_value=2, max_denominator=4)
+            multipliers = draw(st.lists(multiplier, min_size=steps, max_size=steps))
+            optimizer = schedule(multipliers, optimizer) if any(multipliers) else optimizer
+        kind = draw(st.sampled_from([None, "ema", "tail", "weights"])) if averages else None
+        if kind == "ema":
+            return averaged(optimizer, ema=draw(shares))
+        if kind == "tail":
+            return averaged(optimizer, tail=draw(st.sampled_from(["all", *range(1, steps + 1)])))
+        if kind == "weights":
+            size = draw(st.integers(max(steps, 1), steps + 1))  # those of θ_1 … θ_T, or of θ_0 … θ_T
+            sizes = draw(st.lists(st.integers(0, 3), min_size=size, max_size=size).filter(any))
+            return averaged(optimizer, weights=[Fraction(one, sum(sizes)) for one in sizes])
+        return optimizer
 
     return build()
 
