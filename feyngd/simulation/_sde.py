@@ -19,6 +19,7 @@ from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError, SpacetimeError
 from ..estimates import finite_or_none, mean_and_stderr
 from ..landscapes import Landscape, check_landscape, check_reading, enter
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress, check_progress
 from ..spacetimes import Spacetime, check_spacetime
 from ._sgd import BLOCK
@@ -72,6 +73,7 @@ def simulate_sde(
     spacetime: Spacetime,
     learning_rates: ArrayLike,
     *,
+    optimizer: Optimizer = PLAIN,
     substeps: int = 4,
     runs: int = 2000,
     chunk_size: int = 16,
@@ -83,7 +85,7 @@ def simulate_sde(
 
     This is what continuous time makes of SGD, and `feyngd.sde` its series; `simulate` runs SGD itself. Of the spacetime
     only T and B matter: the SDE never sees a point twice, like SGD in one epoch. l and C are the mean loss and
-    the covariance of the gradient over the data.
+    the covariance of the gradient over the data. It is the limit of plain SGD with batches of one size.
 
     The equation is integrated by Euler's and Maruyama's method in `substeps` substeps a step, and in half as many on
     the same noise, and extrapolated (Richardson, Talay and Tubaro). C is never formed: for independent normal ξ_n the
@@ -96,6 +98,7 @@ def simulate_sde(
         params: the starting point, a pytree of floating-point arrays.
         spacetime: a concrete spacetime, of which T and B are used.
         learning_rates: one or more learning rates, positive and finite.
+        optimizer: `sgd()`; others are refused.
         substeps: the number of substeps in one step of SGD, even.
         runs: the number of paths at every learning rate, at least 2.
         chunk_size: the number of paths that are vectorised together; memory grows with it.
@@ -107,8 +110,9 @@ def simulate_sde(
         An `SDESimulation`: mean, standard error and a figure for the time steps at every learning rate.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, substeps, runs, chunk size or mesh are invalid, or
-            the landscape has the unbiased reading, in which the distribution, and so C, is unknown.
+        ArgumentError: a learning rate is not positive and finite, substeps, runs, chunk size or mesh are invalid, the
+            optimizer is not plain SGD, or the landscape has the unbiased reading, in which the distribution, and so C,
+            is unknown.
         SpacetimeError: the spacetime has symbols or batches of different sizes, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are invalid.
 
@@ -116,6 +120,11 @@ def simulate_sde(
         Tenka, "A Space-Time Approach to Analyzing SGD", Corollary 3 and section 5.3.
     """
     rates = check_learning_rates(learning_rates)
+    if check_optimizer(optimizer) != PLAIN:
+        raise ArgumentError(
+            f"The SDE is that of plain SGD; got the optimizer {optimizer}. Simulate real runs with it, by "
+            "simulate(..., optimizer=...), or leave optimizer out here."
+        )
     substeps = check_integer("substeps", substeps, least=2)
     if substeps % 2:
         raise ArgumentError(f"substeps is even, so that half as many can be compared; got {substeps}.")
@@ -159,11 +168,11 @@ def _check_spacetime(landscape: Landscape, spacetime: Spacetime) -> None:
             "a landscape with reading='population' or 'conditional'."
         )
     check_reading(landscape, spacetime)
-    if sizes := {len(batch) for batch in spacetime.explicit or ()} - {int(spacetime.B)}:
-        raise SpacetimeError(
-            f"The SDE has one batch size, and these batches have {sorted({*sizes, int(spacetime.B)})}: give batches of "
-            "one size."
+    if len(sizes := sorted(set(spacetime.batch_sizes()))) > 1:
+        cure = (
+            "give batches of one size" if spacetime.explicit is not None else "leave the last one out, drop_last=True"
         )
+        raise SpacetimeError(f"The SDE has one batch size, and these batches have {sizes}: {cure}.")
 
 
 @per_loss

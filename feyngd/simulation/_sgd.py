@@ -1,13 +1,14 @@
 """Simulations: ensembles of real SGD runs, each on a training set of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
@@ -17,14 +18,54 @@ from .._mesh import Devices, check_mesh
 from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError
 from ..landscapes import Landscape, check_reading, enter
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress, check_progress
 from ..quantities import check_quantity
 from ..spacetimes import Spacetime, check_spacetime
+from ._simulated_curves import SimulatedCurves
 from ._simulation import Simulation
+from ._step_plan import LEAST_STEPS, StepPlan, check_times, multipliers, rounded_up, with_room
 
 BLOCK = 256  # runs of a device between two reports of progress, and between two chances to interrupt
-# Sizes that belong to the spacetime are rounded up in compiled programs, so that other spacetimes run the same ones.
-_LEAST_STEPS, _LEAST_DRAWN = 64, 2**16
+_LEAST_DRAWN = 2**16  # training points: drawn together, with room for those of other spacetimes
+
+
+@overload
+def simulate(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: ArrayLike,
+    *,
+    optimizer: Optimizer = PLAIN,
+    times: None = None,
+    runs: int = 2000,
+    quantity: str = "test_loss",
+    control: bool = False,
+    chunk_size: int = 16,
+    mesh: jax.sharding.Mesh | None = None,
+    progress: Progress | None = None,
+    key: jax.Array,
+) -> Simulation: ...
+
+
+@overload
+def simulate(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: ArrayLike,
+    *,
+    optimizer: Optimizer = PLAIN,
+    times: Sequence[int] | np.ndarray | Literal["all"],
+    runs: int = 2000,
+    quantity: str = "test_loss",
+    control: bool = False,
+    chunk_size: int = 16,
+    mesh: jax.sharding.Mesh | None = None,
+    progress: Progress | None = None,
+    key: jax.Array,
+) -> SimulatedCurves: ...
 
 
 def simulate(
@@ -33,6 +74,8 @@ def simulate(
     spacetime: Spacetime,
     learning_rates: ArrayLike,
     *,
+    optimizer: Optimizer = PLAIN,
+    times: Sequence[int] | np.ndarray | Literal["all"] | None = None,
     runs: int = 2000,
     quantity: str = "test_loss",
     control: bool = False,
@@ -40,7 +83,7 @@ def simulate(
     mesh: jax.sharding.Mesh | None = None,
     progress: Progress | None = None,
     key: jax.Array,
-) -> Simulation:
+) -> Simulation | SimulatedCurves:
     """Run SGD many times, every run with a fresh training set and fresh batches, and average.
 
     What a training set is depends on the landscape's reading. In the population reading it is N independent draws from
@@ -48,16 +91,24 @@ def simulate(
     test loss is the mean over the others. In the conditional reading it is the data itself, and the test loss is the
     mean over the test data.
 
+    Every step averages over its own batch, also where epochs end with a smaller one. With an optimizer that averages
+    its iterates the loss is measured at their average.
+
     Args:
         landscape: the loss and the population from which training sets are drawn.
         params: the starting point, a pytree of floating-point arrays.
         spacetime: the concrete N, B, E, T and sampling.
         learning_rates: one or more learning rates, positive and finite.
+        optimizer: what a step does with gradients: `sgd()`, `momentum(0.9)`, `schedule`, `averaged`, `preconditioned`,
+            or `from_optax`, without symbols. Its multipliers are those of every learning rate.
+        times: numbers of steps, 0 to T in increasing order, or "all", after each of which the quantity is measured in
+            the same runs; by default after T. An average is then that of the steps up to there.
         runs: the number of runs at every learning rate, at least 2.
         quantity: "test_loss", "train_loss" or "gap".
         control: subtract from every run's loss what its batches do to first order by being better or worse than others,
-            η Σ_t G·(g_t − G) with the gradients at the start. That is zero on average, so that the mean stays, and most
-            of the spread for small learning rates. Samples are then not losses of single runs.
+            η Σ_s κ(T, s) G·(g_s − G) with the gradients at the start and the optimizer's kernel κ, 1 for plain SGD.
+            That is zero on average, so that the mean stays, and most of the spread for small learning rates. Samples
+            are then not losses of single runs.
         chunk_size: the number of runs that are vectorised together; memory grows with it.
         mesh: the devices that share the runs, a `jax.sharding.Mesh`; any number of runs is allowed. The runs are those
             of one device.
@@ -65,11 +116,13 @@ def simulate(
         key: a JAX random key; the same key gives the same runs.
 
     Returns:
-        A `Simulation`: mean and standard error at every learning rate.
+        A `Simulation`: mean and standard error at every learning rate. With `times` a `SimulatedCurves`: likewise at
+        every learning rate and time.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, runs, chunk size, quantity or mesh are invalid, or a
-            control is asked for in the gap.
+        ArgumentError: a learning rate is not positive and finite, runs, chunk size, quantity, times or mesh are
+            invalid, or a control is asked for in the gap; or the optimizer has symbols, another number of steps, a
+            metric that does not suit the parameters, or no average at one of the times.
         SpacetimeError: the spacetime has symbols, or its N does not suit the reading.
         LandscapeError: the loss, data or parameters are invalid.
 
@@ -78,8 +131,12 @@ def simulate(
         >>> landscape, start = fd.landscapes.toys.cosh()
         >>> simulate(landscape, start, fd.Spacetime.sgd(N=4), [0.1, 0.2], runs=8, key=jax.random.key(0)).samples.shape
         (2, 8)
+        >>> options = {"optimizer": fd.momentum(0.9), "times": [0, 4], "runs": 8, "key": jax.random.key(0)}
+        >>> simulate(landscape, start, fd.Spacetime.sgd(N=4), [0.1, 0.2], **options).mean.shape
+        (2, 2)
     """
     rates = check_learning_rates(learning_rates)
+    check_optimizer(optimizer)
     check_quantity(quantity)
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
@@ -87,35 +144,41 @@ def simulate(
     check_key(key, "Training sets and batches are drawn at random")
     shown = check_progress(progress)
     check_spacetime(spacetime, concrete="SGD is simulated")
+    looks = check_times(times, int(spacetime.T))
+    plan = StepPlan.make(optimizer, _shares(spacetime), looks)
     landscape, params = enter(landscape, params, forward=control)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
         raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
+    metric = multipliers(optimizer, params)
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
-    shares, steps = _shares(spacetime), int(spacetime.T)
-    rows, slots = _with_room(batches, axis=1), _with_room(shares, axis=0)
+    rows = with_room(batches, LEAST_STEPS, axis=1)
     # N is in the program only where a run is measured on its training set.
     sets = training_sets if quantity != "test_loss" or landscape.reading == "unbiased" else training_sets[:, :0]
     devices = Devices(mesh)
     own = min(devices.each(runs), BLOCK)
     size = devices.size * own
     measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, own), devices)
-    luck = _luck(landscape, params)
-    start, data = devices.placed((params, (landscape.data, landscape.test_data)))  # once for all blocks
-    samples = np.empty((len(rates), runs))
+    given = params, (landscape.data, landscape.test_data), metric, plan.with_room(), _luck(landscape, params)
+    start, data, *others = devices.placed(given)  # once for all blocks
+    count = 1 if looks is None else len(looks)
+    samples = np.empty((len(rates), count, runs))
     with shown.task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
-                done = measure(start, rate, data, sets[block], rows[block], slots, luck, np.int32(steps))
+                done = measure(start, rate, data, sets[block], rows[block], *others)
                 real = min(size, runs - first)
-                samples[row, first : first + real] = np.asarray(done, dtype=float)[:real]
+                samples[row, :, first : first + real] = np.asarray(done, dtype=float)[:real, :count].T
                 task.advance(real)
     if control:
-        gains = _gains(landscape, params, quantity)
-        samples += rates[:, None] * np.einsum("rtb,tb->r", (gains - gains.mean())[batches], shares)
-    return Simulation(quantity, spacetime, rates, samples)
+        gains = _gains(landscape, params, quantity, metric)
+        luck_of_batches = np.einsum("rtb,tb->rt", (gains - gains.mean())[batches], plan.shares)
+        samples += rates[:, None, None] * plan.moved(luck_of_batches)
+    if looks is None:
+        return Simulation(quantity, spacetime, rates, samples[:, 0])
+    return SimulatedCurves(quantity, spacetime, rates, looks, samples)
 
 
 def _draw(
@@ -125,7 +188,7 @@ def _draw(
     for_sets, for_batches = jax.random.split(key)
     N, M = int(spacetime.N), landscape.num_examples
     if landscape.reading == "population":
-        room = _rounded_up(runs * N, _LEAST_DRAWN)
+        room = rounded_up(runs * N, _LEAST_DRAWN)
         training_sets = np.asarray(jax.random.randint(for_sets, (room,), 0, M))[: runs * N].reshape(runs, N)
     elif landscape.reading == "unbiased":
         keys = jax.random.split(for_sets, runs)
@@ -133,8 +196,7 @@ def _draw(
     else:
         training_sets = np.broadcast_to(np.arange(M), (runs, M))
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
-    slots = _padded(spacetime, runs) if spacetime.explicit is not None else spacetime.sample(rng, runs)
-    batches = training_sets[np.arange(runs)[:, None, None], slots]
+    batches = training_sets[np.arange(runs)[:, None, None], spacetime.sample(rng, runs)]
     return training_sets.astype(np.int32), batches.astype(np.int32)
 
 
@@ -144,66 +206,51 @@ def _luck(landscape: Landscape, params: PyTree) -> Float[np.ndarray, " examples"
     return losses - losses.mean()
 
 
-def _gains(landscape: Landscape, params: PyTree, quantity: str) -> Float[np.ndarray, " examples"]:
-    """Return how much a step along every example's gradient lowers the loss to first order, G·g."""
+def _gains(
+    landscape: Landscape, params: PyTree, quantity: str, metric: PyTree | None
+) -> Float[np.ndarray, " examples"]:
+    """Return how much a step along every example's gradient lowers the loss to first order, G·Mg with the metric M."""
     is_tested = quantity == "test_loss" and landscape.test_data is not None
     gains = _compiled_gains(landscape.loss, min(BLOCK, landscape.num_examples))
     measured = landscape.test_data if is_tested else landscape.data
-    return np.asarray(gains(params, landscape.data, measured), dtype=float)
+    return np.asarray(gains(params, landscape.data, measured, metric), dtype=float)
 
 
 @per_loss
-def _compiled_gains(loss: Loss, chunk_size: int) -> Callable[[PyTree, PyTree, PyTree], Float[Array, " examples"]]:
-    """Compile G·g of every example, G being the gradient of the mean loss over data of their own."""
+def _compiled_gains(
+    loss: Loss, chunk_size: int
+) -> Callable[[PyTree, PyTree, PyTree, PyTree | None], Float[Array, " examples"]]:
+    """Compile G·Mg of every example, G being the gradient of the mean loss over data of their own."""
 
     @jax.jit
-    def gains(params: PyTree, data: PyTree, measured: PyTree) -> Float[Array, " examples"]:
+    def gains(params: PyTree, data: PyTree, measured: PyTree, metric: PyTree | None) -> Float[Array, " examples"]:
         def mean(params: PyTree) -> Float[Array, ""]:
             return jnp.mean(jax.lax.map(partial(loss, params), measured, batch_size=chunk_size))
 
-        gradient = jax.grad(mean)(params)
+        direction = jax.grad(mean)(params)
+        if metric is not None:
+            direction = jax.tree.map(jnp.multiply, metric, direction)
         return jax.lax.map(
-            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (gradient,))[1], data, batch_size=chunk_size
+            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (direction,))[1], data, batch_size=chunk_size
         )
 
     return gains
 
 
-def _padded(spacetime: Spacetime, runs: int) -> Int[np.ndarray, "runs steps slots"]:
-    """Return explicit batches, the same in every run, smaller ones filled up with their first point."""
-    batches = [[*batch, *batch[:1] * (int(spacetime.B) - len(batch))] for batch in spacetime.explicit or ()]
-    array = np.array(batches, dtype=int).reshape(len(batches), int(spacetime.B))
-    return np.broadcast_to(array, (runs, *array.shape))
-
-
 def _shares(spacetime: Spacetime) -> Float[np.ndarray, "steps slots"]:
-    """Return the share of every slot in its step's mean: 1/B, and 0 for slots that only fill up."""
-    sizes = [len(batch) for batch in spacetime.explicit or ()] or [int(spacetime.B)] * int(spacetime.T)
-    slots = np.arange(int(spacetime.B))
-    return np.array([np.where(slots < size, 1 / size, 0.0) for size in sizes]).reshape(len(sizes), len(slots))
-
-
-def _with_room(array: Shaped[np.ndarray, "..."], *, axis: int) -> Shaped[np.ndarray, "..."]:
-    """Return an array with its axis of steps filled up by zeros, to one of few lengths."""
-    steps = array.shape[axis]
-    widths = [(0, 0)] * array.ndim
-    widths[axis] = 0, _rounded_up(steps, _LEAST_STEPS) - steps
-    return np.pad(array, widths)
-
-
-def _rounded_up(number: int, least: int) -> int:
-    """Return the next power of two, at least `least`."""
-    return max(least, 1 << max(number - 1, 0).bit_length())
+    """Return the share of every slot in its step's mean: 1 by the size of the batch, and 0 for slots that fill up."""
+    sizes = np.array(spacetime.batch_sizes(), dtype=int)[:, None]
+    return np.where(np.arange(int(spacetime.B)) < sizes, 1 / sizes, 0.0)
 
 
 @per_loss
 def _compiled_measure(
     example_loss: Loss, quantity: str, reading: str, chunk_size: int, devices: Devices
-) -> Callable[..., Float[Array, " runs"]]:
-    """Compile runs of SGD and their measurement, once for every loss, shape and question.
+) -> Callable[..., Float[Array, "runs looks"]]:
+    """Compile runs of SGD and their measurements, once for every loss, shape and question.
 
-    The number of steps is an argument; batches and shares have room for more. Training sets are empty where the
-    quantity does not depend on them.
+    Of the optimizer it matters only which parts it has. The numbers of steps and of looks are arguments; batches and
+    the plan have room for more. Training sets are empty where the quantity does not depend on them.
     """
 
     def measure(
@@ -212,25 +259,44 @@ def _compiled_measure(
         data: PyTree,
         training_sets: Int[Array, "runs points"],
         batches: Int[Array, "runs steps slots"],
-        shares: Float[Array, "steps slots"],
+        metric: PyTree | None,
+        plan: StepPlan,
         luck: Float[Array, " examples"],
-        steps: Int[Array, ""],
-    ) -> Float[Array, " runs"]:
+    ) -> Float[Array, "runs looks"]:
         theta, loss = flat_loss(example_loss, params)
         run = _make_run(loss, quantity, reading)
-        rate, shares, luck = (jnp.asarray(numbers, dtype=theta.dtype) for numbers in (rate, shares, luck))
-        own = jax.lax.map(
-            partial(run, theta, rate, data, shares, luck, steps), (training_sets, batches), batch_size=chunk_size
-        )
-        return devices.collected(own)
+        rate, plan, luck = jax.tree.map(partial(_in_precision, theta.dtype), (rate, plan, luck))
+        flat_metric = None if metric is None else ravel_pytree(metric)[0]
+        one = partial(run, theta, rate, data, flat_metric, plan, luck)
+        return devices.collected(jax.lax.map(one, (training_sets, batches), batch_size=chunk_size))
 
     return devices.compiled(measure, rows=(3, 4))  # every run has its own training set and batches
 
 
+def _in_precision(dtype: Any, numbers: Any) -> Array:
+    """Return real numbers in the precision of the parameters, and integers as they are."""
+    array = jnp.asarray(numbers)
+    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+class _State(NamedTuple):
+    """What a run carries from step to step.
+
+    Attributes:
+        theta: θ, the iterate.
+        memory: u, of gradients; `None` if the optimizer has none.
+        averages: of the iterates, one a row; `None` if there are none.
+    """
+
+    theta: Float[Array, " params"]
+    memory: Float[Array, " params"] | None
+    averages: Float[Array, "averages params"] | None
+
+
 def _make_run(
     loss: Callable[[Float[Array, " params"], PyTree], Any], quantity: str, reading: str
-) -> Callable[..., Float[Array, ""]]:
-    """Return a function that does one run of SGD and measures the quantity at its end."""
+) -> Callable[..., Float[Array, " looks"]]:
+    """Return a function that does one run of SGD and measures the quantity at its end, or whenever it is looked at."""
 
     def losses(theta: Float[Array, " params"], data: PyTree, indices: Int[Array, " some"]) -> Float[Array, " some"]:
         examples = jax.tree.map(lambda leaf: leaf[indices], data)
@@ -254,29 +320,64 @@ def _make_run(
         everything = losses(theta, data, population) - luck
         return (jnp.sum(everything) - jnp.sum(everything[training_set])) / (len(luck) - len(training_set))
 
+    def measured(
+        theta: Float[Array, " params"],
+        both_data: tuple[PyTree, PyTree],
+        training_set: Int[Array, " points"],
+        luck: Float[Array, " examples"],
+    ) -> Float[Array, ""]:
+        data, test_data = both_data
+        result = jnp.zeros(())
+        if quantity != "train_loss":
+            result += test_loss(theta, data, test_data, training_set, luck)
+        if quantity != "test_loss":
+            train_loss = mean_loss(theta, data, training_set) - jnp.mean(luck[training_set])
+            result += train_loss if quantity == "train_loss" else -train_loss
+        return result
+
     def run(
         theta: Float[Array, " params"],
         rate: Float[Array, ""],
         both_data: tuple[PyTree, PyTree],
-        shares: Float[Array, "steps slots"],
+        metric: Float[Array, " params"] | None,
+        plan: StepPlan,
         luck: Float[Array, " examples"],
-        steps: Int[Array, ""],
         drawn: tuple[Int[Array, " points"], Int[Array, "steps slots"]],
-    ) -> Float[Array, ""]:
-        training_set, batches = drawn
-        data, test_data = both_data
+    ) -> Float[Array, " looks"]:
+        (training_set, batches), data = drawn, both_data[0]
 
-        def step(time: Int[Array, ""], theta: Float[Array, " params"]) -> Float[Array, " params"]:
-            gradient = jax.grad(lambda theta: jnp.dot(shares[time], losses(theta, data, batches[time])))(theta)
-            return theta - rate * gradient
+        def step(time: Int[Array, ""], state: _State) -> _State:
+            theta, memory, averages = state
+            gradient = jax.grad(lambda theta: jnp.dot(plan.shares[time], losses(theta, data, batches[time])))(theta)
+            update = gradient if plan.direct is None else plan.direct[time] * gradient
+            if plan.memory is not None:
+                gain, decay, readout = (part[time] for part in plan.memory)
+                update, memory = update + readout * memory, decay * memory + gain * gradient
+            theta = theta - rate * (update if metric is None else metric * update)
+            if plan.averages is not None:
+                averages = plan.averages.keep[time][:, None] * averages + plan.averages.take[time][:, None] * theta
+            return _State(theta, memory, averages)
 
-        end = jax.lax.fori_loop(0, steps, step, theta)
-        result = jnp.zeros(())
-        if quantity != "train_loss":
-            result += test_loss(end, data, test_data, training_set, luck)
-        if quantity != "test_loss":
-            train_loss = mean_loss(end, data, training_set) - jnp.mean(luck[training_set])
-            result += train_loss if quantity == "train_loss" else -train_loss
-        return result
+        def result(state: _State, look: Int[Array, ""] | int) -> Float[Array, ""]:
+            point = state.theta
+            if plan.averages is not None and state.averages is not None:
+                point = state.averages[plan.averages.of_look[look]]
+            return measured(point, both_data, training_set, luck)
+
+        memory = None if plan.memory is None else jnp.zeros_like(theta)
+        averages = None if plan.averages is None else plan.averages.origin[:, None] * theta
+        start = _State(theta, memory, averages)
+        if plan.times is None:
+            return result(jax.lax.fori_loop(0, plan.count, step, start), 0)[None]
+
+        def next_look(
+            look: Int[Array, ""], carry: tuple[_State, Float[Array, " looks"]]
+        ) -> tuple[_State, Float[Array, " looks"]]:
+            state, results = carry
+            before = jnp.where(look > 0, plan.times[look - 1], 0)
+            state = jax.lax.fori_loop(before, plan.times[look], step, state)
+            return state, results.at[look].set(result(state, look))
+
+        return jax.lax.fori_loop(0, plan.count, next_look, (start, jnp.zeros(len(plan.times))))[1]
 
     return run
