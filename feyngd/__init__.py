@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from .optimizers import schedule as schedule
     from .optimizers import sgd as sgd
     from .prediction import Comparison as Comparison
+    from .prediction import LearningCurve as LearningCurve
     from .prediction import Prediction as Prediction
     from .prediction import compare as compare
     from .prediction import predict as predict
@@ -106,7 +107,7 @@ _HOMES = {
     "landscapes": ("Landscape",),
     "minima": ("NearMinimum", "ResummedPrediction", "entropic_drift", "near_minimum"),
     "optimizers": ("Optimizer", "averaged", "from_optax", "momentum", "preconditioned", "schedule", "sgd"),
-    "prediction": ("Comparison", "Prediction", "compare", "predict"),
+    "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
     "series": ("ResummedSeries", "Series", "expand", "ode", "resum", "sde"),
     "simulation": ("SDESimulation", "Simulation", "simulate", "simulate_sde"),

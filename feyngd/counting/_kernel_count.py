@@ -76,7 +76,10 @@ def weights_of(spacetime: Spacetime, optimizer: Optimizer, averaging: bool, *, e
     recurrence = optimizer.recurrence(steps)
     to_end = None if every_step else tuple(optimizer.to_end(steps))
     numbers = [*recurrence.direct, *recurrence.gain, *recurrence.decay, *recurrence.readout, *(to_end or ())]
-    if any(isinstance(number, float) for number in numbers) and not optimizer.symbols:
+    has_floats = any(isinstance(number, float) for number in numbers)
+    if has_floats and optimizer.symbols:
+        raise ArgumentError(f"Beside symbols, numbers of an optimizer are exact; {optimizer} has floats: use Fraction.")
+    if has_floats:
         floats = optimizer.in_floats()
         recurrence = floats.recurrence(steps)
         to_end = None if every_step else tuple(floats.to_end(steps))

@@ -100,7 +100,7 @@ def kernel_sum(diagram: Diagram, weights: Weights, *, basis: str) -> Any:
         A number, or an array of T + 1 of them where the weights have no `to_end`.
 
     Raises:
-        ArgumentError: fixed batches hold too many kinds of points for the steps there are.
+        ArgumentError: known batches hold too many kinds of points for the steps there are.
     """
     labels = parts_of_nodes(diagram)
     if weights.spacetime.sampling in ("explicit", "fixed"):
@@ -122,9 +122,11 @@ def _zero(weights: Weights) -> Any:
 
 def _on_known_batches(diagram: Diagram, labels: Labels, weights: Weights, basis: str) -> Any:
     """Sum over cumulant embeddings in known batches; for moments over coarser partitions with their Möbius signs."""
-    points, counts = _kinds_of_points(weights)
+    partitions = list(coarser(labels)) if basis == "moment" else [labels]
+    shared = max(sum(count > 1 for count in Counter(own).values()) for own in partitions)
+    points, counts = _kinds_of_points(weights, shared)
     total = _zero(weights)
-    for own in coarser(labels) if basis == "moment" else [labels]:
+    for own in partitions:
         merged = Counter(own[labels.index(part)] for part in range(max(labels, default=-1) + 1))
         sign = 1
         for size in merged.values():
@@ -133,13 +135,37 @@ def _on_known_batches(diagram: Diagram, labels: Labels, weights: Weights, basis:
     return total
 
 
-def _kinds_of_points(weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often every step's batch lists a point of each kind, shape (kinds, T), and their numbers of points."""
-    runs = weights.spacetime.batches()
-    seen = np.zeros((int(weights.spacetime.N), len(runs)), dtype=int)
-    for step, batch in enumerate(runs):
-        np.add.at(seen[:, step], batch, 1)
-    return np.unique(seen, axis=0, return_counts=True)
+def _kinds_of_points(weights: Weights, axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often every step's batch lists a point of each kind, shape (kinds, T), and their numbers of points.
+
+    Args:
+        weights: the spacetime and the optimizer.
+        axes: how many parts have an axis of kinds.
+
+    Raises:
+        ArgumentError: arrays over kinds and steps are too large.
+    """
+    spacetime, steps = weights.spacetime, weights.steps
+    if not axes:
+        return np.zeros((0, steps), dtype=int), np.zeros(0, dtype=int)
+    N, length = int(spacetime.N), int(spacetime.epoch_steps) if spacetime.sampling == "fixed" else 0
+    kinds = length or min(N, len({n for batch in spacetime.explicit or () for n in batch}))
+    if (numbers := float(kinds) ** axes * (steps + 1)) > _MOST_NUMBERS:
+        raise ArgumentError(
+            f"These batches have about {kinds:,} kinds of points. For diagrams with {axes} parts of several nodes, "
+            f"sums with an optimizer take arrays of {numbers:.1g} numbers, the limit is {_MOST_NUMBERS:.0e}: use "
+            "reshuffled batches, fewer steps or a lower order."
+        )
+    if length:
+        visits = np.arange(steps) % length == np.arange(length)[:, None]
+        sizes = np.full(length, int(spacetime.B))
+        if spacetime.last_batch:
+            sizes[-1] = spacetime.last_batch
+        return visits.astype(int), sizes
+    seen = np.zeros((N, steps), dtype=int)
+    for step, batch in enumerate(spacetime.explicit or ()):
+        np.add.at(seen[:, step], list(batch), 1)
+    return np.unique(seen[seen.any(axis=1)], axis=0, return_counts=True)
 
 
 State = tuple[int, int, int, int]  # nodes placed, open edges in the memory, parts met in the epoch, how many of them
@@ -316,13 +342,6 @@ class _SumsOverPoints(_Sums):
         super().__init__(diagram, labels, weights)
         self._counts = counts
         self._shared = [part for part in range(self._parts) if labels.count(part) > 1]  # parts with an axis
-        numbers = len(counts) ** len(self._shared) * (weights.steps + 1)
-        if numbers > _MOST_NUMBERS:
-            raise ArgumentError(
-                f"{diagram} has {len(self._shared)} parts with several nodes, and these batches {len(counts)} kinds of "
-                f"points: their sums with an optimizer take {numbers:.1g} numbers, the limit is {_MOST_NUMBERS:.0e}. "
-                "Use reshuffled batches, fewer steps or a lower order."
-            )
         self._visits = weights.arithmetic.full(points.shape, 0)
         for index, times in np.ndenumerate(points):
             if times:

@@ -17,6 +17,9 @@ from ._diagram_box import diagram_box
 _OF_PARTS = {"minibatch noise": PALETTE[3], "finite data": PALETTE[1], "gap": PALETTE[4]}
 
 
+_DASHED = (0, (3, 2))
+
+
 class DrawnResult(Protocol):
     """What every figure of a prediction needs; see `PredictedCurve`."""
 
@@ -96,7 +99,7 @@ def plot_prediction(prediction: DrawnSeries, ax: Any = None) -> Any:
         colour, last = PALETTE[order % len(PALETTE)], order == prediction.order
         width = 2.0 if last else 1.3
         ax.plot(rates[inside], mean[inside], color=colour, lw=width, label=f"order {order}", zorder=3)
-        ax.plot(rates[~inside], mean[~inside], color=colour, lw=width, ls=(0, (3, 2)), zorder=3)
+        ax.plot(rates[~inside], mean[~inside], color=colour, lw=width, ls=_DASHED, zorder=3)
         if last:
             ax.fill_between(rates, mean - 2 * stderr, mean + 2 * stderr, color=colour, alpha=0.25, lw=0, zorder=2)
             if edge < rates[-1]:
@@ -138,14 +141,30 @@ def plot_curve(prediction: DrawnCurve, ax: Any, label: str | None, colour: str |
     """Draw a learning curve; on new axes with the noiseless path."""
     alone = ax is None
     ax = new_axes(ax)
+    if alone:
+        ax.plot(prediction.points, prediction.noiseless, color=PALETTE[0], lw=1.2, ls="--", label="noiseless", zorder=1)
+    return _with_bands(prediction, ax, label, colour, np.full(len(prediction.points), not prediction.kinks), alone)
+
+
+def plot_series_curve(prediction: DrawnResult, ax: Any, label: str | None, colour: str | None) -> Any:
+    """Draw a learning curve of series, dashed where it has not converged."""
+    return _with_bands(prediction, new_axes(ax), label, colour, prediction.converged, ax is None)
+
+
+def _with_bands(
+    prediction: DrawnResult, ax: Any, label: str | None, colour: str | None, solid: np.ndarray, alone: bool
+) -> Any:
+    """Draw a curve with two standard errors and the truncation figure as bands; dashed where it is not solid."""
     colour = colour or PALETTE[3]
     times, mean = prediction.points, prediction.mean
     sampling = 2 * prediction.stderr
     reach = sampling + prediction.truncation
-    if alone:
-        ax.plot(times, prediction.noiseless, color=PALETTE[0], lw=1.2, ls="--", label="noiseless", zorder=1)
     label = (label or str(prediction.spacetime)) + (" (not smooth: no claim)" if prediction.kinks else "")
-    ax.plot(times, mean, color=colour, lw=1.8, ls=(0, (3, 2)) if prediction.kinks else "-", label=label, zorder=3)
+    for part, style in ((solid, "-"), (~solid, _DASHED)):
+        if part.any():
+            first = style == "-" or not solid.any()
+            shown = np.where(part | np.append(part[1:], False), mean, np.nan)  # up to where the other style begins
+            ax.plot(times, shown, color=colour, lw=1.8, ls=style, label=label if first else "not converged", zorder=3)
     ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.12, lw=0, zorder=2)
     ax.fill_between(times, mean - sampling, mean + sampling, color=colour, alpha=0.3, lw=0, zorder=2)
     ax.set_xlabel("step t")

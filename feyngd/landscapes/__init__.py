@@ -15,6 +15,8 @@ from ._landscape import READINGS as READINGS
 from ._landscape import Landscape as Landscape
 from ._lost_updates import check_updates_kept as check_updates_kept
 from ._lost_updates import lost_updates as lost_updates
+from ._metric import in_metric as in_metric
+from ._metric import metric_like as metric_like
 from ._models import Model as Model
 from ._models import convnet as convnet
 from ._models import cross_entropy as cross_entropy

@@ -250,7 +250,8 @@ def momentum(beta: Any, *, nesterov: bool = False, dampening: Any = 0, classical
     if nesterov and damped != 0:
         raise ArgumentError("Nesterov's momentum has no dampening: give dampening=0, as PyTorch asks for too.")
     if share == 0:
-        nesterov = classical = False  # there is no velocity to speak of
+        nesterov = False  # there is no velocity to look ahead with
+        classical = classical and damped != 0  # where the conventions differ in the first gradient alone
     return Optimizer(beta=share, nesterov=nesterov, dampening=damped, classical=classical)
 
 

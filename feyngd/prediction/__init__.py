@@ -9,6 +9,7 @@ from ._fitted_order import check_coefficient as check_coefficient
 from ._fitted_order import check_highest_order as check_highest_order
 from ._fitted_order import decide as decide
 from ._fitted_order import fit_order as fit_order
+from ._learning_curve import LearningCurve as LearningCurve
 from ._predict import predict as predict
 from ._prediction import Prediction as Prediction
 from ._values_needed import Question as Question

@@ -133,15 +133,20 @@ def by_tree(series: Series, values: Values) -> np.ndarray:
     Trees are the mechanisms of a series: products of derivatives, which different partitions average in different
     ways. Trees of one order may cancel at one point by accident; then their sum says little about the next order.
     """
-    numbers = [{tree: number for number, tree in enumerate(_trees(order))} for order in range(series.order + 1)]
+    numbers = [tree_numbers(order) for order in range(series.order + 1)]
     found = np.zeros((series.order + 1, max(map(len, numbers))))
     for order, known in enumerate(numbers):
         for diagram, weight in series.of_order(order).items():
-            found[order, known[_tree(diagram)]] += float(weight) * float(values.replicates(diagram).mean())
+            found[order, known[tree_of(diagram)]] += float(weight) * float(values.replicates(diagram).mean())
     return found
 
 
-def _tree(diagram: Diagram) -> Tree:
+def tree_numbers(order: int) -> dict[Tree, int]:
+    """Return a number for every rooted tree with a number of edges."""
+    return {tree: number for number, tree in enumerate(_trees(order))}
+
+
+def tree_of(diagram: Diagram) -> Tree:
     """Return a diagram's tree, without its ties."""
     below: list[list[Tree]] = [[] for _ in diagram.parents]
     for node in range(diagram.order, 0, -1):

@@ -1,10 +1,10 @@
 """Predictions: a series times the values of its diagrams, as a function of the learning rate."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, overload
 
 import jax
 import numpy as np
@@ -14,17 +14,28 @@ from .._learning_rates import check_learning_rates
 from ..errors import ArgumentError
 from ..estimates import TruncationWarning
 from ..evaluation import Effort, Values
-from ..kinks import Kink
-from ..landscapes import Landscape, Origin, check_landscape, check_reading, check_updates_kept, enter, lost_updates
+from ..landscapes import (
+    Landscape,
+    Origin,
+    check_landscape,
+    check_reading,
+    check_updates_kept,
+    enter,
+    in_metric,
+    lost_updates,
+)
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress
 from ..quantities import check_quantity
 from ..series import Series
 from ..spacetimes import Spacetime, check_spacetime
 from ._convergence import by_tree
+from ._learning_curve import CurveTerms, LearningCurve, check_times, learning_curve
 from ._prediction import Prediction
-from ._values_needed import Question, coefficients_of, series_by_root, values_for
+from ._values_needed import Question, coefficients_of, roots_of, series_by_root, values_for
 
 
+@overload
 def predict(
     landscape: Landscape,
     params: Any,
@@ -33,6 +44,8 @@ def predict(
     *,
     order: int = 3,
     quantity: str = "test_loss",
+    optimizer: Optimizer = PLAIN,
+    times: None = None,
     values: Values | Mapping[str, Values] | None = None,
     replicates: int | None = None,
     rtol: float | None = None,
@@ -41,7 +54,46 @@ def predict(
     check_dtype: bool | None = None,
     progress: Progress | None = None,
     key: jax.Array | None = None,
-) -> Prediction:
+) -> Prediction: ...
+@overload
+def predict(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: ArrayLike,
+    *,
+    order: int = 3,
+    quantity: str = "test_loss",
+    optimizer: Optimizer = PLAIN,
+    times: Sequence[int] | str,
+    values: Values | Mapping[str, Values] | None = None,
+    replicates: int | None = None,
+    rtol: float | None = None,
+    budget: float | timedelta | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    check_dtype: bool | None = None,
+    progress: Progress | None = None,
+    key: jax.Array | None = None,
+) -> LearningCurve: ...
+def predict(
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rates: ArrayLike,
+    *,
+    order: int = 3,
+    quantity: str = "test_loss",
+    optimizer: Optimizer = PLAIN,
+    times: Sequence[int] | str | None = None,
+    values: Values | Mapping[str, Values] | None = None,
+    replicates: int | None = None,
+    rtol: float | None = None,
+    budget: float | timedelta | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    check_dtype: bool | None = None,
+    progress: Progress | None = None,
+    key: jax.Array | None = None,
+) -> Prediction | LearningCurve:
     """Predict an expected loss after SGD without running it.
 
     The landscape's reading is honoured: see `Landscape`. In the conditional reading N is the number of examples.
@@ -53,6 +105,9 @@ def predict(
         learning_rates: one or more learning rates, positive and finite.
         order: the highest power of η.
         quantity: "test_loss", "train_loss" or "gap".
+        optimizer: plain SGD by default; see `feyngd.momentum`, `feyngd.schedule` and their relatives. Parameters are
+            numbers.
+        times: the numbers of steps of a learning curve, from 0 to T, or "all"; with one learning rate.
         values: moment values from `evaluate` at the same point, to be used again; computed without it. For the gap in
             the conditional reading a mapping with those of both roots, under "test" and "train".
         replicates: the number of random pairings behind every sampled value; with `rtol` or `budget` the least number.
@@ -71,10 +126,12 @@ def predict(
         key: a JAX random key; needed when values are computed and some are sampled.
 
     Returns:
-        A `Prediction`. Where its orders do not fall off it warns, and says so in every form of output.
+        A `Prediction`; with `times` a `LearningCurve`. Where orders do not fall off it warns, and says so in every form
+        of output.
 
     Raises:
-        ArgumentError: a learning rate is not positive and finite, or the quantity, order or key is invalid.
+        ArgumentError: a learning rate is not positive and finite, the quantity, order or key is invalid, or the
+            optimizer has symbols or does not fit the number of steps or the parameters.
         SpacetimeError: the spacetime has symbols.
         LandscapeError: the loss or data are invalid, a derivative is not finite, or parameters have less than single
             precision, in which updates are lost.
@@ -94,9 +151,17 @@ def predict(
     check_spacetime(spacetime, concrete="SGD is predicted")
     check_landscape(landscape)
     check_reading(landscape, spacetime)
+    optimizer = check_optimizer(optimizer)
+    if not optimizer.is_plain:
+        optimizer = optimizer.in_floats()
+    moments = None if times is None else check_times(times, int(spacetime.T))
+    if moments is not None and len(rates) > 1:
+        raise ArgumentError(f"A learning curve has one learning rate; got {len(rates)}.")
+    if optimizer.metric is not None:
+        landscape, params = in_metric(landscape, params, optimizer.metric.tree)
     landscape, params = enter(landscape, params)
     check_updates_kept(params, "A prediction")
-    parts = series_by_root(quantity, landscape, spacetime, order)
+    parts = series_by_root(quantity, landscape, spacetime, order, optimizer)
     effort = Effort.checked(2 if replicates is None else replicates, rtol, budget)
     if values is None:
         given = values_for(
@@ -114,29 +179,59 @@ def predict(
         check_dtype = False if any(found.not_measured for found in given.values()) else check_dtype
     else:
         given = dict.fromkeys(parts, values) if isinstance(values, Values) else dict(values)
-    coefficients, rounding, trees = np.zeros((1, order + 1)), np.zeros((1, order + 1)), np.zeros(())
-    kinks: tuple[Kink, ...] = ()
-    for root, (sign, series) in parts.items():
-        ready = given[root]
-        _check_values(ready, series, landscape, params, root)
-        coefficients = coefficients + sign * coefficients_of(series, ready)
-        rounding = rounding + sign * _rounding(series, ready)
-        trees = trees + sign * by_tree(series, ready)
-        kinks = tuple(dict.fromkeys((*kinks, *ready.kinks)))
-    measured = rounding if check_dtype is not False and np.isfinite(rounding).all() else None
-    prediction = Prediction(quantity, spacetime, rates, coefficients, measured, trees=trees, kinks=kinks)
-    if measured is not None:
-        prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
-    if not prediction.converged.all():
-        far = rates[~prediction.converged]
-        where = f"{far.min():.3g}" if len(far) == 1 else f"{far.min():.3g} to {far.max():.3g}"
-        warnings.warn(
-            f"The series to order {order} has not converged at learning rate(s) {where}, as {prediction.limited_by}: "
-            "there the prediction may be far off.",
-            TruncationWarning,
-            stacklevel=2,
-        )
+    for root, (_, series) in parts.items():
+        _check_values(given[root], series, landscape, params, root)
+    prediction: Prediction | LearningCurve
+    if moments is None:
+        prediction = _assembled(quantity, spacetime, rates, parts, given, with_rounding=check_dtype is not False)
+        if prediction.rounding is not None:
+            prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
+    else:
+        roots = roots_of(quantity, landscape.reading)
+        terms = CurveTerms.expanded(roots, order, spacetime, optimizer, moments)
+        prediction = learning_curve(quantity, spacetime, rates, terms, given, with_rounding=check_dtype is not False)
+    _warn(prediction, rates, order)
     return prediction
+
+
+def _assembled(
+    quantity: str,
+    spacetime: Spacetime,
+    rates: np.ndarray,
+    parts: Mapping[str, tuple[int, Series]],
+    given: Mapping[str, Values],
+    *,
+    with_rounding: bool,
+) -> Prediction:
+    """Return the prediction of a sum of series, from the values of their diagrams."""
+    order = max(series.order for _, series in parts.values())
+    coefficients, rounding, trees = np.zeros((1, order + 1)), np.zeros((1, order + 1)), np.zeros(())
+    for root, (sign, series) in parts.items():
+        coefficients = coefficients + sign * coefficients_of(series, given[root])
+        rounding = rounding + sign * _rounding(series, given[root])
+        trees = trees + sign * by_tree(series, given[root])
+    kinks = tuple(dict.fromkeys(kink for root in parts for kink in given[root].kinks))
+    measured = rounding if with_rounding and np.isfinite(rounding).all() else None
+    return Prediction(quantity, spacetime, rates, coefficients, measured, trees=trees, kinks=kinks)
+
+
+def _warn(prediction: Prediction | LearningCurve, rates: np.ndarray, order: int) -> None:
+    """Warn where a prediction has not converged."""
+    if prediction.converged.all():
+        return
+    if isinstance(prediction, LearningCurve):
+        first = next(one for one, good in zip(prediction.predictions, prediction.converged, strict=True) if not good)
+        where, why = f"after {int(first.spacetime.T)} steps and later", first.limited_by
+    else:
+        far, why = rates[~prediction.converged], prediction.limited_by
+        where = "at learning rate(s) " + (
+            f"{far.min():.3g}" if len(far) == 1 else f"{far.min():.3g} to {far.max():.3g}"
+        )
+    warnings.warn(
+        f"The series to order {order} has not converged {where}, as {why}: there the prediction may be far off.",
+        TruncationWarning,
+        stacklevel=3,
+    )
 
 
 def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> np.ndarray:

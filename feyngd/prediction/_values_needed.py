@@ -13,6 +13,7 @@ from ..diagrams import Diagram, diagrams
 from ..estimates import mean_and_stderr
 from ..evaluation import MOST_TWINS, Aim, Effort, Goal, Values, evaluate, evaluate_for
 from ..landscapes import Landscape
+from ..optimizers import PLAIN, Optimizer
 from ..progress import Progress
 from ..series import Series, expand
 from ..spacetimes import Spacetime
@@ -107,14 +108,20 @@ def _no_goals(values: Mapping[Diagram, np.ndarray]) -> list[Goal]:
 
 
 def series_by_root(
-    quantity: str, landscape: Landscape, spacetime: Spacetime, order: int
+    quantity: str, landscape: Landscape, spacetime: Spacetime, order: int, optimizer: Optimizer = PLAIN
 ) -> dict[str, tuple[int, Series]]:
     """Return the series whose sum is the quantity, by where its untied roots are measured, with their signs."""
-    if landscape.reading != "conditional" or quantity != "gap":
-        root = "train" if quantity == "train_loss" else "test"
-        return {root: (1, expand(quantity, order=order, spacetime=spacetime))}
-    test, train = (expand(name, order=order, spacetime=spacetime) for name in ("test_loss", "train_loss"))
-    return {"test": (1, test), "train": (-1, train)}
+    return {
+        root: (sign, expand(name, order=order, spacetime=spacetime, optimizer=optimizer))
+        for root, (sign, name) in roots_of(quantity, landscape.reading).items()
+    }
+
+
+def roots_of(quantity: str, reading: str) -> dict[str, tuple[int, str]]:
+    """Return where untied roots are measured, each with the sign and the name of its series."""
+    if reading != "conditional" or quantity != "gap":
+        return {"train" if quantity == "train_loss" else "test": (1, quantity)}
+    return {"test": (1, "test_loss"), "train": (-1, "train_loss")}
 
 
 def coefficients_of(series: Series, values: Values) -> np.ndarray:

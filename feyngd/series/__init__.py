@@ -2,6 +2,7 @@
 
 from ..quantities import QUANTITIES as QUANTITIES
 from ..quantities import SERIES as SERIES
+from ._curves import expand_curve as expand_curve
 from ._expand import expand as expand
 from ._expand import resum as resum
 from ._limits import ode as ode

@@ -74,8 +74,8 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         check_spacetime(spacetime)
         if not spacetime.is_even:
             raise ArgumentError(
-                f"Re-summed series run over whole epochs of full batches; got {spacetime}. Give E, and B that divides N; "
-                "or explicit batches, by Spacetime.from_batches(spacetime.batches(rng), N)."
+                f"Re-summed series run over whole epochs of full batches; got {spacetime}. Give E, and B that divides "
+                "N; or explicit batches, by Spacetime.from_batches(spacetime.batches(rng), N)."
             )
         if spacetime.explicit is not None and form == "integral":
             raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
