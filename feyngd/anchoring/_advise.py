@@ -221,6 +221,11 @@ def _check(spacetime: Any, factor: int) -> None:
     if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
         raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
     spacetime.require_concrete("Changes are compared")
+    if spacetime.last_batch:
+        raise ArgumentError(
+            f"Advice is on runs whose batches have one size, and every epoch of {spacetime} ends with a smaller one: "
+            "plan with drop_last=True, or compare single runs by anchor(..., spacetimes=[...]) and predict."
+        )
 
 
 def _changes(reading: str, spacetime: Spacetime, factor: int) -> list[_Change]:
@@ -239,16 +244,17 @@ def _changes(reading: str, spacetime: Spacetime, factor: int) -> list[_Change]:
             fewer = f"{N // factor} training points instead of {N}, more epochs"
             changes.append((fewer, (N // factor, B, budget, sampling)))
     changes += [(f"{other} batches", (N, B, budget, other)) for other in SAMPLINGS if other != sampling]
-    return [_Change(text, _made(reading, *sizes)) for text, sizes in changes]
+    return [_Change(text, _made(reading, *sizes, dropped=bool(spacetime.drop_last))) for text, sizes in changes]
 
 
-def _made(reading: str, N: int, B: int, budget: int, sampling: str) -> Spacetime | SpacetimeError:
+def _made(reading: str, N: int, B: int, budget: int, sampling: str, *, dropped: bool) -> Spacetime | SpacetimeError:
     """Return the changed run, or the error that says why there is none."""
     try:
         steps = sympy.Rational(budget, B)
         if not steps.is_Integer:
             raise SpacetimeError(f"{budget} evaluations are not a whole number of batches of {B}.")
-        made = Spacetime.sgd(N, B, T=int(steps), sampling=sampling)
+        drop_last = True if dropped and N % B and sampling != "with-replacement" else None
+        made = Spacetime.sgd(N, B, T=int(steps), sampling=sampling, drop_last=drop_last)
         noise_weights(made, reading)
     except SpacetimeError as error:
         return error

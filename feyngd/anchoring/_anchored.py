@@ -19,7 +19,7 @@ from ..landscapes import Landscape, Origin, check_reading, enter
 from ..progress import Progress, check_progress
 from ..quantities import check_quantity
 from ..spacetimes import Spacetime, check_spacetime
-from ._noise_weights import RUN, Ties, served
+from ._noise_weights import RUN, STEP, Ties, served
 from ._prediction import AnchoredPrediction
 from .path import NoiselessPath
 
@@ -124,6 +124,7 @@ class Anchored:
         E: int | None = None,
         T: int | None = None,
         sampling: str | None = None,
+        drop_last: bool | None = None,
         quantity: str = "test_loss",
     ) -> AnchoredPrediction:
         """Predict a learning curve of SGD from the functionals of the path: arithmetic, no more runs.
@@ -135,6 +136,7 @@ class Anchored:
             E: the number of epochs; with T steps at most. All of the anchored steps if neither E nor T is given.
             T: the number of steps.
             sampling: "reshuffled", which is the default, "fixed", "with-replacement" or "full-batch".
+            drop_last: what an epoch does with the points that are left after its full batches, as in `Spacetime.sgd`.
             quantity: "test_loss", "train_loss" or "gap".
 
         Raises:
@@ -142,15 +144,18 @@ class Anchored:
             SpacetimeError: there are more steps than were anchored, or epochs have a length that was not anchored.
         """
         check_quantity(quantity)
-        spacetime = self._spacetime(spacetime, N, B, E, T, sampling)
+        spacetime = self._spacetime(spacetime, N, B, E, T, sampling, drop_last)
         steps = self._check(spacetime)
         weights = served(spacetime, self.landscape.reading, steps)
         if missing := [ties for ties in weights if ties not in self.second]:
             known = sorted({ties.length for ties in self.second if ties.kind == "epoch"})
             raise SpacetimeError(
-                f"{spacetime} has epochs of {int(spacetime.N) // int(spacetime.B)} steps ({missing[0]}), and anchored "
+                f"{spacetime} has epochs of {spacetime.epoch_steps} steps ({missing[0]}), and anchored "
                 f"are {known or 'none'}: give epoch_lengths{' and fixed_order' * (missing[0].kind == 'place')} to "
                 "anchor, or take N/B of an anchored length, one epoch, with-replacement or full batches."
+                if missing[0].refined is None
+                else f"{spacetime} has smaller batches at the ends of its epochs, whose noise is not anchored: give "
+                "anchor spacetimes=[...] with this one among them, or leave the last batch out, drop_last=True."
             )
         return self._prediction(quantity, spacetime, weights, steps)
 
@@ -163,6 +168,7 @@ class Anchored:
         E: int | None = None,
         T: int | None = None,
         sampling: str | None = None,
+        drop_last: bool | None = None,
         order: int = 4,
         num_samples: int = 32,
         progress: Progress | None = None,
@@ -180,6 +186,7 @@ class Anchored:
             E: as in `predict`.
             T: as in `predict`.
             sampling: as in `predict`.
+            drop_last: as in `predict`.
             order: the highest order in the noise, 2 or more; the time grows like 2 to this power.
             num_samples: the number of draws of training sets and batches, at least 2.
             progress: shows progress; silent by default.
@@ -196,7 +203,7 @@ class Anchored:
         check_integer("order", order, least=2)
         check_integer("num_samples", num_samples, least=2)
         check_key(key, "Training sets and batches are drawn at random")
-        spacetime = self._spacetime(spacetime, N, B, E, T, sampling)
+        spacetime = self._spacetime(spacetime, N, B, E, T, sampling, drop_last)
         steps = self._check(spacetime)
         sizes = self.noise_examples, self.curvature_examples
         path = NoiselessPath(self._landscape_then, self.params, self.rates[:steps], self.chunk_size, *sizes)
@@ -230,7 +237,7 @@ class Anchored:
         if steps > self.steps:
             raise SpacetimeError(
                 f"{spacetime} makes {steps} steps, and {self.steps} were anchored: E·N/B is at most {self.steps}. "
-                f"Anchor more steps, or take E ≤ {self.steps * int(spacetime.B) // int(spacetime.N)}."
+                f"Anchor more steps, or take E ≤ {self.steps // int(spacetime.epoch_steps)}."
             )
         return steps
 
@@ -242,10 +249,11 @@ class Anchored:
         E: int | None,
         T: int | None,
         sampling: str | None,
+        drop_last: bool | None,
     ) -> Spacetime:
         if spacetime is not None:
             check_spacetime(spacetime)
-            sizes = {"N": N, "B": B, "E": E, "T": T, "sampling": sampling}
+            sizes = {"N": N, "B": B, "E": E, "T": T, "sampling": sampling, "drop_last": drop_last}
             if twice := ", ".join(f"{name}={size!r}" for name, size in sizes.items() if size is not None):
                 raise ArgumentError(f"Give a spacetime or its sizes, not both; got {spacetime} and {twice}.")
             return spacetime
@@ -258,7 +266,8 @@ class Anchored:
             if E is not None:
                 raise ArgumentError(f"Full batches count steps: give T, not E; got E={E}.")
             return Spacetime.gd(N, self.steps if T is None else T)
-        return Spacetime.sgd(N, B, E, T=self.steps if E is None and T is None else T, sampling=sampling)
+        steps = self.steps if E is None and T is None else T
+        return Spacetime.sgd(N, B, E, T=steps, sampling=sampling, drop_last=drop_last)
 
     def _prediction(
         self, quantity: str, spacetime: Spacetime, weights: dict[Ties, Any], steps: int
@@ -301,8 +310,10 @@ class Anchored:
         if any(ties not in self.fourth for ties in weights):
             return np.full(self.steps + 1, np.nan)
         for ties, weight in ((ties, float(weight)) for ties, weight in weights.items()):
-            third = third + weight * abs(weight) * self.third[ties] / 6
-            fourth = fourth + weight**2 * self.fourth[ties] / 24
+            # The square of a weight that is one of two for the same steps: (v + w)² − v².
+            other = 0.0 if ties.refined is None else 2 * float(weights.get(ties.refined, weights.get(STEP, 0)))
+            third = third + weight * (abs(weight) + other) * self.third[ties] / 6
+            fourth = fourth + weight * (weight + other) * self.fourth[ties] / 24
         (third, third_error), (fourth, fourth_error) = mean_and_stderr(third), mean_and_stderr(fourth)
         return np.abs(third) + np.abs(fourth) + 2 * np.hypot(third_error, fourth_error)
 

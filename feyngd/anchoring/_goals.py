@@ -94,4 +94,4 @@ class Goal:
 
 def has_controls(spacetime: Spacetime) -> bool:
     """Whether noise of a run has control variates: where the order is fixed, steps are tied that are far apart."""
-    return bool(spacetime.sampling != "fixed")
+    return bool(spacetime.sampling != "fixed" and not spacetime.last_batch)

@@ -80,7 +80,7 @@ def functionals(landscape, measured, theta, rates):
 def tied(ties, steps):
     """The matrix that is 1 where steps are tied."""
     labels = ties.labels(steps)
-    return (labels[:, None] == labels).astype(int)
+    return ((labels[:, None] == labels) & (labels >= 0)).astype(int)
 
 
 def second_order(landscape, theta, rates, weights, N, test=None):

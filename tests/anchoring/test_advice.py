@@ -176,6 +176,7 @@ def test_a_schedule_has_a_learning_rate_for_every_step():
         ((fd.Spacetime.sgd(8, 2, 2), None), {}, "Give the learning rate"),
         ((fd.Spacetime.sgd(8, 2, 2), [0.1, 0.2]), {}, "one for each of"),
         ((None, 0.1), {}, "Advice is on runs of"),
+        ((fd.Spacetime.sgd(7, 2, 2, drop_last=False), 0.1), {}, "plan with drop_last=True"),
     ],
     ids=str,
 )
@@ -183,6 +184,17 @@ def test_what_advice_refuses_before_it_works(given, options, match):
     landscape, params = fd.landscapes.toys.cosh()
     with pytest.raises(fd.ArgumentError, match=match):
         fd.advise(landscape, params, *given, **(SMALL | options))
+
+
+def test_a_dropped_batch_stays_dropped(anchored):
+    """Epochs of 9 points in batches of 2 have the steps of 8 points, and other training sets."""
+    planned = fd.Spacetime.sgd(9, 2, 2, drop_last=True)
+    found = fd.advise(anchored, planned)
+    assert found.planned.spacetime == planned
+    (larger,) = (row for row in found if row.change == "batches of 4 instead of 2")
+    assert larger.spacetime == fd.Spacetime.sgd(9, 4, T=4, drop_last=True)
+    (drawn,) = (row for row in found if row.change == "with-replacement batches")
+    assert drawn.spacetime == fd.Spacetime.sgd(9, 2, T=8, sampling="with-replacement")
 
 
 def test_functionals_take_no_start(anchored):

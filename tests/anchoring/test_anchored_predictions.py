@@ -35,7 +35,18 @@ SPACETIMES = [
     ("conditional", Spacetime.sgd(4, 4, 3)),
     ("conditional", Spacetime.sgd(4, 1, T=3, sampling="with-replacement")),
     ("conditional", Spacetime.gd(4, 4)),
+    ("population", Spacetime.sgd(4, 2, T=3)),
+    ("population", Spacetime.sgd(5, 2, 2, drop_last=True)),
+    ("population", Spacetime.sgd(3, 2, 2, drop_last=False)),
+    ("population", Spacetime.sgd(3, 2, T=3, drop_last=False)),
+    ("population", Spacetime.sgd(3, 2, T=1, drop_last=False)),
+    ("population", Spacetime.sgd(3, 2, 2, sampling="fixed", drop_last=False)),
+    ("population", Spacetime.sgd(5, 2, T=3, sampling="fixed", drop_last=True)),
+    ("conditional", Spacetime.sgd(4, 3, 2, drop_last=False)),
+    ("conditional", Spacetime.sgd(4, 3, T=3, drop_last=True)),
+    ("conditional", Spacetime.sgd(4, 1, T=3)),
 ]
+WITH_A_REST = [(reading, spacetime) for reading, spacetime in SPACETIMES if spacetime.last_batch]
 
 
 def cubic(theta, numbers):
@@ -80,6 +91,7 @@ def anchored():
                 learning_rate=[float(rate) for rate in RATES],
                 epoch_lengths=[2],
                 fixed_order=reading == "population",
+                spacetimes=[spacetime for own, spacetime in WITH_A_REST if own == reading],
                 num_samples=DRAWS,
                 truncation_samples=0,
                 key=jax.random.key(7),
@@ -118,7 +130,12 @@ def test_a_curve_by_sizes_is_that_of_the_spacetime(spacetime, anchored):
 
 @pytest.mark.parametrize(
     ("reading", "spacetime"),
-    [("population", Spacetime.sgd(4, 2, 2)), ("conditional", Spacetime.sgd(4, 1, 1))],
+    [
+        ("population", Spacetime.sgd(4, 2, 2)),
+        ("conditional", Spacetime.sgd(4, 1, 1)),
+        ("population", Spacetime.sgd(3, 2, T=3, drop_last=False)),
+        ("conditional", Spacetime.sgd(4, 3, T=3, drop_last=False)),
+    ],
     ids=str,
 )
 def test_higher_orders_are_those_of_the_exact_series(reading, spacetime, anchored):
@@ -243,6 +260,30 @@ def test_the_truncation_figure_is_the_size_of_both_next_orders():
     silent = replace(made, third={}, fourth={}).predict(Spacetime.sgd(4, 2, 2))
     assert np.isnan(silent.truncation).all()  # not known is not zero
     assert not silent.converged.any()
+
+
+@pytest.mark.parametrize("sampling", ["reshuffled", "fixed"])
+def test_the_truncation_figure_squares_the_whole_weight_of_a_smaller_batch(sampling):
+    """Where every derivative is that of the last steps alone, the figure has 1/R² for them, and not its two parts."""
+    spacetime = Spacetime.sgd(5, 2, 2, sampling=sampling, drop_last=False)
+    options = {"spacetimes": [spacetime], "learning_rate": 0.1, "num_samples": 2, "truncation_samples": 2}
+    made = anchor(fd.Landscape(cubic, numbers(6, 5)), START, **options, key=jax.random.key(0))
+    alike = {"reshuffled": ("step", "last"), "fixed": ("place", "last place")}[sampling]
+    ones = {ties: np.full(7, float(ties.kind in alike)) for ties in made.second}
+    curve = replace(made, third=ones, fourth={ties: 0 * row for ties, row in ones.items()}).predict(spacetime)
+    np.testing.assert_allclose(curve.truncation, np.full(7, 1 / 6))
+
+
+def test_smaller_batches_have_to_be_anchored(anchored):
+    """Functionals for epochs of that length are not enough; the last batch can be left out instead."""
+    options = {"learning_rate": 0.1, "num_samples": 2, "truncation_samples": 0, "key": jax.random.key(0)}
+    made = anchor(fd.Landscape(cubic, numbers(6, 5)), START, steps=4, epoch_lengths=[2, 3], **options)
+    with pytest.raises(fd.SpacetimeError, match=r"spacetimes=\[\.\.\.\].*drop_last=True"):
+        made.predict(N=5, B=2, T=4, drop_last=False)
+    assert made.predict(N=5, B=2, T=4, drop_last=True).spacetime == Spacetime.sgd(5, 2, 2, drop_last=True)
+    made.predict(N=5, B=2, T=2, drop_last=False)  # ends before its smaller batch
+    with pytest.raises(fd.ArgumentError, match="drop_last=True"):
+        made.predict(Spacetime.gd(3, 4), drop_last=True)
 
 
 def test_the_truncation_figure_has_its_own_errors():

@@ -1,6 +1,7 @@
 """W(s, t) against its definition, an expectation over all runs that is computed by listing them, in whole numbers."""
 
 from fractions import Fraction
+from math import lcm
 
 import numpy as np
 import pytest
@@ -22,6 +23,22 @@ SPACETIMES = [
     *(Spacetime.sgd(N, 1, 3, sampling=sampling) for N in (2, 3) for sampling in ("reshuffled", "fixed")),
     *(Spacetime.sgd(N, B, T=T, sampling="with-replacement") for N, B, T in WITH_REPLACEMENT),
     *(Spacetime.gd(N, T) for N in (1, 2, 3, 4) for T in (1, 3)),
+    *(
+        Spacetime.sgd(N, B, T=T, sampling=sampling, drop_last=drop_last)
+        for sampling in ("reshuffled", "fixed")
+        for N, B, T in [
+            (3, 2, 1),
+            (3, 2, 2),
+            (3, 2, 3),
+            (3, 2, 4),
+            (4, 3, 3),
+            (4, 3, 4),
+            (5, 2, 2),
+            (5, 2, 3),
+        ]
+        for drop_last in (True, False)
+    ),
+    *(Spacetime.sgd(4, 1, T=T, sampling=sampling) for T in (3, 5) for sampling in ("reshuffled", "fixed")),
 ]
 
 
@@ -31,12 +48,16 @@ def has_conditional_weights(spacetime):
 
 
 def shares_in_pairs(spacetime):
-    """E[c_ns c_mt] for all datapoints n, m and steps s, t, in units of 1/B² runs, and the number of these units."""
+    """E[c_ns c_mt] for all datapoints n, m and steps s, t, in units of one over a number, and that number."""
     outcomes = list(spacetime.outcomes())
     assert {probability for probability, _ in outcomes} == {Fraction(1, len(outcomes))}
-    runs = np.array([run for _, run in outcomes]).reshape(len(outcomes), int(spacetime.T), int(spacetime.B))
-    counts = (runs[..., None] == np.arange(int(spacetime.N))).sum(axis=2)
-    return np.einsum("rsn,rtm->snmt", counts, counts), len(outcomes) * int(spacetime.B) ** 2
+    common = lcm(*spacetime.batch_sizes())
+    shares = [
+        [[common // len(batch) * batch.count(n) for n in range(int(spacetime.N))] for batch in run]
+        for _, run in outcomes
+    ]
+    every = np.array(shares).reshape(len(outcomes), int(spacetime.T), int(spacetime.N))
+    return np.einsum("rsn,rtm->snmt", every, every), len(outcomes) * common**2
 
 
 def exact(weights, steps):
@@ -44,7 +65,7 @@ def exact(weights, steps):
     total = np.full((steps, steps), Fraction(0))
     for ties, weight in weights.items():
         labels = ties.labels(steps)
-        total = total + weight * (labels[:, None] == labels).astype(int)
+        total = total + weight * ((labels[:, None] == labels) & (labels >= 0)).astype(int)
     return total
 
 
@@ -77,7 +98,7 @@ def test_weights_of_given_data(spacetime):
 
 @pytest.mark.parametrize("reading", ["population", "conditional"])
 @settings(max_examples=60)
-@given(fd.testing.spacetimes(max_points=4, max_steps=6))
+@given(fd.testing.spacetimes(max_points=4, max_steps=6, uneven=True))
 def test_weights_up_to_every_step(reading, spacetime):
     """What serves the first steps of a run is W there, and no two terms are the same equivalence of these steps."""
     assume(reading == "population" or has_conditional_weights(spacetime))

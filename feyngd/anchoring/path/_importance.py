@@ -66,15 +66,18 @@ class ExampleSampler:
         indices, weights = self.draw(key, None if size is None or size >= len(self.weights) else size)
         return picked(data, indices), weights
 
-    def signed(self, key: PRNGKeyArray, size: int | None) -> tuple[Int[Array, " drawn"] | None, Float[Array, " drawn"]]:
-        """Return a number of examples, all for `None`, and weights w with random signs.
+    def signed(
+        self, key: PRNGKeyArray, label: Int[Array, ""], size: int | None
+    ) -> tuple[Int[Array, " drawn"] | None, Float[Array, " drawn"]]:
+        """Return a number of examples, all for `None`, and weights w with random signs, the same for the same label.
 
-        F = Σ w (l_x − l) has the covariance of l_x − l over all examples.
+        F = Σ w (l_x − l) has the covariance of l_x − l over all examples. Steps with a negative label have no noise.
         """
-        for_examples, for_signs = jax.random.split(key)
+        for_examples, for_signs = jax.random.split(jax.random.fold_in(key, label))
         indices, shares = self.draw(for_examples, size)
         signs = jax.random.rademacher(for_signs, shares.shape, shares.dtype)
-        return indices, (signs - jnp.mean(signs) if size is None else signs) * jnp.sqrt(shares)
+        weights = (signs - jnp.mean(signs) if size is None else signs) * jnp.sqrt(shares)
+        return indices, jnp.where(label < 0, 0, weights)
 
 
 @jax.tree_util.register_dataclass

@@ -33,7 +33,10 @@ class Noise(NamedTuple):
 
 
 def tie_labels(ties: list[Ties], steps: int) -> Int[np.ndarray, "points ties"]:
-    """Return a number for each of steps 0 to T, the same where they are tied, in a column for every equivalence."""
+    """Return a number for each of steps 0 to T, the same where they are tied, in a column for every equivalence.
+
+    It is negative where an equivalence leaves a step out.
+    """
     labels = np.stack([np.append(each.labels(steps), 0) for each in ties], axis=1)
     # The measurement after the last step sees the noise of the last one: noise that never changes stays the same.
     labels[-1] = labels[-2] if steps else 0
@@ -104,7 +107,7 @@ def _signs(
     size: int | None,
 ) -> Noise:
     def signs(key: PRNGKeyArray, label: Int[Array, ""]) -> tuple[Int[Array, " drawn"], Float[Array, " drawn"]]:
-        indices, weights = sampler.signed(jax.random.fold_in(key, label), size)
+        indices, weights = sampler.signed(key, label, size)
         return jnp.arange(len(weights)) if indices is None else indices, weights
 
     every = jnp.concatenate([keys] * (labels.shape[1] // len(keys)))
@@ -115,8 +118,9 @@ def _signs(
 def batch_noise(spacetime: Spacetime, reading: str, count: int, replicates: int, key: PRNGKeyArray) -> Noise:
     """Return the noise of real batches of drawn training sets, of one spacetime."""
     batches = drawn_batches(spacetime, reading, count, replicates, key)
-    shares = jnp.full(batches.shape, 1 / batches.shape[2])
-    return Noise(batches, shares, jnp.ones(batches.shape[:2]))
+    sizes = np.array([*spacetime.batch_sizes(), *spacetime.batch_sizes()[-1:]] or [int(spacetime.B)])[:, None]
+    shares = np.where(np.arange(batches.shape[2]) < sizes, 1 / sizes, 0.0)  # smaller batches are filled up
+    return Noise(batches, jnp.broadcast_to(shares[:, None], batches.shape), jnp.ones(batches.shape[:2]))
 
 
 def drawn_batches(

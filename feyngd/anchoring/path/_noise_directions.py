@@ -133,8 +133,7 @@ def compiled_directions(
             column, label = tied
 
             def of_pilot(key: PRNGKeyArray) -> Float[Array, " params"]:
-                own = jax.random.fold_in(jax.random.fold_in(key, column), label)
-                indices, weights = samplers.noise.signed(own, noise)
+                indices, weights = samplers.noise.signed(jax.random.fold_in(key, column), label, noise)
                 return sums.gradient(point, picked(data, indices), weights)[1] - jnp.sum(weights) * gradient
 
             return jax.vmap(of_pilot)(own_keys)

@@ -178,8 +178,8 @@ class NoiselessPath:
         means = compiled_control_means(landscape.loss, self._chunk_size, self._devices)(
             *self._given[:2], path, directions, adjoints, self._rates, jnp.asarray(begins)
         )
-        # At the same place in their epochs steps are tied that do not follow one another.
-        known = np.array([each.kind != "place" for each in ties])
+        # At the same place in their epochs steps are tied that do not follow one another; nor do last steps of epochs.
+        known = np.array([each.kind in ("step", "epoch", "run") for each in ties])
         return control_variates(directions, adjoints, means, known)
 
     def no_control_variates(self, ties: list[Ties]) -> ControlVariates:

@@ -201,7 +201,7 @@ def _step(
         test = _test_second_derivative(sums, here, now, probe, a, (y_a, rest_a), b, (y_b, rest_b), c)
 
     # The noise F = Σ w (l_x − l): its gradient, and its Hessian on a + b and on 2 δ = 2 y E.
-    indices, weights = runs.samplers.noise.signed(jax.random.fold_in(for_noise, label), runs.noise)
+    indices, weights = runs.samplers.noise.signed(for_noise, label, runs.noise)
     delta = y @ now.vectors
     vectors = jnp.stack([a + b, 2 * delta] if some else [a + b])
     gradient, products = sums.gradient_and_products(theta, picked(runs.data, indices), weights, vectors)

@@ -54,7 +54,7 @@ def test_draws_have_the_mean_and_the_covariance_of_all():
         keys = jax.random.split(jax.random.key(0), 20_000)
         indices, weights = jax.vmap(lambda key: sampler.draw(key, 3))(keys)
         means = np.einsum("rx,rxi->ri", weights, values[np.asarray(indices)])
-        indices, weights = jax.vmap(lambda key: sampler.signed(key, 3))(keys)
+        indices, weights = jax.vmap(lambda key: sampler.signed(key, jnp.array(0), 3))(keys)
     noise = np.einsum("rx,rxi->ri", weights, values[np.asarray(indices)] - values.mean(axis=0))
     squares = np.einsum("ri,rj->rij", noise, noise)
     exact = values.mean(axis=0), np.zeros(2), np.cov(values.T, bias=True)
