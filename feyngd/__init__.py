@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from .series import resum as resum
     from .series import sde as sde
     from .simulation import SDESimulation as SDESimulation
+    from .simulation import SimulatedCurves as SimulatedCurves
     from .simulation import Simulation as Simulation
     from .simulation import simulate as simulate
     from .simulation import simulate_sde as simulate_sde
@@ -110,7 +111,7 @@ _HOMES = {
     "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
     "series": ("ResummedSeries", "Series", "expand", "ode", "resum", "sde"),
-    "simulation": ("SDESimulation", "Simulation", "simulate", "simulate_sde"),
+    "simulation": ("SDESimulation", "SimulatedCurves", "Simulation", "simulate", "simulate_sde"),
     "spacetimes": ("Spacetime",),
     "studies": ("study", "sweep"),
 }

@@ -48,29 +48,35 @@ def in_metric(landscape: Landscape, params: Any, metric: Any) -> tuple[Landscape
 
 
 def metric_like(params: Any, metric: Any) -> Any:
-    """Return the multipliers of every parameter, arrays of the shapes of the parameters.
+    """Return the multipliers of every parameter, arrays of the shapes and types of the parameters.
+
+    Args:
+        params: a pytree of arrays.
+        metric: a pytree with the same leaves, which broadcast to the arrays.
 
     Raises:
-        ArgumentError: the metric has another structure, or an array in it has another shape.
+        ArgumentError: the metric has other leaves than the parameters, or one of them does not broadcast to its array.
     """
-    of_params: Any = jax.tree.structure(params)
-    of_metric: Any = jax.tree.structure(metric)
-    if of_params != of_metric:
-        raise ArgumentError(
-            f"A metric has one number or array for each array of the parameters, in the same structure: {of_params}; "
-            f"got {of_metric}."
+    given = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(metric)}
+    named = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree.leaves_with_path(params)]
+    if given.keys() != {name for name, _ in named}:
+        wanted, got = (
+            ", ".join(f"params{name}" for name in names) or "nothing" for names in ([name for name, _ in named], given)
         )
-
-    def broadcast(leaf: Any, multipliers: Any) -> np.ndarray:
-        try:
-            return np.broadcast_to(np.asarray(multipliers, dtype=float), np.shape(leaf))
-        except ValueError as error:
+        raise ArgumentError(
+            f"A metric has the structure of the parameters, which are {wanted}; it gives multipliers of {got}."
+        )
+    leaves = []
+    for name, leaf in named:
+        own = np.asarray(given[name])
+        sizes = zip(own.shape[::-1], leaf.shape[::-1], strict=False)
+        if own.ndim > leaf.ndim or any(mine not in (1, its) for mine, its in sizes):
             raise ArgumentError(
-                f"An array of a metric broadcasts to the shape of its parameters, {np.shape(leaf)}; got shape "
-                f"{np.shape(multipliers)}."
-            ) from error
-
-    return jax.tree.map(broadcast, params, metric)
+                f"The metric of params{name} has shape {own.shape}, and the parameter has {leaf.shape}: give a number, "
+                "or an array that broadcasts to the parameter's shape."
+            )
+        leaves.append(np.broadcast_to(own, leaf.shape).astype(leaf.dtype))
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 class _ByObject:

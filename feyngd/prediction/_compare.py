@@ -8,9 +8,10 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..estimates import PredictedCurve, finite_or_none
-from ..simulation import SimulatedCurve, Simulation
+from ..simulation import SimulatedCurve, SimulatedCurves, Simulation
 from ..spacetimes import Spacetime
 from ._fitted_order import OrderCheck, check_highest_order
+from ._learning_curve import LearningCurve
 from ._prediction import Prediction
 
 _FITTED_UP_TO = 3  # times the edge of validity
@@ -172,14 +173,14 @@ class Comparison:
         )
 
 
-def compare(prediction: PredictedCurve, simulation: Simulation | Sequence[Simulation]) -> Comparison:
+def compare(prediction: PredictedCurve, simulation: Simulation | SimulatedCurves | Sequence[Simulation]) -> Comparison:
     """Set a prediction against a simulation.
 
     Args:
         prediction: what `predict`, `predict` of a `NearMinimum`, or `predict` of an `Anchored` returned.
         simulation: what `simulate` returned, of the same quantity and spacetime and at the same learning rates. For a
-            learning curve, which `Anchored` predicts, at the learning rate that was anchored; or several of them, of
-            spacetimes that begin the predicted one, such as fewer epochs of the same N and B.
+            learning curve, at its one learning rate: with `times=`, or several simulations of spacetimes that begin the
+            predicted one, such as fewer epochs of the same N and B.
 
     Raises:
         ArgumentError: they differ in quantity, spacetime or learning rates.
@@ -187,6 +188,8 @@ def compare(prediction: PredictedCurve, simulation: Simulation | Sequence[Simula
     Returns:
         A `Comparison`, which prints as a table and plots.
     """
+    if isinstance(simulation, SimulatedCurves):
+        simulation = [simulation.after(int(time)) for time in simulation.times]
     several = [simulation] if isinstance(simulation, Simulation) else simulation
     if (
         not isinstance(prediction, PredictedCurve)
@@ -216,6 +219,8 @@ def _curve(prediction: PredictedCurve, simulations: Sequence[Simulation]) -> Sim
         raise ArgumentError(
             f"A learning curve has one learning rate, the anchored one; these simulations have {sorted(rates)}."
         )
+    if isinstance(prediction, LearningCurve):
+        _check_alike("learning rate", prediction.learning_rate, *rates)
     for simulation in simulations:
         _check_alike("quantity", prediction.quantity, simulation.quantity)
         if not _begins(simulation.spacetime, prediction.spacetime):
@@ -226,7 +231,7 @@ def _curve(prediction: PredictedCurve, simulations: Sequence[Simulation]) -> Sim
 
 def _begins(part: Spacetime, whole: Spacetime) -> bool:
     """Whether runs on a spacetime do what runs on another one do in their first steps."""
-    same = (part.N, part.B, part.sampling) == (whole.N, whole.B, whole.sampling)
+    same = (part.N, part.B, part.sampling, part.drop_last) == (whole.N, whole.B, whole.sampling, whole.drop_last)
     explicit = part.explicit is None or part.explicit == (whole.explicit or ())[: len(part.explicit)]
     return bool(same and explicit and part.T <= whole.T)
 

@@ -17,14 +17,14 @@ from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
 from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError
-from ..landscapes import Landscape, check_reading, enter
+from ..landscapes import Landscape, check_reading, enter, metric_like
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress, check_progress
 from ..quantities import check_quantity
 from ..spacetimes import Spacetime, check_spacetime
 from ._simulated_curves import SimulatedCurves
 from ._simulation import Simulation
-from ._step_plan import LEAST_STEPS, StepPlan, check_times, multipliers, rounded_up, with_room
+from ._step_plan import LEAST_STEPS, StepPlan, check_times, rounded_up, with_room
 
 BLOCK = 256  # runs of a device between two reports of progress, and between two chances to interrupt
 _LEAST_DRAWN = 2**16  # training points: drawn together, with room for those of other spacetimes
@@ -150,7 +150,7 @@ def simulate(
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
         raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
-    metric = multipliers(optimizer, params)
+    metric = None if optimizer.metric is None else metric_like(params, optimizer.metric.tree)
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     rows = with_room(batches, LEAST_STEPS, axis=1)
@@ -196,7 +196,7 @@ def _draw(
     else:
         training_sets = np.broadcast_to(np.arange(M), (runs, M))
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
-    batches = training_sets[np.arange(runs)[:, None, None], spacetime.sample(rng, runs)]
+    batches = training_sets[np.arange(runs)[:, None, None], spacetime.sample(rng, runs, fill=True)]
     return training_sets.astype(np.int32), batches.astype(np.int32)
 
 

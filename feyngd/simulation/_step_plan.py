@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, PyTree, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
@@ -190,36 +190,6 @@ def check_times(times: Any, steps: int) -> Int[np.ndarray, " looks"] | None:
     if not found or found[-1] > steps or any(late <= early for early, late in pairwise(found)):
         raise ArgumentError(ask)
     return np.array(found)
-
-
-def multipliers(optimizer: Optimizer, params: PyTree) -> PyTree | None:
-    """Return an optimizer's metric as arrays of the shapes of the parameters; `None` if it has none.
-
-    Raises:
-        ArgumentError: the metric has other leaves than the parameters, or one of them does not broadcast to its array.
-    """
-    if optimizer.metric is None:
-        return None
-    given = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(optimizer.metric.tree)}
-    named = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree.leaves_with_path(params)]
-    if given.keys() != {name for name, _ in named}:
-        wanted, got = (
-            ", ".join(f"params{name}" for name in names) or "nothing" for names in ([name for name, _ in named], given)
-        )
-        raise ArgumentError(
-            f"A metric has the structure of the parameters, which are {wanted}; it gives multipliers of {got}."
-        )
-    leaves = []
-    for name, leaf in named:
-        own = given[name]
-        sizes = zip(own.shape[::-1], leaf.shape[::-1], strict=False)
-        if own.ndim > leaf.ndim or any(mine not in (1, its) for mine, its in sizes):
-            raise ArgumentError(
-                f"The metric of params{name} has shape {own.shape}, and the parameter has {leaf.shape}: give a number, "
-                "or an array that broadcasts to the parameter's shape."
-            )
-        leaves.append(np.broadcast_to(own, leaf.shape).astype(leaf.dtype))
-    return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 def with_room(array: Shaped[np.ndarray, "length ..."], least: int, axis: int = 0) -> Shaped[np.ndarray, "room ..."]:

@@ -142,8 +142,8 @@ def check_drop_last(drop_last: Any, N: sympy.Expr, B: sympy.Expr, sampling: str)
         divisors = [b for b in range(1, int(N) + 1) if N % b == 0]
         allowed = " or ".join(str(b) for b in divisors) if len(divisors) < 8 else "one of " + str(divisors)
         raise SpacetimeError(
-            f"N={N} is not a multiple of B={B}, and {N % B} points are left after {N // B} batches: say "
-            "drop_last=True to leave them out, or drop_last=False to make a smaller last batch of them. Otherwise use "
+            f"N={N} is not a multiple of B={B}: the batches of an epoch leave {N % B} over. Say drop_last=True to "
+            "leave the rest out, or drop_last=False to make a smaller last batch of it. Otherwise use "
             f"B={allowed}, or sampling='with-replacement' with T steps."
         )
     return drop_last

@@ -267,18 +267,27 @@ class Spacetime:
         """
         if self.explicit is not None:
             return [list(batch) for batch in self.explicit]
-        (run,) = self.sample(rng, 1).tolist()
+        (run,) = self.sample(rng, 1, fill=True).tolist()
         return [batch[:size] for batch, size in zip(run, self.batch_sizes(), strict=True)]
 
-    def sample(self, rng: np.random.Generator | None, runs: int) -> np.ndarray:
+    def sample(self, rng: np.random.Generator | None, runs: int, *, fill: bool = False) -> np.ndarray:
         """Draw independent runs at once: datapoints as an integer array of shape (runs, T, B).
 
-        A batch with fewer than B points is filled up with its first one: `batch_sizes` says how many count.
+        Args:
+            rng: the source of randomness; needed only for random sampling.
+            runs: the number of runs.
+            fill: fill batches with fewer than B points up with their first one; `batch_sizes` says how many count.
 
         Raises:
-            SpacetimeError: the sizes are symbols, or a random sampling got no `rng`.
+            SpacetimeError: the sizes are symbols, a random sampling got no `rng`, or batches differ in size and are not
+                to be filled up.
         """
         self.require_concrete("A run can be drawn")
+        if not fill and len(set(self.batch_sizes())) > 1:
+            raise SpacetimeError(
+                "Runs with batches of different sizes have no array shape: use batches(), or fill=True with "
+                "batch_sizes()."
+            )
         if self.explicit is not None:
             filled = [[*batch, *batch[:1] * (int(self.B) - len(batch))] for batch in self.explicit]
             array = np.array(filled, dtype=int).reshape(int(self.T), int(self.B))

@@ -130,7 +130,7 @@ def drawn_batches(
     for_sets, for_batches = jax.random.split(key)
     N = int(spacetime.N)
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
-    slots = spacetime.sample(rng, replicates)
+    slots = spacetime.sample(rng, replicates, fill=True)
     sets = (
         np.asarray(jax.random.randint(for_sets, (replicates, N), 0, count))
         if reading == "population"

@@ -1,0 +1,110 @@
+"""Predictions with optimizers and uneven epochs, learning curves, and their comparison with simulations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import feyngd as fd
+from feyngd.optimizers import cosine
+
+KEY = jax.random.key(0)
+DATA = np.array([-1.0, 0.5, 1.0, 2.0, -0.5])
+PARAMS = {"a": jnp.array([1.0, -0.6]), "b": jnp.array(0.5)}
+
+
+def loss(params, x):
+    return jnp.log(jnp.cosh(params["a"][0] * x + params["a"][1] * x**2 + params["b"] - 0.3 * x))
+
+
+LANDSCAPE = fd.Landscape(loss, DATA)
+SPACETIME = fd.Spacetime.sgd(5, 2, T=5, drop_last=False)
+OPTIMIZERS = {
+    "momentum": fd.momentum(0.9),
+    "Nesterov": fd.momentum(0.5, nesterov=True),
+    "cosine": fd.schedule(cosine(5, warmup=2)),
+    "average": fd.averaged(fd.momentum(0.5), ema=0.5),
+    "metric": fd.preconditioned(fd.momentum(0.5), {"a": np.array([2.0, 0.0]), "b": 0.5}),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("quantity", ["test_loss", "gap"])
+def test_predictions_are_those_of_simulations(kind: str, quantity: str) -> None:
+    """The coefficient of η³ is that of the runs, and one twice as large is not."""
+    optimizer = OPTIMIZERS[kind]
+    with jax.enable_x64(True):
+        options = {"optimizer": optimizer, "quantity": quantity, "key": KEY}
+        first = fd.predict(LANDSCAPE, PARAMS, SPACETIME, [1e-3], check_dtype=False, **options)
+        edge = min(first.valid_up_to, 0.5)
+        rates = [edge * fraction for fraction in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)]
+        predicted = fd.predict(LANDSCAPE, PARAMS, SPACETIME, rates, check_dtype=False, **options)
+        simulated = fd.simulate(LANDSCAPE, PARAMS, SPACETIME, rates, runs=20_000, chunk_size=256, **options)
+    assert fd.compare(predicted, simulated).agrees.all()
+    assert np.all(np.abs(predicted.mean - simulated.mean)[:4] < 4 * simulated.stderr[:4] + 3 * predicted.truncation[:4])
+
+
+def test_a_metric_of_equal_numbers_is_a_learning_rate() -> None:
+    doubled = fd.preconditioned(fd.sgd(), {"a": 2.0, "b": 2.0})
+    one = fd.predict(LANDSCAPE, PARAMS, SPACETIME, [0.01], optimizer=doubled, key=KEY)
+    other = fd.predict(LANDSCAPE, PARAMS, SPACETIME, [0.02], key=KEY)
+    np.testing.assert_allclose(one.mean, other.mean, rtol=1e-6)
+    wrong = fd.preconditioned(fd.sgd(), {"a": np.ones(3), "b": 1.0})
+    with pytest.raises(fd.ArgumentError, match=r"params\['a'\] has shape \(3,\), and the parameter has \(2,\)"):
+        fd.predict(LANDSCAPE, PARAMS, SPACETIME, [0.01], optimizer=wrong, key=KEY)
+
+
+@pytest.mark.parametrize("optimizer", [fd.sgd(), fd.momentum(0.9)], ids=str)
+@pytest.mark.parametrize("quantity", ["test_loss", "gap"])
+def test_learning_curves_have_the_predictions_of_shorter_runs(optimizer: fd.Optimizer, quantity: str) -> None:
+    options = {"optimizer": optimizer, "quantity": quantity, "replicates": 4, "key": KEY}
+    curve = fd.predict(LANDSCAPE, PARAMS, SPACETIME, 0.02, times="all", **options)
+    assert curve.times.tolist() == [0, 1, 2, 3, 4, 5]
+    for t in (1, 3, 5):
+        spacetime = fd.Spacetime.sgd(5, 2, T=t, drop_last=False)
+        alone = fd.predict(LANDSCAPE, PARAMS, spacetime, 0.02, **options)
+        at = curve.select(np.array([t])).predictions[0]
+        assert at.spacetime == spacetime
+        np.testing.assert_allclose(at.coefficients.mean(axis=0), alone.coefficients.mean(axis=0), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(at.truncation, alone.truncation, rtol=1e-3, atol=1e-7)
+
+
+def test_learning_curves_are_compared_with_simulated_ones() -> None:
+    optimizer, times = fd.momentum(0.5), [1, 2, 5]
+    curve = fd.predict(LANDSCAPE, PARAMS, SPACETIME, 0.004, optimizer=optimizer, times=times, key=KEY)
+    runs = fd.simulate(LANDSCAPE, PARAMS, SPACETIME, 0.004, optimizer=optimizer, times=times, runs=4000, key=KEY)
+    found = fd.compare(curve, runs)
+    assert found.passed
+    assert "5" in str(found)
+    wrong = fd.predict(LANDSCAPE, PARAMS, SPACETIME, 0.004, optimizer=fd.momentum(0.9), times=times, key=KEY)
+    assert fd.compare(wrong, runs).verdict == "DIFFERS"
+    other = fd.simulate(LANDSCAPE, PARAMS, SPACETIME, 0.003, optimizer=optimizer, times=times, runs=10, key=KEY)
+    with pytest.raises(fd.ArgumentError, match=r"learning rate 0\.004, the simulation 0\.003"):
+        fd.compare(curve, other)
+
+
+def test_curves_that_do_not_converge_say_so() -> None:
+    with pytest.warns(fd.TruncationWarning, match=r"not converged after \d+ steps and later"):
+        curve = fd.predict(LANDSCAPE, PARAMS, SPACETIME, 5.0, times="all", key=KEY)
+    assert curve.converged[0]
+    assert not curve.converged[-1]
+    ax = curve.plot()
+    assert [line.get_label() for line in ax.lines][-1] == "not converged"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"times": [6]}, r"from 0 to T=5; got \[6\]"),
+        ({"times": "some"}, r"or 'all'; got 'some'"),
+        ({"times": []}, "from 0 to T=5"),
+        ({"times": "all", "learning_rates": [0.1, 0.2]}, "one learning rate; got 2"),
+        ({"times": "all", "optimizer": fd.averaged(fd.sgd(), ema=0.5)}, "measured at an average"),
+        ({"optimizer": "adam"}, "An optimizer is made by"),
+        ({"optimizer": fd.schedule([1.0])}, "1 multipliers, and the run has T=5"),
+    ],
+)
+def test_bad_input(options, says: str) -> None:
+    rates = options.pop("learning_rates", [0.01])
+    with pytest.raises(fd.ArgumentError, match=says):
+        fd.predict(LANDSCAPE, PARAMS, SPACETIME, rates, **{"key": KEY, **options})
