@@ -83,9 +83,11 @@ if TYPE_CHECKING:
     from .prediction import predict as predict
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
+    from .series import ModifiedFlow as ModifiedFlow
     from .series import ResummedSeries as ResummedSeries
     from .series import Series as Series
     from .series import expand as expand
+    from .series import modified_flow as modified_flow
     from .series import ode as ode
     from .series import resum as resum
     from .series import sde as sde
@@ -110,7 +112,7 @@ _HOMES = {
     "optimizers": ("Optimizer", "averaged", "from_optax", "momentum", "preconditioned", "schedule", "sgd"),
     "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
-    "series": ("ResummedSeries", "Series", "expand", "ode", "resum", "sde"),
+    "series": ("ModifiedFlow", "ResummedSeries", "Series", "expand", "modified_flow", "ode", "resum", "sde"),
     "simulation": ("SDESimulation", "SimulatedCurves", "Simulation", "simulate", "simulate_sde"),
     "spacetimes": ("Spacetime",),
     "studies": ("study", "sweep"),

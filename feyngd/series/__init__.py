@@ -8,6 +8,8 @@ from ._expand import resum as resum
 from ._limits import ode as ode
 from ._limits import sde as sde
 from ._measurements import measurements as measurements
+from ._modified_flow import ModifiedFlow as ModifiedFlow
+from ._modified_flow import modified_flow as modified_flow
 from ._resummed import ResummedSeries as ResummedSeries
 from ._series import ETA as ETA
 from ._series import Series as Series

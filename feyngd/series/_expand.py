@@ -122,7 +122,8 @@ def expand(
     }
     if reading == "conditional":
         check_exchangeable(spacetime)
-        found = given_training_set(_terms("test_loss", order, spacetime, "moment", optimizer), spacetime.N)
+        name = "displacement" if quantity == "displacement" else "test_loss"
+        found = given_training_set(_terms(name, order, spacetime, "moment", optimizer), spacetime.N)
         return Series(found, basis="moment", **made_of).in_basis(basis)
     return Series(_terms(quantity, order, spacetime, basis, optimizer), basis=basis, **made_of)
 
