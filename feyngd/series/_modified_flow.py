@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import sympy
 
@@ -67,8 +68,8 @@ class ModifiedFlow:
                     one, other = _with_loose_end(name), _with_loose_end(rooted)
                     raise ArgumentError(
                         f"This flow has no loss: the gradient of {name} has the terms {one} and {other} in the "
-                        f"proportion {rootings[name]} : {rootings[rooted]}, and the field has them with {self.field[one]} and "
-                        f"{self.field[other]}. Use the field, or a lower order."
+                        f"proportion {rootings[name]} : {rootings[rooted]}, and the field has them with "
+                        f"{self.field[one]} and {self.field[other]}. Use the field, or a lower order."
                     )
             found[name] = first
         return Series(
@@ -124,8 +125,14 @@ def modified_flow(
         raise ArgumentError("A flow starts at order 1, which is the gradient; got order=0.")
     if spacetime.T == 0:
         raise ArgumentError("A run of T=0 steps does not move: there is no flow.")
-    options = {"optimizer": optimizer, "reading": reading}
-    mean = expand("displacement", order=order, spacetime=spacetime, basis=basis, **options)  # type: ignore[call-overload]
+    made_of: dict[str, Any] = {
+        "order": order,
+        "basis": basis,
+        "spacetime": spacetime,
+        "optimizer": optimizer,
+        "reading": reading,
+    }
+    mean = expand("displacement", **made_of)
     field: Trees = {}
     for edges in range(1, order + 1):
         moved = _flow(field, edges)
@@ -134,7 +141,6 @@ def modified_flow(
             if (value := sympy.cancel(rest)) != 0:
                 field[diagram] = value
     rate = {diagram: sympy.cancel(value / spacetime.T) for diagram, value in field.items()}
-    made_of = {"order": order, "basis": basis, "spacetime": spacetime, **options}
     return ModifiedFlow(Series(rate, quantity="displacement", **made_of))
 
 
