@@ -15,7 +15,8 @@ parts, ties           nodes in one part are tied: they see the same datapoint
 moment value          the mean over one independent datapoint for each part
 cumulant value        joint cumulants over each part; a lone node is a derivative of the mean loss
 coefficient           (−1/B)^order · #embeddings / |Aut|; it multiplies η^order · value
-N, B, E, T            training points, batch size, epochs, steps: T = E·N/B
+kernel                with an optimizer the edge from step s to step t weighs κ(t, s); plain SGD has κ = 1
+N, B, E, T            training points, batch size, epochs, steps: T = E·N/B if B divides N
 G, H, J               first, second, third derivative of the mean loss
 C, S                  second and third cumulant of the gradient of one datapoint's loss
 gap                   test loss minus train loss
