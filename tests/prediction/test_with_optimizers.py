@@ -1,5 +1,7 @@
 """Predictions with optimizers and uneven epochs, learning curves, and their comparison with simulations."""
 
+from fractions import Fraction as F
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import feyngd as fd
 from feyngd.optimizers import cosine
+from feyngd.testing import PolynomialLandscape, exact_series
 
 KEY = jax.random.key(0)
 DATA = np.array([-1.0, 0.5, 1.0, 2.0, -0.5])
@@ -108,3 +111,27 @@ def test_bad_input(options, says: str) -> None:
     rates = options.pop("learning_rates", [0.01])
     with pytest.raises(fd.ArgumentError, match=says):
         fd.predict(LANDSCAPE, PARAMS, SPACETIME, rates, **{"key": KEY, **options})
+
+
+@pytest.mark.parametrize("quantity", ["test_loss", "train_loss", "gap"])
+@pytest.mark.parametrize("base", [fd.sgd(), fd.momentum(F(1, 2), nesterov=True)], ids=str)
+def test_metrics_are_those_of_the_oracle(base: fd.Optimizer, quantity: str) -> None:
+    """Exact values in double precision: coefficients to ten digits, a frozen coordinate among them."""
+    losses = [{(2, 1, 0): 1, (1, 0, 1): F(1, 2)}, {(0, 2, 1): F(1, 3), (1, 0, 0): -1, (0, 1, 2): 1}]
+    metric, theta = [F(2), F(1, 2), F(0)], [F(1, 2), F(-1, 2), F(1)]
+
+    def one(params, which):
+        x, y, z = params
+        both = jnp.array([x**2 * y + x * z / 2, y**2 * z / 3 - x + y * z**2])
+        return both[which]
+
+    spacetime = fd.Spacetime.sgd(3, 2, T=3, drop_last=False)
+    exact = exact_series(
+        quantity, PolynomialLandscape(losses), theta, spacetime, 3, optimizer=fd.preconditioned(base, metric)
+    )
+    with jax.enable_x64(True):
+        optimizer = fd.preconditioned(base, np.array([2.0, 0.5, 0.0]))
+        landscape, start = fd.Landscape(one, np.array([0, 1])), jnp.array([0.5, -0.5, 1.0])
+        found = fd.predict(landscape, start, spacetime, [1e-3], quantity=quantity, optimizer=optimizer, key=KEY)
+    assert len(found.coefficients) == 1
+    np.testing.assert_allclose(found.coefficients[0], np.array(exact, float), rtol=1e-10, atol=1e-12)
