@@ -156,6 +156,7 @@ def add_sizes(parser: argparse.ArgumentParser, text: str, defaults: dict[str, st
     group.add_argument("-E", help=f"epochs (default {defaults['E']})")
     group.add_argument("-T", help=f"steps, instead of epochs (full batch: default {defaults['T']})")
     group.add_argument("--sampling", help="reshuffled (default), fixed, with-replacement or full-batch")
+    group.add_argument("--drop-last", help="where B does not divide N: True leaves the rest out, False is a last batch")
 
 
 def spacetime_of(options: argparse.Namespace, defaults: dict[str, str], *, concrete: bool = False) -> Any:
@@ -175,13 +176,16 @@ def spacetime_of(options: argparse.Namespace, defaults: dict[str, str], *, concr
         text = defaults.get(name) if given is None else given
         return None if text is None else _size(name, text, concrete)
 
+    drop_last = None
+    if options.drop_last is not None:
+        drop_last = check_choice("--drop-last", options.drop_last.capitalize(), ("True", "False")) == "True"
     if sampling == "full-batch":
         if options.B is not None or options.E is not None:
             raise ArgumentError("Full batch has B = N and counts steps: give -N and -T, not -B or -E.")
         return Spacetime.gd(size("N"), size("T"))
     epochs = None if options.T is not None and options.E is None else size("E")
     steps = size("T") if options.T is not None else None
-    return Spacetime.sgd(size("N"), size("B"), epochs, T=steps, sampling=sampling)
+    return Spacetime.sgd(size("N"), size("B"), epochs, T=steps, sampling=sampling, drop_last=drop_last)
 
 
 def _size(name: str, text: str, concrete: bool) -> Any:

@@ -142,9 +142,9 @@ def check_drop_last(drop_last: Any, N: sympy.Expr, B: sympy.Expr, sampling: str)
         divisors = [b for b in range(1, int(N) + 1) if N % b == 0]
         allowed = " or ".join(str(b) for b in divisors) if len(divisors) < 8 else "one of " + str(divisors)
         raise SpacetimeError(
-            f"N={N} is not a multiple of B={B}: the batches of an epoch leave {N % B} over. Say drop_last=True to "
-            "leave the rest out, or drop_last=False to make a smaller last batch of it. Otherwise use "
-            f"B={allowed}, or sampling='with-replacement' with T steps."
+            f"N={N} is not a multiple of B={B}: the batches of an epoch leave {N % B} over. Use B={allowed}, or "
+            "sampling='with-replacement' with T steps; or say drop_last=True, to leave the rest out, or "
+            "drop_last=False, to make a smaller last batch of it."
         )
     return drop_last
 

@@ -12,7 +12,7 @@ import pytest
 import sympy
 
 import feyngd as fd
-from feyngd.prediction._convergence import _tree, _trees
+from feyngd.prediction._convergence import _trees, tree_of
 
 KEY = jax.random.key(3)
 S = fd.Spacetime.sgd(4, 2, 2)
@@ -139,7 +139,7 @@ def test_trees_that_cancel_are_not_believed_to_go_on_cancelling():
 def test_trees_add_up_to_the_coefficients():
     assert [len(_trees(order)) for order in range(7)] == [1, 1, 2, 4, 9, 20, 48]  # rooted trees, A000081
     for order in range(5):
-        assert {_tree(diagram) for diagram in fd.diagrams(order)} == set(_trees(order))
+        assert {tree_of(diagram) for diagram in fd.diagrams(order)} == set(_trees(order))
     landscape, start = fd.landscapes.toys.gauss_fit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fd.TruncationWarning)
