@@ -156,7 +156,7 @@ def add_sizes(parser: argparse.ArgumentParser, text: str, defaults: dict[str, st
     group.add_argument("-E", help=f"epochs (default {defaults['E']})")
     group.add_argument("-T", help=f"steps, instead of epochs (full batch: default {defaults['T']})")
     group.add_argument("--sampling", help="reshuffled (default), fixed, with-replacement or full-batch")
-    group.add_argument("--drop-last", help="where B does not divide N: True leaves the rest out, False is a last batch")
+    group.add_argument("--drop-last", help="the rest where B does not divide N: True or False (no default)")
 
 
 def spacetime_of(options: argparse.Namespace, defaults: dict[str, str], *, concrete: bool = False) -> Any:
