@@ -27,7 +27,7 @@ from ..errors import ArgumentError
 from ..optimizers import Optimizer
 from ..spacetimes import Spacetime
 from ._gap_sums import Exponents, GapSum, WeakOrders, few_epochs
-from ._propagator_forms import quotient
+from ._propagator_forms import product_of_powers, quotient
 from ._propagator_sums import coarser, parts_of_nodes
 from ._ratio import over_common_denominator
 
@@ -152,7 +152,7 @@ class _KernelForm:
             for gap_sums, numerator in zip(terms, numerators, strict=True):
                 total: Powers = {(0,) * (_WIDTH * len(_LENGTHS)): coefficient}
                 for gap_sum in gap_sums:
-                    total = _times(total, self._over_gaps(gap_sum, bases))
+                    total = product_of_powers(total, self._over_gaps(gap_sum, bases))
                 for (power_of_N, power_of_B, *_), share in numerator.terms():
                     into = by_sizes.setdefault((power_of_N, power_of_B), {})
                     for powers, value in total.items():
@@ -247,15 +247,6 @@ class _KernelForm:
                 rho = key[1] * in_epoch + key[3] * in_run + key[5] * in_run
                 total += quotient(numerator, whole, generators) * _BETA**beta * _RHO**rho
         return total
-
-
-def _times(left: Powers, right: Powers) -> Powers:
-    result: Powers = {}
-    for a, x in left.items():
-        for b, y in right.items():
-            key = tuple(i + j for i, j in zip(a, b, strict=True))
-            result[key] = result[key] + x * y if key in result else x * y
-    return result
 
 
 def _divided(series: list[FracElement], constant: FracElement, slope: FracElement) -> list[FracElement]:

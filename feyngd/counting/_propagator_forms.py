@@ -84,7 +84,7 @@ class PropagatorForms:
         for gap_sums, numerator in zip(terms, numerators, strict=True):
             product: Powers = {(0,) * self._diagram.order: self._field.one}
             for gap_sum in gap_sums:
-                product = _times(product, self._over_gaps(gap_sum))
+                product = product_of_powers(product, self._over_gaps(gap_sum))
             for (power_of_N, power_of_B, *_), share in numerator.terms():
                 into = by_sizes.setdefault((power_of_N, power_of_B), {})
                 for powers_of_z, value in product.items():
@@ -187,7 +187,7 @@ def _leading(terms: Terms) -> Terms:
     return by_degree[max(by_degree)] if by_degree else {}
 
 
-def _times(left: Powers, right: Powers) -> Powers:
+def product_of_powers(left: Powers, right: Powers) -> Powers:
     product: Powers = {}
     for a, x in left.items():
         for b, y in right.items():

@@ -24,6 +24,7 @@ class LearningCurve(PredictedCurve):
     """The expected loss after some numbers of steps of one schedule at one learning rate.
 
     Every point is a `Prediction` with its three errors, and all share the values of diagrams: their errors go together.
+    What updates do that are lost to the precision of the parameters is not measured along a curve.
 
     Attributes:
         quantity: "test_loss", "train_loss" or "gap".
@@ -67,8 +68,8 @@ class LearningCurve(PredictedCurve):
 
     @property
     def truncation(self) -> np.ndarray:
-        """The figure for what the cut leaves out, after every number of steps."""
-        return self._at_points("truncation")
+        """The figure for what the cut leaves out, after every number of steps; nothing before the first."""
+        return np.where(self.times == 0, 0.0, self._at_points("truncation"))
 
     @property
     def converged(self) -> np.ndarray:

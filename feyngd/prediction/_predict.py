@@ -185,7 +185,7 @@ def predict(
     if moments is None:
         prediction = _assembled(quantity, spacetime, rates, parts, given, with_rounding=check_dtype is not False)
         if prediction.rounding is not None:
-            prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
+            prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params, optimizer))
     else:
         roots = roots_of(quantity, landscape.reading)
         terms = CurveTerms.expanded(roots, order, spacetime, optimizer, moments)
@@ -234,25 +234,31 @@ def _warn(prediction: Prediction | LearningCurve, rates: np.ndarray, order: int)
     )
 
 
-def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> np.ndarray:
+def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any, optimizer: Optimizer) -> np.ndarray:
     """Return what updates do to a prediction that are lost to the precision of the parameters, shape (R,).
 
-    The first order is ηT|G|² of a loss and ηT(⟨|g|²⟩ − |G|²)/N of the gap, from which a squared gradient is known.
+    The first order is ηT|G|² of a loss and ηT(⟨|g|²⟩ − |G|²)/N of the gap, from which a squared gradient is known. An
+    optimizer counts as SGD at the learning rate that moves as far: η times the mean of κ over the steps.
     """
     spacetime, squared = prediction.spacetime, None
     steps = int(spacetime.T)
+    scale = (
+        1.0
+        if optimizer.is_plain or not steps
+        else abs(float(np.mean(np.array(optimizer.to_end(steps), dtype=float)))) or 1.0
+    )
     if prediction.order and steps:
         points = int(spacetime.N) if prediction.quantity == "gap" else 1
-        squared = abs(float(prediction.coefficients.mean(axis=0)[1])) / steps * points
+        squared = abs(float(prediction.coefficients.mean(axis=0)[1])) / steps / scale * points
     errors = (prediction.stderr, prediction.truncation, np.nan_to_num(prediction.dtype_error))
     return lost_updates(
         landscape,
         params,
-        prediction.learning_rates,
+        prediction.learning_rates * scale,
         steps=steps,
         batch_size=int(spacetime.B),
         squared_gradient=squared,
-        mean_at=lambda rates: prediction.at(rates)[0],
+        mean_at=lambda rates: prediction.at(rates / scale)[0],
         errors=np.sqrt(np.sum(np.square(errors), axis=0)),
     )
 

@@ -63,6 +63,7 @@ def test_learning_curves_have_the_predictions_of_shorter_runs(optimizer: fd.Opti
     options = {"optimizer": optimizer, "quantity": quantity, "replicates": 4, "key": KEY}
     curve = fd.predict(LANDSCAPE, PARAMS, SPACETIME, 0.02, times="all", **options)
     assert curve.times.tolist() == [0, 1, 2, 3, 4, 5]
+    assert curve.truncation[0] == 0
     for t in (1, 3, 5):
         spacetime = fd.Spacetime.sgd(5, 2, T=t, drop_last=False)
         alone = fd.predict(LANDSCAPE, PARAMS, spacetime, 0.02, **options)
