@@ -7,6 +7,7 @@ from ._count import symbol_sizes as symbol_sizes
 from ._kernel_count import counts_after_every_step as counts_after_every_step
 from ._kernel_count import kernel_count as kernel_count
 from ._propagator_forms import PropagatorForms as PropagatorForms
+from ._propagator_steps import resummed_count as resummed_count
 from ._propagator_sums import propagated_count as propagated_count
 from ._ratio import Ratio as Ratio
 from ._ratio import constant as constant

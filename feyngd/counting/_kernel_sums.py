@@ -124,7 +124,7 @@ def _on_known_batches(diagram: Diagram, labels: Labels, weights: Weights, basis:
     """Sum over cumulant embeddings in known batches; for moments over coarser partitions with their Möbius signs."""
     partitions = list(coarser(labels)) if basis == "moment" else [labels]
     shared = max(sum(count > 1 for count in Counter(own).values()) for own in partitions)
-    points, counts = _kinds_of_points(weights, shared)
+    points, counts = kinds_of_points(weights.spacetime, shared, weights.steps + 1)
     total = _zero(weights)
     for own in partitions:
         merged = Counter(own[labels.index(part)] for part in range(max(labels, default=-1) + 1))
@@ -135,22 +135,23 @@ def _on_known_batches(diagram: Diagram, labels: Labels, weights: Weights, basis:
     return total
 
 
-def _kinds_of_points(weights: Weights, axes: int) -> tuple[np.ndarray, np.ndarray]:
+def kinds_of_points(spacetime: Spacetime, axes: int, numbers_each: int) -> tuple[np.ndarray, np.ndarray]:
     """Return how often every step's batch lists a point of each kind, shape (kinds, T), and their numbers of points.
 
     Args:
-        weights: the spacetime and the optimizer.
+        spacetime: a spacetime with known batches.
         axes: how many parts have an axis of kinds.
+        numbers_each: how many numbers are kept for every choice of their kinds.
 
     Raises:
-        ArgumentError: arrays over kinds and steps are too large.
+        ArgumentError: arrays over kinds are too large.
     """
-    spacetime, steps = weights.spacetime, weights.steps
+    steps = int(spacetime.T)
     if not axes:
         return np.zeros((0, steps), dtype=int), np.zeros(0, dtype=int)
     N, length = int(spacetime.N), int(spacetime.epoch_steps) if spacetime.sampling == "fixed" else 0
     kinds = length or min(N, len({n for batch in spacetime.explicit or () for n in batch}))
-    if (numbers := float(kinds) ** axes * (steps + 1)) > _MOST_NUMBERS:
+    if (numbers := float(kinds) ** axes * numbers_each) > _MOST_NUMBERS:
         raise ArgumentError(
             f"These batches have about {kinds:,} kinds of points. For diagrams with {axes} parts of several nodes, "
             f"sums with an optimizer take arrays of {numbers:.1g} numbers, the limit is {_MOST_NUMBERS:.0e}: use "
@@ -245,8 +246,8 @@ class _Sums:
             new = block if self._weights.to_end is None else block & ~self._below_root  # whose edges stay open
             ended = (block & self._below_root).bit_count() if self._weights.to_end is not None else 0
             has_memory = self._weights.recurrence.has_memory
-            for keeps in _subsets(memory):
-                for enters in _subsets(new) if has_memory else [0]:
+            for keeps in subsets(memory):
+                for enters in subsets(new) if has_memory else [0]:
                     if not block and keeps == memory and not count_before:
                         continue  # the state itself
                     numbers = self._moves(memory, keeps, new, enters, ended) * weight
@@ -300,7 +301,7 @@ class _Sums:
             below = self._children[v]
             if not placed >> v & 1 and not below & ~placed and not below & memory:
                 ready |= 1 << v
-        return _subsets(ready)
+        return subsets(ready)
 
     def _cells(self, block: int, state: State) -> tuple[Any, int, int] | None:
         """Return the weight of a block's cells at every step and the parts met after it; `None` if it has no place."""
@@ -383,7 +384,7 @@ def _rank(state: State) -> tuple[int, int, int]:
     return placed.bit_count(), -memory.bit_count(), -count
 
 
-def _subsets(mask: int) -> Iterator[int]:
+def subsets(mask: int) -> Iterator[int]:
     """Iterate over the subsets of a set, the empty one last."""
     subset = mask
     while subset:

@@ -272,17 +272,17 @@ def _entry(matrix: Matrix, power: int, end: int, edges: Edges) -> Any:
     row: Mapping[int, Any] = {0: edges.number(Fraction(1))}
     while power:
         if power <= _FEW_STEPS:
-            row, power = _row_times(row, matrix), power - 1
+            row, power = row_times(row, matrix), power - 1
             continue
         if power & 1:
-            row = _row_times(row, matrix)
-        matrix, power = {state: _row_times(entries, matrix) for state, entries in matrix.items()}, power >> 1
+            row = row_times(row, matrix)
+        matrix, power = {state: row_times(entries, matrix) for state, entries in matrix.items()}, power >> 1
     return row.get(end, zero)
 
 
-def _row_times(row: Mapping[int, Any], matrix: Matrix) -> dict[int, Any]:
+def row_times(row: Mapping[Any, Any], matrix: Mapping[Any, Mapping[Any, Any]]) -> dict[Any, Any]:
     """Multiply a row vector, by state, with a matrix."""
-    product_: dict[int, Any] = {}
+    product_: dict[Any, Any] = {}
     for state, value in row.items():
         for after, weight in matrix[state].items():
             term = value * weight
