@@ -9,14 +9,15 @@ References:
     Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3; the sums over weak orders are the project's own.
 """
 
+from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from sympy.polys.rings import PolyElement
 
 from ..diagrams import Diagram
 from . import _ratio
-from ._falling_sum import FallingSum
+from ._falling_sum import FallingSum, Numbers, Products, WeightTable
 from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
 from ._slots import spread_over_slots
 from ._uneven_epochs import Uneven, children_before, contracted, uneven_form
@@ -108,9 +109,8 @@ def _batch_assignments(parts: int, arcs: frozenset[tuple[int, int]], N: int | No
 def _reshuffled(diagram: Diagram, scheme: Scheme) -> Ratio:
     """N^(P) Σ over weak orders of the nodes by epoch of C(E, k) Π_epochs (batch assignments of its Q parts) / N^(Q)."""
     labels, parents = diagram.labels, diagram.parents
-    epochs = ring_size(scheme.E, _ratio.E)
 
-    def epoch(block: int) -> FallingSum:
+    def epoch(block: int) -> Numbers:
         members = [node for node in range(1, diagram.order + 1) if block >> (node - 1) & 1]
         present = {label: i for i, label in enumerate(dict.fromkeys(labels[node] for node in members))}
         arcs = frozenset(
@@ -118,50 +118,54 @@ def _reshuffled(diagram: Diagram, scheme: Scheme) -> Ratio:
             for node in members
             if parents[node] and block >> (parents[node] - 1) & 1
         )
-        return FallingSum({(len(present),): _batch_assignments(len(present), arcs, scheme.N, scheme.B)})
+        return _epoch_number(len(present), arcs, scheme)
 
     sums = weak_order_sums(children_before(diagram), epoch, _ONE, strict=False, max_blocks=scheme.E)
-    total = FallingSum({})
-    for k, value in sums.items():
-        total += value * FallingSum({(): binomial(epochs, k)})
-    return _times_choices_of_points(total, diagram, scheme)
+    return _weights(scheme).total(sums.values(), len(diagram.parts) - 1)
+
+
+@lru_cache(maxsize=1 << 16)
+def _epoch_number(parts: int, arcs: frozenset[tuple[int, int]], scheme: Scheme) -> Numbers:
+    weight = FallingSum({(parts,): _batch_assignments(parts, arcs, scheme.N, scheme.B)})
+    return _weights(scheme).number(weight)
+
+
+@lru_cache(maxsize=64)
+def _weights(scheme: Scheme) -> WeightTable:
+    """Return the table of the weights of epochs or, with replacement, of steps."""
+    points, batch = ring_size(scheme.N, _ratio.N), ring_size(scheme.B, _ratio.B)
+    epochs, steps = ring_size(scheme.E, _ratio.E), ring_size(scheme.T, _ratio.T)
+    if scheme.sampling == "reshuffled":
+        return WeightTable(partial(binomial, epochs), scheme.N)
+    if scheme.in_steps:
+        return WeightTable(partial(binomial, steps), scheme.N)
+    return WeightTable(partial(scaled_binomial, epochs * points, batch), scheme.N)
 
 
 def _with_replacement(diagram: Diagram, scheme: Scheme) -> Ratio:
     """N^(P) Σ over strict weak orders of the nodes by time of C(T, k) Π_steps Σ_j (ways to use j slots) B^(j) / N^j."""
-    points, batch, labels = ring_size(scheme.N, _ratio.N), ring_size(scheme.B, _ratio.B), diagram.labels
+    labels = diagram.labels
 
-    def step(block: int) -> FallingSum:
-        groups: dict[int, int] = {}
-        for node in range(1, diagram.order + 1):
-            if block >> (node - 1) & 1:
-                groups[labels[node]] = groups.get(labels[node], 0) + 1
-        ways = spread_over_slots(groups.values())
-        # Where the length is in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
-        return FallingSum(
-            {
-                (1,) * slots: (falling(batch, slots) if scheme.in_steps else falling(batch - 1, slots - 1)) * count
-                for slots, count in ways.items()
-            }
-        )
+    def step(block: int) -> Numbers:
+        groups = Counter(labels[node] for node in range(1, diagram.order + 1) if block >> (node - 1) & 1)
+        return _step_number(tuple(sorted(groups.values())), scheme)
 
     sums = weak_order_sums(children_before(diagram), step, _ONE, max_blocks=scheme.T)
-    total = FallingSum({})
-    for k, value in sums.items():
-        if scheme.in_steps:
-            times = binomial(ring_size(scheme.T, _ratio.T), k)
-        else:
-            times = scaled_binomial(ring_size(scheme.E, _ratio.E) * points, batch, k)
-        total += value * FallingSum({(): times})
-    return _times_choices_of_points(total, diagram, scheme)
+    return _weights(scheme).total(sums.values(), len(diagram.parts) - 1)
 
 
-def _times_choices_of_points(total: FallingSum, diagram: Diagram, scheme: Scheme) -> Ratio:
-    choices = falling(ring_size(scheme.N, _ratio.N), len(diagram.parts) - 1)
-    return total.collect(scheme.N) * Ratio.make(choices)
+@lru_cache(maxsize=1 << 16)
+def _step_number(groups: tuple[int, ...], scheme: Scheme) -> Numbers:
+    batch = ring_size(scheme.B, _ratio.B)
+    # Where the length is in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
+    weight = {
+        (1,) * slots: (falling(batch, slots) if scheme.in_steps else falling(batch - 1, slots - 1)) * count
+        for slots, count in spread_over_slots(groups).items()
+    }
+    return _weights(scheme).number(FallingSum(weight))
 
 
-_ONE = FallingSum({(): RING.one})
+_ONE = Products({(): 1})
 _FORMS = {
     "full-batch": _full_batch,
     "fixed": _fixed,

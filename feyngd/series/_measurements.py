@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 from ..counting import Ratio, constant, inverse_size
 from ..diagrams import Diagram, diagrams
@@ -24,9 +25,7 @@ def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: s
     """
     one_over_n = inverse_size(spacetime.N, "N")
     step = one_over_n if spacetime.sampling == "full-batch" else inverse_size(spacetime.B, "B")
-    factor = constant(1)
-    for _ in range(diagram.order):
-        factor = (factor * step).scale(-1)
+    factor = _power(step.scale(-1), diagram.order)
     if quantity == "displacement":
         if len(diagram.children[0]) == 1:
             yield diagram, factor.scale(Fraction(1, diagram.automorphisms))
@@ -41,3 +40,8 @@ def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: s
         sign = 1 if quantity == "train_loss" else -1
         for joint in diagram.root_ties():
             yield joint, (factor * one_over_n).scale(Fraction(sign, joint.automorphisms))
+
+
+@lru_cache(maxsize=256)
+def _power(base: Ratio, exponent: int) -> Ratio:
+    return _power(base, exponent - 1) * base if exponent else constant(1)
