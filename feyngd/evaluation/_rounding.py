@@ -29,7 +29,8 @@ from ..landscapes import Landscape
 from .engine import Engine, NotFiniteError, Rows
 from .planning import TEST, Number, Plan
 
-_SAMPLES, _SIZE = 4, 64  # samples of the data, and examples in each
+# Samples of the data, and examples in each. A third of a warm call goes to two samples, half of it went to four.
+_SAMPLES, _SIZE = 2, 64
 
 
 @dataclass(frozen=True)
