@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,11 @@ class Arithmetic:
 
 def _filtered(inputs: np.ndarray, factor: float) -> np.ndarray:
     """Return a_1, a_2, … of a_(t+1) = factor · a_t + input_t with a_0 = 0."""
-    return np.cumsum(inputs, axis=-1) if factor == 1.0 else lfilter([1.0], [1.0, -factor], inputs, axis=-1)
+    if factor == 1.0:
+        return np.cumsum(inputs, axis=-1)
+    from scipy.signal import lfilter  # here, as it takes longer to import than everything else of a symbolic call
+
+    return lfilter([1.0], [1.0, -factor], inputs, axis=-1)
 
 
 FLOATS = Arithmetic(float, is_exact=False)
