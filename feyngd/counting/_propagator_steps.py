@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from math import perm, prod
 from typing import Any
 
@@ -196,40 +197,49 @@ def _on_known_batches(
     damping: Sequence[Any],
     number: Callable[[Any], Any],
 ) -> Any:
-    """Return the sum where batches are known: all points of a part with one node at once, others on axes of kinds."""
-    steps, B = int(spacetime.T), number(Fraction(int(spacetime.B)))
+    """Return the sum where batches are known: all points of a part with one node at once, others by their kinds.
+
+    Kinds are an axis of floats; of exact numbers all choices are gone through.
+    """
     shared = [part for part in range(max(labels, default=-1) + 1) if labels.count(part) > 1]
     shape = np.broadcast_shapes(*(np.shape(c) for c in damping))
     points, counts = kinds_of_points(spacetime, len(shared), prod(shape))
-    shares = [Fraction(int(spacetime.B), size) for size in spacetime.batch_sizes()]
     moves = Moves(diagram, labels, sampling="known", has_memory=True, root_open=False)
+    shares = [number(Fraction(int(spacetime.B), size)) for size in spacetime.batch_sizes()]
 
-    def weight(move: Move, t: int) -> Any:
-        total = number(Fraction(1))
-        for part, nodes in moves.nodes_by_part(move.block).items():
-            if part in shared:  # B / (size of the batch), for every time that the batch lists a point of the kind
-                cells = _numbers([(int(seen) * shares[t]) ** nodes for seen in points[:, t]], number)
-                axis = shared.index(part)
-                total = total * cells.reshape(len(counts), *(1,) * (len(shared) - axis - 1 + len(shape)))
-            else:
-                total = total * B
-        return total
+    def summed(seen: Mapping[int, Any]) -> Any:
+        """Sum over all times, from how often every step's batch lists the point of a shared part, steps last."""
 
-    column: Mapping[State, Any] = {moves.end: number(Fraction(1))}
-    for t, step in _from_the_last(diagram, optimizer, steps, damping, number):
-        column = _before(column, moves, step, False, partial(weight, t=t))
-    if not shared:
+        def weight(move: Move, t: int) -> Any:
+            total = number(Fraction(1))
+            for part, nodes in moves.nodes_by_part(move.block).items():
+                listed = seen[part][..., t] * shares[t] if part in seen else number(Fraction(int(spacetime.B)))
+                total = total * listed**nodes
+            return total
+
+        column: Mapping[State, Any] = {moves.end: number(Fraction(1))}
+        for t, step in _from_the_last(diagram, optimizer, int(spacetime.T), damping, number):
+            column = _before(column, moves, step, False, partial(weight, t=t))
         return column.get(START, number(Fraction(0)))
-    found = np.broadcast_to(column.get(START, number(Fraction(0))), (len(counts),) * len(shared) + shape)
+
+    if number is not float:
+        total = number(Fraction(0))
+        for chosen in product(range(len(counts)), repeat=len(shared)):
+            ways = number(Fraction(prod(int(counts[kind]) for kind in chosen)))
+            seen = {part: _objects(points[kind], number) for part, kind in zip(shared, chosen, strict=True)}
+            total = total + summed(seen) * ways
+        return total
+    axes = {part: (len(counts), *(1,) * (len(shared) - axis - 1 + len(shape))) for axis, part in enumerate(shared)}
+    found = summed({part: points.reshape(*axes[part], points.shape[-1]).astype(float) for part in shared})
+    found = np.broadcast_to(found, (len(counts),) * len(shared) + shape)
     for _ in shared:
-        found = np.tensordot(_numbers([Fraction(int(count)) for count in counts], number), found, axes=(0, 0))
+        found = np.tensordot(counts.astype(float), found, axes=(0, 0))
     return found[()]
 
 
-def _numbers(values: Sequence[Fraction], number: Callable[[Any], Any]) -> np.ndarray:
-    """Return numbers of the sum's kind as an array."""
-    if number is float:
-        return np.array([float(value) for value in values])
+def _objects(values: np.ndarray, number: Callable[[Any], Any]) -> np.ndarray:
+    """Return integers as an array of numbers of the sum's kind."""
     found = np.empty(len(values), dtype=object)
-    found[:] = [number(value) for value in values]
+    for index, value in enumerate(values):
+        found[index] = number(Fraction(int(value)))
     return found

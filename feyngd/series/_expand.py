@@ -107,11 +107,9 @@ def expand(
     if reading not in READINGS:
         raise ArgumentError(f"Unknown reading {reading!r}. A series has one of {', '.join(map(repr, READINGS))}.")
     if resummed:
-        if not optimizer.is_plain or reading != "population":
-            raise ArgumentError(
-                "Re-summed series are those of plain SGD in the population reading; leave the rest out."
-            )
-        return ResummedSeries(quantity, order, spacetime, limit=limit)
+        if reading != "population":
+            raise ArgumentError("Re-summed series are those of the population reading: leave reading= out.")
+        return ResummedSeries(quantity, order, spacetime, optimizer=optimizer, limit=limit)
     check_number(order, False, limit, up_to=True)
     made_of: dict[str, Any] = {
         "quantity": quantity,
@@ -139,7 +137,8 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         A `ResummedSeries` with as many edges as the series has orders.
 
     Raises:
-        ArgumentError: the series does not come from `expand`, so its spacetime is unknown; or the form is unknown.
+        ArgumentError: the series does not come from `expand`, so its spacetime is unknown; the form is unknown, or does
+            not fit the spacetime or the optimizer; or the reading is another than the population's.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected).
@@ -157,9 +156,10 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         raise ArgumentError(
             f"Only a series made by expand(...), with its quantity and spacetime, can be re-summed; got {series!r}."
         )
-    if not series.optimizer.is_plain or series.reading != "population":
-        raise ArgumentError(f"Only series of plain SGD in the population reading can be re-summed; got {series}.")
-    return ResummedSeries(series.quantity, series.order, series.spacetime, form=form, limit=None)
+    if series.reading != "population":
+        raise ArgumentError(f"Only series in the population reading can be re-summed; got {series}.")
+    made_of = (series.quantity, series.order, series.spacetime)
+    return ResummedSeries(*made_of, form=form, optimizer=series.optimizer, limit=None)
 
 
 def _terms(

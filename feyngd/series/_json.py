@@ -5,6 +5,8 @@ What makes a series goes in as arguments and comes back as a dict of them.
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields, replace
+from fractions import Fraction
 from os import PathLike, fspath
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -16,10 +18,12 @@ from sympy.polys.polyerrors import BasePolynomialError
 from .._arguments import check_basis
 from ..diagrams import Diagram
 from ..errors import ArgumentError
+from ..optimizers import PLAIN, Average, Optimizer, Recurrence, averaged, momentum, schedule
 from ..spacetimes import Spacetime
 
 _FORMAT = "feyngd series 1"
 _RESUMMED_FORMAT = "feyngd resummed series 1"
+_OF_MOMENTUM = ("beta", "nesterov", "dampening", "classical")
 
 
 def dump(
@@ -70,9 +74,15 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
         raise ArgumentError(f"{source} is not a series written by Series.to_json ({_FORMAT!r}): {error}.") from error
 
 
-def dump_resummed(*, quantity: str, order: int, form: str, at_minimum: bool, spacetime: Spacetime) -> str:
-    """Return the JSON text of a re-summed series: what it is made from, as coefficients are computed on demand."""
-    symbols = sorted(spacetime.symbols, key=str)
+def dump_resummed(
+    *, quantity: str, order: int, form: str, at_minimum: bool, spacetime: Spacetime, optimizer: Optimizer
+) -> str:
+    """Return the JSON text of a re-summed series: what it is made from, as coefficients are computed on demand.
+
+    Raises:
+        ArgumentError: the optimizer has a metric, or a function as its schedule.
+    """
+    symbols = sorted(spacetime.symbols | optimizer.symbols, key=str)
     return json.dumps(
         {
             "format": _RESUMMED_FORMAT,
@@ -82,6 +92,7 @@ def dump_resummed(*, quantity: str, order: int, form: str, at_minimum: bool, spa
             "at_minimum": at_minimum,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in symbols},
             "spacetime": _dump_spacetime(spacetime, symbols),
+            "optimizer": _dump_optimizer(optimizer, symbols),
         },
         indent=1,
     )
@@ -93,7 +104,8 @@ def load_resummed(text: str, source: str = "This") -> dict[str, Any]:
         read = _parsed(text, _RESUMMED_FORMAT)
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
         return {name: read[name] for name in ("quantity", "order", "form", "at_minimum")} | {
-            "spacetime": _load_spacetime(read["spacetime"], symbols)
+            "spacetime": _load_spacetime(read["spacetime"], symbols),
+            "optimizer": _load_optimizer(read.get("optimizer", {}), symbols),  # texts before 0.2 have none
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ArgumentError(
@@ -148,6 +160,49 @@ def _load_spacetime(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Spacet
     length = {"T": sizes["T"]} if sizes["E"] is None else {"E": sizes["E"]}
     drop_last = read.get("drop_last")  # texts before 0.2 have none
     return Spacetime.sgd(sizes["N"], sizes["B"], sampling=read["sampling"], drop_last=drop_last, **length)
+
+
+def _dump_optimizer(optimizer: Optimizer, symbols: list[sympy.Symbol]) -> dict[str, Any]:
+    """Return what differs from plain SGD."""
+    if optimizer.metric is not None or callable(optimizer.multipliers):
+        raise ArgumentError(
+            f"JSON holds optimizers without metrics, and schedules that are lists; this one is {optimizer}: pickle the "
+            "series, or keep the call that made it."
+        )
+
+    def dumped(value: Any) -> Any:
+        if isinstance(value, Fraction):
+            return str(value)
+        if isinstance(value, tuple):
+            return [dumped(one) for one in value]
+        if isinstance(value, (Average, Recurrence)):
+            return {field.name: dumped(getattr(value, field.name)) for field in fields(value)}
+        return {"ratio": _dump_ratio(value, symbols)} if isinstance(value, sympy.Expr) else value
+
+    found = {field.name: getattr(optimizer, field.name) for field in fields(optimizer)}
+    return {name: dumped(value) for name, value in found.items() if value != getattr(PLAIN, name)}
+
+
+def _load_optimizer(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Optimizer:
+    def loaded(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(loaded(one) for one in value)
+        if isinstance(value, dict):
+            return _load_ratio(value["ratio"], symbols)
+        return Fraction(value) if isinstance(value, str) else value
+
+    parts = dict(read)
+    average, measured = parts.pop("average", None), parts.pop("measured", None)
+    numbers = {name: loaded(value) for name, value in parts.items()}
+    made = momentum(**{name: numbers.get(name, getattr(PLAIN, name)) for name in _OF_MOMENTUM})
+    if "multipliers" in numbers:
+        made = schedule(numbers["multipliers"], made)
+    if measured is not None:
+        made = replace(made, measured=Recurrence(**{name: loaded(value) for name, value in measured.items()}))
+    if average is None:
+        return made
+    tail = average.pop("tail")  # a number or "all"
+    return averaged(made, tail=tail, **{name: loaded(value) for name, value in average.items()})
 
 
 def _dump_ratio(value: sympy.Expr, symbols: list[sympy.Symbol]) -> list[list[list[Any]]]:

@@ -10,9 +10,10 @@ import numpy as np
 import sympy
 
 from .._arguments import check_order
-from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, symbol_sizes
+from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, resummed_count, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_number, edge_index, tensor_expression
 from ..errors import ArgumentError
+from ..optimizers import PLAIN, Average, Optimizer, check_optimizer
 from ..quantities import SERIES, check_quantity
 from ..spacetimes import Spacetime, by_name, check_spacetime
 from . import _json
@@ -28,13 +29,14 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     It runs over *irreducible* diagrams, in the cumulant basis. Every edge of a diagram carries an index of an
     eigenvector of the Hessian H of the mean loss at the starting point, with the eigenvalue h_i, h_j, …: the edge and
-    all chains of untied Hessians in its place add up to the propagator (1 − ηh)^(Δt−1) η. The coefficient, a function
-    of these eigenvalues, includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Up to order k of η the series with k
-    edges agrees with the plain series, but near a minimum its terms stay finite as T grows.
+    all chains of untied Hessians in its place add up to the propagator: (1 − ηh)^(Δt−1) η for plain SGD, and in general
+    η K(t, s) with K(t, s) = κ(t, s) − ηh Σ_{s<u<t} κ(t, u) K(u, s) for the kernel κ of the optimizer. The coefficient,
+    a function of these eigenvalues, includes `1/|Aut|` and `(−1/B)^order`, not `η^order`. Up to order k of η the series
+    with k edges agrees with the plain series, but near a minimum its terms stay finite as T grows.
 
     Coefficients are computed on demand. `series[D]` is a closed form in the symbols eta, h_i, h_j, … without
     assumptions, which holds where no eigenvalues coincide and none is zero. `series.coefficient(D, …)` gives numbers
-    for any eigenvalues.
+    for any eigenvalues, and for every optimizer and spacetime.
 
     Make one with `feyngd.resum`, or with `feyngd.expand(..., resummed=True)`.
 
@@ -45,11 +47,13 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         form: "discrete" is exact; in "integral" integrals take the place of sums over steps, so that (1 − ηh)^t becomes
             e^{−ηht}: the leading order of every term in η at fixed ηT, B and E.
         at_minimum: leave out the diagrams that vanish at a minimum of the mean loss.
+        optimizer: plain SGD by default. With a metric M, H is M^½ H M^½, in the coordinates M^−½ θ.
         limit: the largest number of diagrams, with their roots alone, to visit; `None` for any.
 
     Raises:
         ArgumentError: the quantity or form is unknown, the order is not an integer ≥ 0, there are more than `limit`
-            diagrams, or epochs have a rest or are cut.
+            diagrams, or the integral form is asked of epochs with a rest, of cut ones, of known batches, or of an
+            optimizer.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 2 (corrected: irreducible diagrams are those without
@@ -66,19 +70,16 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         *,
         form: str = "discrete",
         at_minimum: bool = False,
+        optimizer: Optimizer = PLAIN,
         limit: int | None = EXPANDED,
     ) -> None:
         check_quantity(quantity, SERIES)
         if form not in FORMS:
             raise ArgumentError(f"Unknown form {form!r}; known are {', '.join(map(repr, FORMS))}.")
         check_spacetime(spacetime)
-        if not spacetime.is_even:
-            raise ArgumentError(
-                f"Re-summed series run over whole epochs of full batches; got {spacetime}. Give E, and B that divides "
-                "N; or explicit batches, by Spacetime.from_batches(spacetime.batches(rng), N)."
-            )
-        if spacetime.explicit is not None and form == "integral":
-            raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
+        if form == "integral":
+            _check_integral(spacetime, check_optimizer(optimizer))
+        self.optimizer = check_optimizer(optimizer)
         self.quantity, self.order, self.spacetime, self.form = quantity, check_order(order), spacetime, form
         self._limit = limit
         check_number(self.order, False, limit, up_to=True)
@@ -114,6 +115,11 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def _sum_over_embeddings(self, diagram: Diagram) -> sympy.Expr:
         eigenvalues = self.eigenvalues(diagram)
+        if not self.optimizer.is_plain or not (self.spacetime.is_even or self.spacetime.explicit is not None):
+            raise ArgumentError(
+                f"Closed forms are those of plain SGD in whole epochs of full batches, and not of {self.optimizer} on "
+                f"{self.spacetime}: for numbers, call coefficient(diagram, eigenvalues, learning_rate)."
+            )
         if self.spacetime.explicit is None:
             return PropagatorForms(diagram, self.spacetime, self.form == "integral").total(eigenvalues, ETA)
         factors = [sympy.Poly(1 - ETA * h, ETA, *eigenvalues) for h in eigenvalues]
@@ -143,8 +149,15 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
             learning_rate: η.
 
         Raises:
-            ArgumentError: the number of eigenvalues is not that of the edges, or the form is "integral".
+            ArgumentError: the number of eigenvalues is not that of the edges, the form is "integral", or the optimizer
+                has symbols or does not fit the number of steps.
             SpacetimeError: the spacetime has symbols.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> long = ResummedSeries("test_loss", 2, fd.Spacetime.sgd(10**6), optimizer=fd.momentum(0.5))
+            >>> print(f"{2 * long.coefficient(fd.Diagram.parse('[a a]'), [1, 1], 0.1):.6f}")  # η(1+β)/((1−β)(2(1+β)−η))
+            0.103448
         """
         if len(eigenvalues) != diagram.order:
             raise ArgumentError(
@@ -157,18 +170,25 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
             return Fraction(0)
         exact = self._factors[diagram].as_expr(symbol_sizes(self.spacetime))
         factor, numbers = Fraction(int(exact.p), int(exact.q)), [_number(h) for h in eigenvalues]
-        number = Fraction if all(isinstance(h, Fraction) for h in (*numbers, _number(learning_rate))) else float
-        factors = [1 - _number(learning_rate) * h for h in numbers]
-        total = propagated_count(diagram, self.spacetime, factors, number)
-        return total * number(factor) * _number(learning_rate) ** diagram.order
+        rate, floats = _number(learning_rate), self.optimizer.in_floats()
+        is_exact = all(isinstance(number, Fraction) for number in (*numbers, rate)) and not self._has_floats
+        number, optimizer = (Fraction, self.optimizer) if is_exact else (float, floats)
+        total = resummed_count(diagram, self.spacetime, optimizer, [rate * h for h in numbers], number)
+        return total * number(factor) * rate**diagram.order
+
+    @cached_property
+    def _has_floats(self) -> bool:
+        """Whether the optimizer has floats, so that its coefficients are not exact."""
+        steps = min(int(self.spacetime.T), 1) if self.optimizer.is_constant else int(self.spacetime.T)
+        kernel, average = self.optimizer.recurrence(steps), self.optimizer.average or Average()
+        numbers = (*kernel.direct, *kernel.gain, *kernel.decay, *kernel.readout, average.ema, *(average.weights or ()))
+        return any(isinstance(number, float) for number in numbers)
 
     # --- its relatives ------------------------------------------------------------------------------------------------
 
     def at_minimum(self) -> "ResummedSeries":
         """Return the series at a minimum of the mean loss: diagrams with an untied leaf, a gradient, are left out."""
-        return ResummedSeries(
-            self.quantity, self.order, self.spacetime, form=self.form, at_minimum=True, limit=self._limit
-        )
+        return self._again(at_minimum=True)
 
     def truncate(self, order: int) -> "ResummedSeries":
         """Return the series with fewer edges.
@@ -178,25 +198,36 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         """
         if check_order(order) > self.order:
             raise ArgumentError(f"The series stops at order {self.order}, got {order}: expand it further first.")
-        return self._again(order, self.spacetime)
+        return self._again(order=order)
 
     def subs(self, values: Mapping[sympy.Symbol | str, Any]) -> "ResummedSeries":
-        """Return the series on the spacetime with symbols replaced by numbers or expressions.
+        """Return the series with symbols of the spacetime and the optimizer replaced by numbers or expressions.
 
         Args:
-            values: what to put in place of the spacetime's symbols, which are found by name.
+            values: what to put in place of the symbols of spacetime and optimizer, which are found by name.
 
         Raises:
-            ArgumentError: a key is not a symbol of the spacetime, or two keys are the same symbol.
+            ArgumentError: a key is not such a symbol, two keys are the same symbol, or a parameter is not allowed.
             SpacetimeError: the new sizes do not make a spacetime.
         """
-        spacetime = self.spacetime.subs(by_name(values, self.spacetime.symbols, "spacetime of this series"))
-        return self._again(self.order, spacetime)
+        of_spacetime = self.spacetime.symbols
+        new = by_name(values, of_spacetime | self.optimizer.symbols, "series")
+        spacetime = self.spacetime.subs({symbol: value for symbol, value in new.items() if symbol in of_spacetime})
+        return self._again(spacetime=spacetime, optimizer=self.optimizer.subs(new))
 
-    def _again(self, order: int, spacetime: Spacetime) -> "ResummedSeries":
-        return ResummedSeries(
-            self.quantity, order, spacetime, form=self.form, at_minimum=self.is_at_minimum, limit=self._limit
-        )
+    def _again(self, **changes: Any) -> "ResummedSeries":
+        return ResummedSeries(**self._made_of | {"limit": self._limit} | changes)
+
+    @property
+    def _made_of(self) -> dict[str, Any]:
+        return {
+            "quantity": self.quantity,
+            "order": self.order,
+            "spacetime": self.spacetime,
+            "form": self.form,
+            "at_minimum": self.is_at_minimum,
+            "optimizer": self.optimizer,
+        }
 
     # --- ways out -----------------------------------------------------------------------------------------------------
 
@@ -222,8 +253,9 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def __str__(self) -> str:
         where = " at a minimum" if self.is_at_minimum else ""
+        how = "" if self.optimizer.is_plain else f", {self.optimizer}"
         lines = [
-            f"{self.quantity}{where}, re-summed to {self.order} edges, {self.form} time, {self.spacetime}; "
+            f"{self.quantity}{where}, re-summed to {self.order} edges, {self.form} time, {self.spacetime}{how}; "
             "h: eigenvalues of H"
         ]
         rows = [
@@ -239,22 +271,20 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         return f"<ResummedSeries {self.quantity}, {self.order} edges, {self.form}, {len(self)} diagrams>"
 
     def __reduce__(self) -> tuple:
-        return _load_text, (self.to_json(),)
+        return _again_from, (self._made_of,)
 
     def __eq__(self, other: object) -> bool:
-        return self.to_json() == other.to_json() if isinstance(other, ResummedSeries) else NotImplemented
+        return self._made_of == other._made_of if isinstance(other, ResummedSeries) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
     def to_json(self) -> str:
-        """Return JSON text that `ResummedSeries.from_json` reads back: the arguments of the series, no coefficients."""
-        return _json.dump_resummed(
-            quantity=self.quantity,
-            order=self.order,
-            form=self.form,
-            at_minimum=self.is_at_minimum,
-            spacetime=self.spacetime,
-        )
+        """Return JSON text that `ResummedSeries.from_json` reads back: the arguments of the series, no coefficients.
+
+        Raises:
+            ArgumentError: the optimizer has a metric, or a function as its schedule.
+        """
+        return _json.dump_resummed(**self._made_of)
 
     @classmethod
     def from_json(cls, text: str) -> "ResummedSeries":
@@ -284,8 +314,18 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         return cls(**_json.load_resummed(*_json.read(path)), limit=None)
 
 
-def _load_text(text: str) -> ResummedSeries:
-    return ResummedSeries.from_json(text)
+def _again_from(made_of: dict[str, Any]) -> ResummedSeries:
+    return ResummedSeries(**made_of, limit=None)
+
+
+def _check_integral(spacetime: Spacetime, optimizer: Optimizer) -> None:
+    if spacetime.explicit is not None:
+        raise ArgumentError("Explicit batches have no integral form: use form='discrete'.")
+    if not spacetime.is_even or not optimizer.is_plain:
+        raise ArgumentError(
+            f"The integral form is that of plain SGD over whole epochs of full batches; got {spacetime}, {optimizer}. "
+            "Use form='discrete', or SGD and sizes without drop_last."
+        )
 
 
 def _vanishes_at_minimum(diagram: Diagram, quantity: str) -> bool:

@@ -3,6 +3,7 @@
 from fractions import Fraction as F
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,3 +63,6 @@ def test_sums_are_those_over_all_embeddings(data):
         patch.setattr(steps_module, "_FEW_STEPS", data.draw(st.sampled_from([0, 100])))
         patch.setattr(steps_module, "_FEW_EPOCHS", data.draw(st.sampled_from([0, 100])))
         assert resummed_count(diagram, spacetime, optimizer, damping) == expected
+        arrays = [np.array([[float(c)], [0.25]]) for c in damping]
+        floats = resummed_count(diagram, spacetime, optimizer.in_floats(), arrays, float)
+    assert np.broadcast_to(floats, (2, 1))[0, 0] == pytest.approx(float(expected), rel=1e-9, abs=1e-9)

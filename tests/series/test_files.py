@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from fractions import Fraction
 
 import pytest
 from sympy import symbols
@@ -35,6 +36,37 @@ def test_resummed_series_are_kept_in_files(tmp_path, place):
     assert ResummedSeries.from_json(series.to_json()) == series
     assert again != fd.expand("gap", order=1, spacetime=place, resummed=True)
     assert (again.form, again.is_at_minimum, again.spacetime) == ("discrete", True, place)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        fd.momentum(symbols("beta"), nesterov=True),
+        fd.averaged(fd.schedule([1, 0.5, Fraction(1, 3)], fd.momentum(Fraction(1, 2), classical=True)), tail="all"),
+        fd.averaged(fd.momentum(0.9, dampening=Fraction(1, 10)), ema=symbols("rho") / 2),
+        fd.averaged(fd.sgd(), weights=[0, Fraction(1, 2), Fraction(1, 2)]),
+        fd.schedule([Fraction(1)] * 3),
+    ],
+    ids=str,
+)
+def test_resummed_series_keep_their_optimizer(optimizer):
+    series = fd.ResummedSeries("gap", 1, Spacetime.sgd(3), optimizer=optimizer)
+    again = ResummedSeries.from_json(series.to_json())
+    assert again == series
+    assert again.optimizer == optimizer
+    assert [type(x) for x in (again.optimizer.beta, again.optimizer.dampening)] == [
+        type(x) for x in (optimizer.beta, optimizer.dampening)
+    ]
+    assert again != fd.ResummedSeries("gap", 1, Spacetime.sgd(3))
+    assert pickle.loads(pickle.dumps(series)) == series
+
+
+def test_resummed_series_with_functions_and_metrics_are_pickled(tmp_path):
+    for optimizer in (fd.schedule(float), fd.preconditioned(fd.sgd(), [2.0])):
+        series = fd.ResummedSeries("gap", 1, Spacetime.sgd(3), optimizer=optimizer)
+        assert pickle.loads(pickle.dumps(series)) == series
+        with pytest.raises(fd.ArgumentError, match="without metrics, and schedules that are lists"):
+            series.save(tmp_path / "series.json")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from functools import cache, partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sympy import QQ, Rational, Symbol, exp, ring, symbols
 
 import feyngd as fd
 from feyngd import Diagram, Series, Spacetime
-from feyngd.counting import propagated_count
+from feyngd.counting import resummed_count
 
 N, B, E, T = symbols("N B E T", integer=True, positive=True)
 ETA = Symbol("eta")
@@ -55,14 +56,14 @@ def as_polynomial(polynomials, value: Fraction):
 
 
 @cache
-def plain_again(quantity: str, order: int, spacetime: Spacetime) -> Series:
+def plain_again(quantity: str, order: int, spacetime: Spacetime, optimizer: fd.Optimizer | None = None) -> Series:
     """Expand a re-summed series in the eigenvalues: (1 − ηh)^(Δt−1) = Σ_m C(Δt−1, m) (−ηh)^m, m Hessians in a chain."""
     terms: dict[Diagram, Rational] = {}
-    resummed = fd.expand(quantity, order=order, spacetime=spacetime, resummed=True)
+    optimizer = optimizer or fd.sgd()
+    resummed = fd.expand(quantity, order=order, spacetime=spacetime, optimizer=optimizer, resummed=True)
     for diagram in resummed:
         polynomials, *h = ring([f"h{v}" for v in range(diagram.order)] or ["h"], QQ)
-        factors = [1 - x for x in h[: diagram.order]]
-        total = propagated_count(diagram, spacetime, factors, partial(as_polynomial, polynomials))
+        total = resummed_count(diagram, spacetime, optimizer, h[: diagram.order], partial(as_polynomial, polynomials))
         exact = resummed.coefficient(diagram, [Fraction(0)] * diagram.order, Fraction(1))
         at_zero = total.coeff(1)
         prefactor = Rational(exact.numerator, exact.denominator) / at_zero if at_zero else None
@@ -71,7 +72,7 @@ def plain_again(quantity: str, order: int, spacetime: Spacetime) -> Series:
             if sum(lengths) + diagram.order <= order and prefactor is not None:
                 key = subdivided(diagram, lengths)
                 terms[key] = terms.get(key, 0) + prefactor * Rational(int(value.numerator), int(value.denominator))
-    return Series(terms, quantity=quantity, order=order, basis="cumulant", spacetime=spacetime)
+    return Series(terms, quantity=quantity, order=order, basis="cumulant", spacetime=spacetime, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("quantity", ["train_loss", "displacement"])
@@ -80,6 +81,33 @@ def test_expanded_again_it_is_the_plain_series(quantity, spacetime):
     """The train loss has the diagrams of the test loss and those of the gap."""
     plain = fd.expand(quantity, order=4, spacetime=spacetime, basis="cumulant")
     assert plain_again(quantity, 4, spacetime) == plain
+
+
+F = Fraction
+WITH_OPTIMIZERS = [
+    (fd.momentum(F(1, 2), dampening=F(1, 3)), Spacetime.sgd(3, 2, T=3, drop_last=False)),
+    (fd.momentum(F(1, 3), nesterov=True), Spacetime.sgd(3, 2, T=3, drop_last=True)),
+    (fd.momentum(F(1, 2)), Spacetime.gd(2, 4)),
+    (fd.averaged(fd.momentum(F(1, 2)), ema=F(1, 3)), Spacetime.sgd(3, 1, T=2)),
+    (fd.schedule([1, F(1, 2), 2], fd.momentum(F(1, 3), classical=True)), Spacetime.sgd(2, 1, T=3, sampling="fixed")),
+    (fd.averaged(fd.sgd(), tail=2), Spacetime.sgd(2, 2, T=3, sampling="with-replacement")),
+    (fd.sgd(), Spacetime.sgd(5, 2, T=4, drop_last=False)),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "spacetime"), WITH_OPTIMIZERS, ids=str)
+def test_with_an_optimizer_it_is_the_plain_series_expanded_again(optimizer, spacetime):
+    plain = fd.expand("train_loss", order=3, spacetime=spacetime, basis="cumulant", optimizer=optimizer)
+    assert dict(plain_again("train_loss", 3, spacetime, optimizer)) == {D: c for D, c in plain.items() if c}
+
+
+def test_heavy_ball_has_the_propagator_of_its_recurrence():
+    """At β = ½, η = ¼, h = 1, worked out by hand. The coefficient of [a] is −Σ_Δ K(Δ), with η in K."""
+    edge, reached, expected = Diagram.parse("[a]"), [F(0)], ["1/4", "5/16", "17/64", "45/256", "89/1024", "85/4096"]
+    for steps in range(1, 7):
+        series = fd.ResummedSeries("test_loss", 1, Spacetime.gd(2, steps), optimizer=fd.momentum(F(1, 2)))
+        reached.append(-series.coefficient(edge, [1], F(1, 4)))
+    assert [after - before for before, after in pairwise(reached)] == [F(x) for x in expected]
 
 
 @pytest.mark.parametrize("spacetime", CONCRETE, ids=str)

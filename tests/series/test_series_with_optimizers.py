@@ -132,8 +132,12 @@ def test_series_say_their_optimizer_and_keep_it() -> None:
     assert half == fd.expand("gap", order=1, spacetime=fd.Spacetime.sgd(10), optimizer=fd.momentum(F(1, 2)))
     with pytest.raises(fd.ArgumentError, match="JSON holds series of plain SGD"):
         series.to_json()
-    with pytest.raises(fd.ArgumentError, match="Only series of plain SGD"):
-        fd.resum(series)
+    assert fd.resum(series).subs({"beta": F(1, 2)}) == fd.resum(half)
+    assert fd.resum(half).optimizer == half.optimizer
+    with pytest.raises(fd.ArgumentError, match="has the symbols beta"):
+        fd.resum(series).coefficient(fd.Diagram.parse("a[a]"), [1], 0.1)
+    with pytest.raises(fd.ArgumentError, match="The integral form is that of plain SGD"):
+        fd.resum(half, form="integral")
     with pytest.raises(fd.ArgumentError, match="An optimizer is made by"):
         fd.expand("gap", order=1, spacetime=fd.Spacetime.sgd(10), optimizer="momentum")
 
