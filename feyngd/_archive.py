@@ -5,7 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,7 +34,10 @@ def keep(cls: type, state: Callable[[Any], Any], rebuild: Callable[[Any], Any]) 
 
 
 def keep_attributes(cls: type) -> type:
-    """Decorate a class whose objects are kept by all their attributes."""
+    """Decorate a class whose objects are kept by all their attributes.
+
+    Files that were written before a class had an attribute are read with the default of its field.
+    """
 
     def state(value: Any) -> dict[str, Any]:
         read = getattr(value, "__getstate__", None)
@@ -42,8 +45,10 @@ def keep_attributes(cls: type) -> type:
 
     def rebuild(attributes: dict[str, Any]) -> Any:
         made: Any = object.__new__(cls)
-        if is_dataclass(cls) and set(attributes) != {field.name for field in fields(cls)}:
-            raise ValueError(f"{cls.__name__} has other attributes")
+        if is_dataclass(cls):
+            attributes = {f.name: f.default for f in fields(cls) if f.default is not MISSING} | attributes
+            if set(attributes) != {field.name for field in fields(cls)}:
+                raise ValueError(f"{cls.__name__} has other attributes")
         made.__dict__.update(attributes)
         return made
 

@@ -103,6 +103,11 @@ class LossCurve(Kept):
         @property
         def stderr(self) -> np.ndarray: ...
 
+    @property
+    def setting(self) -> str:
+        """The spacetime in words, and the optimizer unless it is plain SGD."""
+        return in_words(self.spacetime, getattr(self, "optimizer", "SGD"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the curve as plain lists and numbers, for JSON; what is not finite is `None`."""
         return {
@@ -219,6 +224,11 @@ class PrecisionWarning(UserWarning):
 
 class TruncationWarning(UserWarning):
     """The orders kept in a prediction do not fall off: the series has not converged there."""
+
+
+def in_words(spacetime: Any, optimizer: Any) -> str:
+    """Return a spacetime in words, and the optimizer unless it is plain SGD."""
+    return str(spacetime) if str(optimizer) == "SGD" else f"{spacetime}, {optimizer}"
 
 
 def mean_and_stderr(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:

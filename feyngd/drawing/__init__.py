@@ -14,4 +14,5 @@ from ._plots import plot_curve as plot_curve
 from ._plots import plot_prediction as plot_prediction
 from ._plots import plot_resummed as plot_resummed
 from ._plots import plot_series_curve as plot_series_curve
+from ._plots import plot_simulated_curves as plot_simulated_curves
 from ._spacetime_svg import spacetime_svg as spacetime_svg

@@ -18,6 +18,7 @@ _OF_PARTS = {"minibatch noise": PALETTE[3], "finite data": PALETTE[1], "gap": PA
 
 
 _DASHED = (0, (3, 2))
+_FEW = 12  # steps that are marked one by one
 
 
 class DrawnResult(Protocol):
@@ -76,6 +77,23 @@ class DrawnSimulation(Protocol):
     def stderr(self) -> np.ndarray: ...
     @property
     def runs(self) -> int: ...
+
+
+class DrawnCurves(Protocol):
+    """Means over runs at several learning rates and steps."""
+
+    @property
+    def quantity(self) -> str: ...
+    @property
+    def setting(self) -> str: ...
+    @property
+    def learning_rates(self) -> np.ndarray: ...
+    @property
+    def times(self) -> np.ndarray: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def stderr(self) -> np.ndarray: ...
 
 
 class DrawnComparison(Protocol):
@@ -149,6 +167,21 @@ def plot_curve(prediction: DrawnCurve, ax: Any, label: str | None, colour: str |
 def plot_series_curve(prediction: DrawnResult, ax: Any, label: str | None, colour: str | None) -> Any:
     """Draw a learning curve of series, dashed where it has not converged."""
     return _with_bands(prediction, new_axes(ax), label, colour, prediction.converged, ax is None)
+
+
+def plot_simulated_curves(curves: DrawnCurves, ax: Any = None) -> Any:
+    """Draw simulated learning curves, one for every learning rate, with two standard errors as a band."""
+    ax = new_axes(ax)
+    few = len(curves.times) < _FEW
+    for number, rate in enumerate(curves.learning_rates):
+        colour, mean, reach = PALETTE[(number + 1) % len(PALETTE)], curves.mean[number], 2 * curves.stderr[number]
+        ax.plot(curves.times, mean, color=colour, lw=1.6, marker="." if few else None, label=f"η = {rate:.3g}")
+        ax.fill_between(curves.times, mean - reach, mean + reach, color=colour, alpha=0.25, lw=0)
+    ax.set_xlabel("step t")
+    ax.set_ylabel(LABELS[curves.quantity])
+    ax.set_title(curves.setting, fontsize=10)
+    ax.legend(frameon=False, fontsize=8)
+    return ax
 
 
 def _with_bands(

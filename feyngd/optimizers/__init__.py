@@ -1,5 +1,6 @@
 """Optimizers: what a step does with gradients, as kernels κ(t, s)."""
 
+from . import _in_archives as _in_archives
 from ._average import Average as Average
 from ._from_optax import from_optax as from_optax
 from ._metric import Metric as Metric

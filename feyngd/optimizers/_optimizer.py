@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import sympy
 
 from .._arguments import check_integer
@@ -14,6 +15,8 @@ from ._metric import Metric
 from ._parameters import Number, as_number, is_symbolic, symbols_of
 from ._recurrence import Recurrence
 from ._schedules import Multipliers, as_multipliers, over_steps
+
+_ALIKE = 1e-6  # of kernels that were measured, which are exact to fewer digits
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,46 @@ class Optimizer:
                 classical=self.classical,
             )
         return replace(base, multipliers=multipliers, average=average, metric=self.metric, measured=self.measured)
+
+    def over_steps(self, steps: int) -> "Optimizer":
+        """Return the optimizer of runs of some steps, in which its schedule is a list of as many multipliers.
+
+        Numbers have taken the place of a function, so that the result can be compared and kept in files. A measured
+        kernel is cut there too.
+
+        Args:
+            steps: the number of steps, at most that of the schedule or of the measured kernel.
+
+        Raises:
+            ArgumentError: there are fewer steps than that, or the function gives what is not allowed.
+        """
+        multipliers, measured = self.multipliers, self.measured
+        if multipliers is not None:
+            is_longer = not callable(multipliers) and len(multipliers) > steps
+            multipliers = multipliers[:steps] if is_longer else over_steps(multipliers, steps)  # type: ignore[index]
+        if measured is not None:
+            measured = self.recurrence(steps)
+        return replace(self, multipliers=multipliers, measured=measured)
+
+    def acts_like(self, other: "Optimizer", steps: int) -> bool:
+        """Whether another optimizer does the same in runs of some steps, however it is written.
+
+        Both have numbers for parameters. Kernels are compared by what they make of one list of random numbers.
+
+        Args:
+            other: the other optimizer.
+            steps: the number of steps.
+        """
+        if self == other:
+            return True
+        if self.metric != other.metric:
+            return False
+        weights = np.random.default_rng(0).normal(size=steps).tolist()
+        ours, theirs = (
+            np.array([one.recurrence(steps).to_average(weights), one.to_end(steps)], dtype=float)
+            for one in (self.in_floats(), other.in_floats())
+        )
+        return bool(np.abs(ours - theirs).max(initial=0) <= _ALIKE * np.abs(ours).max(initial=0))
 
     def recurrence(self, steps: int) -> Recurrence:
         """Return the kernel over a number of steps.

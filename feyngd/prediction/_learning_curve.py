@@ -1,7 +1,7 @@
 """Predicted learning curves: an expected loss after every number of steps, from one series for each of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..errors import ArgumentError
 from ..estimates import PredictedCurve, finite_or_none
 from ..evaluation import Values
 from ..kinks import Kink, kinks_note
-from ..optimizers import Optimizer
+from ..optimizers import PLAIN, Optimizer
 from ..series import expand_curve
 from ..spacetimes import Spacetime
 from ._convergence import tree_numbers, tree_of
@@ -30,11 +30,13 @@ class LearningCurve(PredictedCurve):
         quantity: "test_loss", "train_loss" or "gap".
         spacetime: the whole schedule.
         predictions: one for each number of steps, in their order, each at the one learning rate.
+        optimizer: over the steps of the whole schedule, with numbers.
     """
 
     quantity: str
     spacetime: Spacetime
     predictions: Sequence[Prediction]
+    optimizer: Optimizer = field(default=PLAIN, kw_only=True)
 
     axis: ClassVar[str] = "t"
 
@@ -117,12 +119,13 @@ class LearningCurve(PredictedCurve):
                 f"This learning curve has {len(place)} numbers of steps, {min(place)} to {max(place)}; got "
                 f"{missing[0]}."
             )
-        return LearningCurve(self.quantity, self.spacetime, [place[int(point)] for point in points])
+        return replace(self, predictions=[place[int(point)] for point in points])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the curve as plain lists and numbers, for JSON; what is not finite is `None`."""
         return {
             **super().to_dict(),
+            "optimizer": str(self.optimizer),
             "learning_rate": self.learning_rate,
             "times": self.times.tolist(),
             "dtype_error": finite_or_none(self._at_points("dtype_error")),
@@ -145,11 +148,11 @@ class LearningCurve(PredictedCurve):
         return plot_series_curve(self, ax, label, colour)
 
     def __repr__(self) -> str:
-        return f"<LearningCurve of {self.quantity}, {len(self.predictions)} numbers of steps, {self.spacetime}>"
+        return f"<LearningCurve of {self.quantity}, {len(self.predictions)} numbers of steps, {self.setting}>"
 
     def __str__(self) -> str:
         return (
-            f"{self.quantity} after {self.times[-1]} steps, η = {self.learning_rate:.4g}, {self.spacetime}: "
+            f"{self.quantity} after {self.times[-1]} steps, η = {self.learning_rate:.4g}, {self.setting}: "
             f"{self.mean[-1]:.6g} {self.errors_text(-1)}{kinks_note(self.kinks)}"
         )
 
@@ -252,6 +255,7 @@ class CurveTerms:
 def learning_curve(
     quantity: str,
     spacetime: Spacetime,
+    optimizer: Optimizer,
     rates: np.ndarray,
     terms: CurveTerms,
     given: Mapping[str, Values],
@@ -263,6 +267,7 @@ def learning_curve(
     Args:
         quantity: the quantity.
         spacetime: the whole run.
+        optimizer: over its steps.
         rates: the one learning rate, shape (1,).
         terms: the coefficients.
         given: the values, by where untied roots are measured.
@@ -290,7 +295,8 @@ def learning_curve(
             None if rounded is None else rounded[:, row],
             trees=trees[row],
             kinks=kinks,
+            optimizer=optimizer.over_steps(int(time)),
         )
         for row, time in enumerate(terms.times)
     ]
-    return LearningCurve(quantity, spacetime, predictions)
+    return LearningCurve(quantity, spacetime, predictions, optimizer=optimizer)

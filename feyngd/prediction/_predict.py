@@ -153,7 +153,7 @@ def predict(
     check_reading(landscape, spacetime)
     optimizer = check_optimizer(optimizer)
     if not optimizer.is_plain:
-        optimizer = optimizer.in_floats()
+        optimizer = optimizer.over_steps(int(spacetime.T)).in_floats()
     moments = None if times is None else check_times(times, int(spacetime.T))
     if moments is not None and len(rates) > 1:
         raise ArgumentError(f"A learning curve has one learning rate; got {len(rates)}.")
@@ -184,12 +184,15 @@ def predict(
     prediction: Prediction | LearningCurve
     if moments is None:
         prediction = _assembled(quantity, spacetime, rates, parts, given, with_rounding=check_dtype is not False)
+        prediction = replace(prediction, optimizer=optimizer)
         if prediction.rounding is not None:
-            prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params, optimizer))
+            prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
     else:
         roots = roots_of(quantity, landscape.reading)
         terms = CurveTerms.expanded(roots, order, spacetime, optimizer, moments)
-        prediction = learning_curve(quantity, spacetime, rates, terms, given, with_rounding=check_dtype is not False)
+        prediction = learning_curve(
+            quantity, spacetime, optimizer, rates, terms, given, with_rounding=check_dtype is not False
+        )
     _warn(prediction, rates, order)
     return prediction
 
@@ -234,13 +237,13 @@ def _warn(prediction: Prediction | LearningCurve, rates: np.ndarray, order: int)
     )
 
 
-def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any, optimizer: Optimizer) -> np.ndarray:
+def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> np.ndarray:
     """Return what updates do to a prediction that are lost to the precision of the parameters, shape (R,).
 
     The first order is ηT|G|² of a loss and ηT(⟨|g|²⟩ − |G|²)/N of the gap, from which a squared gradient is known. An
     optimizer counts as SGD at the learning rate that moves as far: η times the mean of κ over the steps.
     """
-    spacetime, squared = prediction.spacetime, None
+    spacetime, optimizer, squared = prediction.spacetime, prediction.optimizer, None
     steps = int(spacetime.T)
     scale = (
         1.0

@@ -1,6 +1,6 @@
 """Predictions: a polynomial in the learning rate with its three errors."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from .._learning_rates import check_learning_rates
 from ..errors import ArgumentError
 from ..estimates import CONVERGED, PredictedCurve, finite_or_none, mean_and_stderr
 from ..kinks import Kink, kinks_note
+from ..optimizers import PLAIN, Optimizer
 from ..spacetimes import Spacetime
 from ._convergence import Orders
 from ._exponential_form import accelerates, jackknife
@@ -34,6 +35,7 @@ class Prediction(PredictedCurve):
         trees: what the diagrams of every rooted tree, tied in all ways, add to the coefficients, shape (order + 1,
             number of trees), filled up with zeros; `None` if it is not known. See `truncation`.
         kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
+        optimizer: over the steps of the spacetime, with numbers; plain SGD for files of earlier versions.
     """
 
     quantity: str
@@ -44,6 +46,7 @@ class Prediction(PredictedCurve):
     lost_updates: np.ndarray | None = None
     trees: np.ndarray | None = None
     kinks: tuple[Kink, ...] = ()
+    optimizer: Optimizer = field(default=PLAIN, kw_only=True)
 
     @property
     def points(self) -> np.ndarray:
@@ -191,6 +194,7 @@ class Prediction(PredictedCurve):
         """Return the prediction as plain lists and numbers, for JSON; what is not finite is `None`."""
         return {
             **super().to_dict(),
+            "optimizer": str(self.optimizer),
             "order": self.order,
             "learning_rates": self.learning_rates.tolist(),
             "dtype_error": finite_or_none(self.dtype_error),
@@ -231,13 +235,12 @@ class Prediction(PredictedCurve):
 
     def __repr__(self) -> str:
         return (
-            f"<Prediction of {self.quantity} to order {self.order}, {self.spacetime}, {len(self.learning_rates)} rates>"
+            f"<Prediction of {self.quantity} to order {self.order}, {self.setting}, {len(self.learning_rates)} rates>"
         )
 
     def __str__(self) -> str:
         lines = [
-            f"{self.quantity} predicted to order η^{self.order}, {self.spacetime}; "
-            f"valid up to η = {self.valid_up_to:.3g}"
+            f"{self.quantity} predicted to order η^{self.order}, {self.setting}; valid up to η = {self.valid_up_to:.3g}"
         ]
         for i, (rate, mean, rounding) in enumerate(zip(self.points, self.mean, self.dtype_error, strict=True)):
             dtype = f" ± {rounding:.1g} (dtype)" if np.isfinite(rounding) else ""

@@ -176,9 +176,10 @@ def simulate(
         gains = _gains(landscape, params, quantity, metric)
         luck_of_batches = np.einsum("rtb,tb->rt", (gains - gains.mean())[batches], plan.shares)
         samples += rates[:, None, None] * plan.moved(luck_of_batches)
+    ran = optimizer.over_steps(int(spacetime.T)).in_floats()
     if looks is None:
-        return Simulation(quantity, spacetime, rates, samples[:, 0])
-    return SimulatedCurves(quantity, spacetime, rates, looks, samples)
+        return Simulation(quantity, spacetime, rates, samples[:, 0], optimizer=ran)
+    return SimulatedCurves(quantity, spacetime, rates, looks, samples, optimizer=ran)
 
 
 def _draw(

@@ -1,7 +1,7 @@
 """Learning curves of real runs: the loss after several numbers of steps, in the same runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from .._archive import Kept
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..estimates import finite_or_none, mean_and_stderr
+from ..estimates import finite_or_none, in_words, mean_and_stderr
+from ..optimizers import PLAIN, Optimizer
 from ..spacetimes import Spacetime
 from ._simulation import SimulatedCurve, Simulation
 
@@ -28,6 +29,7 @@ class SimulatedCurves(Kept):
         times: the numbers of steps after which the runs were measured, shape (S,).
         samples: the result of every run, shape (R, S, runs); see `Simulation`. All times and learning rates share their
             training sets and batches, so that differences between them are less noisy.
+        optimizer: what ran, over the steps of the spacetime; plain SGD for files of earlier versions.
     """
 
     quantity: str
@@ -35,6 +37,7 @@ class SimulatedCurves(Kept):
     learning_rates: Float[np.ndarray, " rates"]
     times: Int[np.ndarray, " times"]
     samples: Float[np.ndarray, "rates times runs"]
+    optimizer: Optimizer = field(default=PLAIN, kw_only=True)
 
     @property
     def runs(self) -> int:
@@ -67,8 +70,6 @@ class SimulatedCurves(Kept):
     def curve(self, learning_rate: float | None = None) -> SimulatedCurve:
         """Return the learning curve at one learning rate.
 
-        Its `simulations` are what `feyngd.compare` sets against a predicted curve.
-
         Args:
             learning_rate: one of the learning rates; can be left out if there is only one.
 
@@ -89,6 +90,7 @@ class SimulatedCurves(Kept):
         return {
             "quantity": self.quantity,
             "spacetime": str(self.spacetime),
+            "optimizer": str(self.optimizer),
             "runs": self.runs,
             "learning_rates": self.learning_rates.tolist(),
             "times": self.times.tolist(),
@@ -96,17 +98,43 @@ class SimulatedCurves(Kept):
             "stderr": [finite_or_none(row) for row in self.stderr],
         }
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the learning curve at every learning rate, with two standard errors as a band.
+
+        Where a run has diverged there is no mean, and nothing is drawn.
+
+        Args:
+            ax: matplotlib axes; new ones if there are none.
+
+        Returns:
+            The matplotlib axes.
+
+        Raises:
+            FeynGDError: matplotlib is missing.
+        """
+        from ..drawing import plot_simulated_curves
+
+        return plot_simulated_curves(self, ax)
+
+    @property
+    def setting(self) -> str:
+        """The spacetime in words, and the optimizer unless it is plain SGD."""
+        return in_words(self.spacetime, self.optimizer)
+
     def _ended(self, place: int, rows: slice) -> Simulation:
-        first_steps = _begun(self.spacetime, int(self.times[place]))
-        return Simulation(self.quantity, first_steps, self.learning_rates[rows], self.samples[rows, place])
+        time = int(self.times[place])
+        samples, optimizer = self.samples[rows, place], self.optimizer.over_steps(time)
+        return Simulation(
+            self.quantity, _begun(self.spacetime, time), self.learning_rates[rows], samples, optimizer=optimizer
+        )
 
     def __repr__(self) -> str:
         rates, times = len(self.learning_rates), len(self.times)
         counts = f"{self.runs} runs at {rates} rates and {times} times"
-        return f"<SimulatedCurves of {self.quantity}, {counts}, {self.spacetime}>"
+        return f"<SimulatedCurves of {self.quantity}, {counts}, {self.setting}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.quantity} simulated by {self.runs} runs, {self.spacetime}"]
+        lines = [f"{self.quantity} simulated by {self.runs} runs, {self.setting}"]
         shown: Sequence[int] = np.unique(np.linspace(0, len(self.times) - 1, _SHOWN).round().astype(int)).tolist()
         lost = np.sum(~np.isfinite(self.samples[:, -1]), axis=1)
         for rate, mean, stderr, diverged in zip(self.learning_rates, self.mean, self.stderr, lost, strict=True):

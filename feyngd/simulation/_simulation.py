@@ -1,13 +1,14 @@
 """The results of many real runs: losses at several learning rates, or at several steps of one schedule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from ..estimates import LossCurve, mean_and_stderr
+from ..optimizers import PLAIN, Optimizer
 from ..spacetimes import Spacetime
 
 
@@ -24,12 +25,14 @@ class Simulation(LossCurve):
             and so from the gap, is the luck of the training set at the start: its loss there less the population's,
             which is zero on average. In the unbiased reading so is the luck of the held-out examples, and with a
             control what the batches do to first order.
+        optimizer: what ran, over the steps of the spacetime; plain SGD for files of earlier versions.
     """
 
     quantity: str
     spacetime: Spacetime
     learning_rates: Float[np.ndarray, " rates"]
     samples: Float[np.ndarray, "rates runs"]
+    optimizer: Optimizer = field(default=PLAIN, kw_only=True)
 
     @property
     def points(self) -> Float[np.ndarray, " rates"]:
@@ -53,14 +56,15 @@ class Simulation(LossCurve):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the simulation as plain lists and numbers, for JSON; a diverged mean is `None`."""
-        return {**super().to_dict(), "runs": self.runs, "learning_rates": self.learning_rates.tolist()}
+        rates, optimizer = self.learning_rates.tolist(), str(self.optimizer)
+        return {**super().to_dict(), "optimizer": optimizer, "runs": self.runs, "learning_rates": rates}
 
     def __repr__(self) -> str:
         rates = len(self.learning_rates)
-        return f"<Simulation of {self.quantity}, {self.runs} runs at {rates} rates, {self.spacetime}>"
+        return f"<Simulation of {self.quantity}, {self.runs} runs at {rates} rates, {self.setting}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.quantity} simulated by {self.runs} runs, {self.spacetime}"]
+        lines = [f"{self.quantity} simulated by {self.runs} runs, {self.setting}"]
         lost = np.sum(~np.isfinite(self.samples), axis=1)
         for rate, mean, stderr, diverged in zip(self.learning_rates, self.mean, self.stderr, lost, strict=True):
             note = f"   {diverged} of {self.runs} runs diverged" if diverged else ""
@@ -76,13 +80,21 @@ class SimulatedCurve(LossCurve):
         quantity: "test_loss", "train_loss" or "gap".
         spacetime: the whole schedule.
         simulations: one for each number of steps, in their order.
+        learning_rate: of which of the simulations' learning rates this is the curve; the only one if `None`. Others
+            show how the loss depends on the learning rate, see `Comparison.highest_orders`.
     """
 
     quantity: str
     spacetime: Spacetime
     simulations: Sequence[Simulation]
+    learning_rate: float | None = None
 
     axis: ClassVar[str] = "t"
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What ran, over the steps of the longest simulation."""
+        return max(self.simulations, key=lambda simulation: int(simulation.spacetime.T)).optimizer
 
     @property
     def points(self) -> np.ndarray:
@@ -97,17 +109,29 @@ class SimulatedCurve(LossCurve):
     @property
     def mean(self) -> np.ndarray:
         """The mean over runs at every point; not finite where a run has diverged."""
-        return np.array([float(simulation.mean[0]) for simulation in self.simulations])
+        return np.array([float(simulation.mean[self._row(simulation)]) for simulation in self.simulations])
 
     @property
     def stderr(self) -> np.ndarray:
         """The standard error of the mean; not finite where a run has diverged."""
-        return np.array([float(simulation.stderr[0]) for simulation in self.simulations])
+        return np.array([float(simulation.stderr[self._row(simulation)]) for simulation in self.simulations])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the curve as plain lists and numbers, for JSON; a diverged mean is `None`."""
-        rate = float(self.simulations[0].learning_rates[0])
-        return {**super().to_dict(), "runs": self.runs, "learning_rate": rate, "times": self.points.tolist()}
+        first = self.simulations[0]
+        return {
+            **super().to_dict(),
+            "optimizer": str(self.optimizer),
+            "runs": self.runs,
+            "learning_rate": float(first.learning_rates[self._row(first)]),
+            "times": self.points.tolist(),
+        }
+
+    def _row(self, simulation: Simulation) -> int:
+        """Return where a simulation has the learning rate of the curve."""
+        if self.learning_rate is None:
+            return 0
+        return int(np.flatnonzero(simulation.learning_rates == self.learning_rate)[0])
 
     def __repr__(self) -> str:
-        return f"<SimulatedCurve of {self.quantity}, {self.runs} runs at {len(self.points)} steps, {self.spacetime}>"
+        return f"<SimulatedCurve of {self.quantity}, {self.runs} runs at {len(self.points)} steps, {self.setting}>"
