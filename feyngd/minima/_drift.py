@@ -16,10 +16,12 @@ from ..derivatives import num_params
 from ..diagrams import Diagram
 from ..errors import ArgumentError, LandscapeError
 from ..landscapes import Landscape, check_landscape, enter
-from ..series import expand
+from ..optimizers import PLAIN, Optimizer
+from ..series import ResummedSeries
 from ..spacetimes import Spacetime, check_spacetime
 from ._dense import Derivatives, cumulant, edges_at
 from ._noise_orders import displacement_coefficient, displacement_diagrams
+from ._optimizers import check_stable, optimizer_in_numbers
 
 _MOST_NUMBERS = 2_000_000  # in the array of a diagram, p^edges
 _SMALL_GRADIENT = 0.01  # of the mean loss at a minimum, over the root mean square of the examples' gradients
@@ -54,20 +56,33 @@ class DenseMinimum:
         self._derivatives = Derivatives(landscape, params, self.axes)
         self.value = cache(self._value)
 
-    def displacement(self, spacetime: Spacetime, learning_rate: float, *, noises: int = 2) -> np.ndarray:
+    def displacement(
+        self, spacetime: Spacetime, learning_rate: float, *, noises: int = 2, optimizer: Optimizer = PLAIN
+    ) -> np.ndarray:
         """Return E[θ_T − θ_0], an array of shape (p,) in the unit of the parameters; see `entropic_drift`."""
         rate, size = check_learning_rate(learning_rate), len(self.eigenvalues)
         _check_size(size, 2 * check_integer("noises", noises, least=2) - 1)
         check_spacetime(spacetime, concrete="A drift is computed")
+        optimizer = self._checked(optimizer, rate, spacetime)
         total = np.zeros(size)
         for diagram in (diagram for k in range(2, noises + 1) for diagram in displacement_diagrams(k)):
             value = self.value(diagram, open_root=True)
             if np.any(value):
-                terms = value * displacement_coefficient(diagram, spacetime, self._along_edges(diagram), rate)
+                terms = value * displacement_coefficient(
+                    diagram, spacetime, self._along_edges(diagram), rate, optimizer
+                )
                 total += terms.sum(axis=tuple(range(1, diagram.order)))  # the first edge is the root's
         return self.axes @ total
 
-    def expected(self, quantity: str, spacetime: Spacetime, learning_rate: float, *, order: int = 2) -> float:
+    def expected(
+        self,
+        quantity: str,
+        spacetime: Spacetime,
+        learning_rate: float,
+        *,
+        order: int = 2,
+        optimizer: Optimizer = PLAIN,
+    ) -> float:
         """Return an expected loss after SGD from the minimum, by the re-summed series up to a number of edges.
 
         Args:
@@ -75,16 +90,26 @@ class DenseMinimum:
             spacetime: a concrete spacetime.
             learning_rate: η.
             order: the highest number of edges.
+            optimizer: plain SGD by default.
         """
         rate = check_learning_rate(learning_rate)
         _check_size(len(self.eigenvalues), check_integer("order", order, least=0))
         check_spacetime(spacetime, concrete="A drift is computed")
-        series = expand(quantity, order=order, spacetime=spacetime, resummed=True).at_minimum()
+        optimizer = self._checked(optimizer, rate, spacetime)
+        series = ResummedSeries(quantity, order, spacetime, optimizer=optimizer, at_minimum=True)
         total = 0.0
         for diagram in series:
             weights = series.coefficient(diagram, self._along_edges(diagram), rate)
             total += float(np.sum(weights * self.value(diagram, open_root=False)))
         return total
+
+    def _checked(self, optimizer: Optimizer, rate: float, spacetime: Spacetime) -> Optimizer:
+        """Return an optimizer with floats for parameters that is stable at the minimum; plain SGD is not checked."""
+        steps = int(spacetime.T)
+        numbers = optimizer_in_numbers(optimizer, steps)
+        if not numbers.is_plain:
+            check_stable(numbers, np.array([rate]), float(self.eigenvalues.max()), steps)
+        return numbers
 
     def _along_edges(self, diagram: Diagram) -> list[np.ndarray]:
         """Return the eigenvalues for every edge, each on the edge's axis."""
@@ -101,7 +126,13 @@ class DenseMinimum:
 
 
 def entropic_drift(
-    landscape: Landscape, params: Any, spacetime: Spacetime, learning_rate: float, *, noises: int = 2
+    landscape: Landscape,
+    params: Any,
+    spacetime: Spacetime,
+    learning_rate: float,
+    *,
+    noises: int = 2,
+    optimizer: Optimizer = PLAIN,
 ) -> np.ndarray:
     """Return E[θ_T − θ_0] of SGD from a minimum, by the re-summed series of the displacement.
 
@@ -122,15 +153,18 @@ def entropic_drift(
         learning_rate: η.
         noises: the highest number of noises, at least 2. The work grows with p^(2 noises − 1): p may be about 100 with
             2 noises, and 7 with 4.
+        optimizer: plain SGD by default; without a metric, and with numbers for parameters.
 
     Returns:
         The displacement, an array of shape (p,) in the unit of the parameters; divide by T for a drift per step.
 
     Raises:
         ArgumentError: the landscape is not one in the population reading, η is not positive and finite, the number of
-            noises is not an integer ≥ 2, or there are too many parameters for it.
+            noises is not an integer ≥ 2, there are too many parameters for it, or the optimizer has symbols or a metric
+            or does not fit the number of steps.
         SpacetimeError: the spacetime has symbols.
-        LandscapeError: loss or gradient are not finite, or the parameters are not at a minimum.
+        LandscapeError: loss or gradient are not finite, the parameters are not at a minimum, or the optimizer, other
+            than SGD, is not stable there.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", corollary 1 (corrected: there the factor −1/2 is missing) and
@@ -143,7 +177,10 @@ def entropic_drift(
         >>> print(f"{moved[1] / 1000:.5f}")  # −η²/4 to leading order
         -0.00262
     """
-    return DenseMinimum(landscape, params).displacement(spacetime, learning_rate, noises=noises)
+    check_spacetime(spacetime, concrete="A drift is computed")
+    optimizer = optimizer_in_numbers(optimizer, int(spacetime.T))  # before the derivatives
+    minimum = DenseMinimum(landscape, params)
+    return minimum.displacement(spacetime, learning_rate, noises=noises, optimizer=optimizer)
 
 
 def _check_size(parameters: int, edges: int) -> None:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,15 +19,17 @@ from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
 from ..derivatives import CHUNK, num_params
 from ..diagrams import Diagram
-from ..errors import ArgumentError, LandscapeError
+from ..errors import ArgumentError
 from ..estimates import TruncationWarning, mean_and_stderr
 from ..kinks import Kink
 from ..landscapes import Landscape, check_landscape, check_updates_kept, enter, kinks_at
+from ..optimizers import PLAIN, Optimizer
 from ..progress import Progress, check_progress
 from ..quantities import check_quantity
 from ..series import ResummedSeries
 from ..spacetimes import Spacetime, check_spacetime
 from ..spectra import DENSE, Point, Response, check_num_examples
+from ._optimizers import check_stable, optimizer_in_numbers
 from ._resummed_prediction import ResummedPrediction
 
 METHODS = ("auto", "dense", "lanczos")
@@ -96,22 +98,32 @@ class NearMinimum:
         return cls(Point.again(kept.attributes, landscape, params), kept.max_steps, kept.kinks)
 
     def predict(
-        self, spacetime: Spacetime, learning_rates: ArrayLike, *, quantity: str = "test_loss"
+        self,
+        spacetime: Spacetime,
+        learning_rates: ArrayLike,
+        *,
+        quantity: str = "test_loss",
+        optimizer: Optimizer = PLAIN,
     ) -> ResummedPrediction:
         """Predict an expected loss after SGD from the point.
 
         Args:
             spacetime: the concrete N, B, E, T and sampling; T may be large.
-            learning_rates: one or more learning rates, positive and finite, below 2/h for the greatest curvature h.
+            learning_rates: one or more learning rates, positive and finite. With the greatest curvature h they are
+                below 2/h for SGD, 2(1 + β)/h for momentum and 2(1 + β)/((1 + 2β)h) for Nesterov's. A schedule may be
+                above for a while, if in all it does not carry the parameters away.
             quantity: "test_loss", "train_loss" or "gap".
+            optimizer: plain SGD by default; without a metric, and with numbers for parameters. At a constant rate,
+                measured at the last iterate, the work hardly grows with T; else it is proportional to T.
 
         Returns:
             A `ResummedPrediction`.
 
         Raises:
-            ArgumentError: a learning rate is not positive and finite, or the quantity is unknown.
+            ArgumentError: a learning rate is not positive and finite, the quantity is unknown, or the optimizer has
+                symbols or a metric or does not fit the number of steps.
             SpacetimeError: the spacetime has symbols.
-            LandscapeError: a learning rate is not below 2/h, or the prediction overflows.
+            LandscapeError: a learning rate is not stable, or the prediction overflows.
 
         Warns:
             TruncationWarning: higher orders of the noise are not small at a learning rate, or the mean gradient changes
@@ -121,8 +133,9 @@ class NearMinimum:
         rates = check_learning_rates(learning_rates)
         check_quantity(quantity)
         check_spacetime(spacetime, concrete="SGD is predicted")
-        self._check_stable(rates)
-        series = ResummedSeries(quantity, 3, spacetime)
+        optimizer = optimizer_in_numbers(optimizer, int(spacetime.T))
+        check_stable(optimizer, rates, self.point.curvatures[1], int(spacetime.T))
+        series = ResummedSeries(quantity, 3, spacetime, optimizer=optimizer)
         columns = [self._at(series, float(rate)) for rate in rates]
         start = 0.0 if quantity == "gap" else self.start
         noiseless, replicates, truncation, blur = zip(*columns, strict=True)
@@ -136,18 +149,10 @@ class NearMinimum:
             np.array(truncation),
             np.array(blur),
             self.kinks,
+            optimizer=optimizer,
         )
         _warn(prediction)
         return prediction
-
-    def _check_stable(self, rates: np.ndarray) -> None:
-        high = self.point.curvatures[1]
-        if high > 0 and (far := rates[rates * high >= 2]).size:
-            raise LandscapeError(
-                f"Descent is stable below 2/h = {2 / high:.3g} for the greatest curvature, h = {high:.3g}: at learning "
-                f"rate(s) {', '.join(f'{rate:.3g}' for rate in far)} SGD leaves the minimum, and a prediction "
-                "overflows. Give smaller ones."
-            )
 
     @property
     def start(self) -> float:
@@ -178,16 +183,21 @@ class NearMinimum:
         """Return the size of third cumulants, and of what changes over the cloud of parameters.
 
         The cloud is sampled by θ_0 ± ξ, pairs of opposite offsets with the covariance that the noise gives to the
-        parameters. Around the mean gradient there, descent drifts by δ: loss and noise are taken at θ_0 + δ ± ξ.
+        parameters. Around the mean gradient there, descent drifts by δ: loss and noise are taken at θ_0 + δ ± ξ. An
+        average of iterates has a cloud of its own, for the loss; gradients are taken at the iterates.
         """
         total = self._third_cumulants(series, rate)
-        spread = _spread(series.spacetime, rate)
-        offsets = self.point.cloud.apply(spread)  # ξ, shape (m, p)
+        spread = _spread(series.spacetime, rate, series.optimizer)
+        of_iterates = _spread(series.spacetime, rate, replace(series.optimizer, average=None))
+        offsets = self.point.cloud.apply(of_iterates)  # ξ, shape (m, p)
         around = np.concatenate([offsets, -offsets, np.zeros_like(offsets[:1])])  # the last one is θ_0 itself
         (*_, start), gradients, (*_, noise) = self.point.moments(around)  # l, then ∇l everywhere, then tr C at θ_0
         push = gradients[:-1].mean(axis=0) - gradients[-1]  # ½J, contracted with the covariance of the cloud
-        drift = -self.point.apply(_relaxation(series.spacetime, rate), push)  # δ, shape (p,)
+        drift = -self.point.apply(_relaxation(series.spacetime, rate, series.optimizer), push)  # δ, shape (p,)
         losses, _, noises = self.point.moments(np.concatenate([drift + offsets, drift - offsets]))
+        if series.optimizer.average is not None:
+            averages = self.point.cloud.apply(spread)
+            losses, *_ = self.point.moments(np.concatenate([drift + averages, drift - averages]))
         h, weights = self.point.cloud.quadrature()
         quadratic = float(np.mean(np.sum(weights * h * spread(h) ** 2, axis=1))) / 2  # E ξ·Hξ/2, which is no new order
         compared = 0.0
@@ -336,12 +346,12 @@ class _Spectral:
         return total
 
 
-def _spread(spacetime: Spacetime, rate: float) -> Response:
+def _spread(spacetime: Spacetime, rate: float, optimizer: Optimizer = PLAIN) -> Response:
     """Return σ(h), the standard deviation of the parameters after SGD along an eigenvector of curvature h.
 
     It is per unit of noise: the variance is σ² v·Cv. The diagram [a a] is its loss ½h σ² v·Cv, with coefficient σ²/2.
     """
-    series, pair = ResummedSeries("test_loss", 2, spacetime), Diagram.parse("[a a]")
+    series, pair = ResummedSeries("test_loss", 2, spacetime, optimizer=optimizer), Diagram.parse("[a a]")
 
     def phi(h: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(2 * series.coefficient(pair, [h, h], rate), 0))
@@ -349,9 +359,12 @@ def _spread(spacetime: Spacetime, rate: float) -> Response:
     return phi
 
 
-def _relaxation(spacetime: Spacetime, rate: float) -> Response:
-    """Return how far descent follows a constant push along an eigenvector of curvature h, (1 − (1 − ηh)^T)/h."""
-    series, edge = ResummedSeries("test_loss", 1, spacetime), Diagram.parse("[a]")
+def _relaxation(spacetime: Spacetime, rate: float, optimizer: Optimizer = PLAIN) -> Response:
+    """Return how far descent follows a constant push along an eigenvector of curvature h.
+
+    For SGD that is (1 − (1 − ηh)^T)/h.
+    """
+    series, edge = ResummedSeries("test_loss", 1, spacetime, optimizer=optimizer), Diagram.parse("[a]")
 
     def phi(h: np.ndarray) -> np.ndarray:
         return np.asarray(-series.coefficient(edge, [h], rate))

@@ -13,8 +13,9 @@ from functools import cache
 from itertools import combinations
 from typing import Any
 
-from ..counting import propagated_count, symbol_sizes
+from ..counting import resummed_count, symbol_sizes
 from ..diagrams import Diagram, set_partitions
+from ..optimizers import PLAIN, Optimizer
 from ..series import measurements
 from ..spacetimes import Spacetime
 
@@ -30,7 +31,9 @@ def displacement_diagrams(noises: int) -> tuple[Diagram, ...]:
     return tuple(sorted(found))
 
 
-def displacement_coefficient(diagram: Diagram, spacetime: Spacetime, eigenvalues: list[Any], rate: float) -> Any:
+def displacement_coefficient(
+    diagram: Diagram, spacetime: Spacetime, eigenvalues: list[Any], rate: float, optimizer: Optimizer = PLAIN
+) -> Any:
     """Return the re-summed coefficient of a diagram of the displacement, times η^order, as numbers.
 
     It is what `ResummedSeries.coefficient` returns, without listing all diagrams up to its order.
@@ -40,11 +43,11 @@ def displacement_coefficient(diagram: Diagram, spacetime: Spacetime, eigenvalues
         spacetime: a concrete spacetime.
         eigenvalues: for every edge an eigenvalue h of the Hessian, or an array of them.
         rate: η.
+        optimizer: with floats for parameters.
     """
     ((_, factor),) = measurements("displacement", diagram, spacetime, "cumulant")
     exact = factor.as_expr(symbol_sizes(spacetime))  # (−1/B)^order / |Aut|
-    propagators = [1 - rate * h for h in eigenvalues]  # one step of descent along the edge's eigenvector
-    total = propagated_count(diagram, spacetime, propagators, float)
+    total = resummed_count(diagram, spacetime, optimizer, [rate * h for h in eigenvalues], float)
     return total * float(Fraction(int(exact.p), int(exact.q))) * rate**diagram.order
 
 

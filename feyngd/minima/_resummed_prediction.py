@@ -1,12 +1,13 @@
 """Predictions near a minimum, with their errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..estimates import CONVERGED, PredictedNoise, finite_or_none
 from ..kinks import Kink, kinks_note
+from ..optimizers import PLAIN, Optimizer
 from ..spacetimes import Spacetime
 
 
@@ -29,6 +30,7 @@ class ResummedPrediction(PredictedNoise):
             these are nothing but rounding.
         dtype_error: by how much rounding of the Hessian changes the prediction, shape (R,).
         kinks: where the loss is not smooth; what kinks do is left out, so that nothing is called converged.
+        optimizer: over the steps of the spacetime, with numbers; plain SGD for files of earlier versions.
     """
 
     quantity: str
@@ -40,6 +42,7 @@ class ResummedPrediction(PredictedNoise):
     truncation: np.ndarray
     dtype_error: np.ndarray
     kinks: tuple[Kink, ...] = ()
+    optimizer: Optimizer = field(default=PLAIN, kw_only=True)
 
     @property
     def points(self) -> np.ndarray:
@@ -68,6 +71,7 @@ class ResummedPrediction(PredictedNoise):
         return {
             **super().to_dict(),
             "resummed": True,
+            "optimizer": str(self.optimizer),
             "learning_rates": self.learning_rates.tolist(),
             "start": self.start,
             "noiseless": self.noiseless.tolist(),
@@ -87,10 +91,10 @@ class ResummedPrediction(PredictedNoise):
 
     def __repr__(self) -> str:
         rates = len(self.learning_rates)
-        return f"<ResummedPrediction of {self.quantity}, {self.spacetime}, {rates} rates>"
+        return f"<ResummedPrediction of {self.quantity}, {self.setting}, {rates} rates>"
 
     def __str__(self) -> str:
-        title = f"{self.quantity} predicted near a minimum, re-summed, {self.spacetime}"
+        title = f"{self.quantity} predicted near a minimum, re-summed, {self.setting}"
         lines = [f"{title}; {self.start:.6g} at the start"]
         for i, (rate, mean, noise) in enumerate(zip(self.points, self.mean, self.noise, strict=True)):
             lines.append(f"  η = {rate:<9.4g} {mean:.6g}, of it {noise:.4g} by noise {self.errors_text(i)}")

@@ -18,3 +18,6 @@ from ._schedules import cosine as cosine
 from ._schedules import linear as linear
 from ._schedules import piecewise as piecewise
 from ._schedules import warm_restarts as warm_restarts
+from ._stability import Companion as Companion
+from ._stability import companion as companion
+from ._stability import stable_damping as stable_damping
