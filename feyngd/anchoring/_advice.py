@@ -40,7 +40,7 @@ class Advice(Kept):
     @property
     def evaluations(self) -> int:
         """The number of gradients of single examples that the changed run takes."""
-        return self.steps * int(self.spacetime.B)
+        return sum(self.spacetime.batch_sizes())
 
     @property
     def is_clear(self) -> bool:
@@ -96,7 +96,7 @@ class AdviceTable(Kept):
     @property
     def evaluations(self) -> int:
         """The number of gradients of single examples that every one of the runs takes."""
-        return int(self.planned.spacetime.T) * int(self.planned.spacetime.B)
+        return sum(self.planned.spacetime.batch_sizes())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain lists, numbers and text, for JSON; what is not finite is `None`."""

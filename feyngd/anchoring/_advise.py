@@ -76,8 +76,9 @@ def advise(
 ) -> AdviceTable:
     """Rank changes of batch size, data, epochs and sampling by what they do to the test loss at the end of a run.
 
-    Every change keeps the number of example evaluations, T·B, and the learning rate of every step: smaller batches make
-    more steps, more data fewer epochs. One call of `anchor` serves all of them, so that errors which they share cancel
+    Every change keeps the number of example evaluations and the learning rate of every step: smaller batches make more
+    steps, more data fewer epochs. Where epochs of the planned run end with a smaller batch, those of the changes do too
+    if they leave a rest. One call of `anchor` serves all of them, so that errors which they share cancel
     in the differences. In the conditional reading the data are the training set, and their number does not change.
 
     Functionals that are there already are enough: `advise(anchored, spacetime)` computes nothing.
@@ -166,6 +167,11 @@ def anchored_for_advice(spacetime: Spacetime, *, factor: int = 2) -> dict[str, A
     """
     _OLD.warn()
     _check(spacetime, factor)
+    if spacetime.last_batch:
+        raise ArgumentError(
+            f"These options know of batches of one size, and every epoch of {spacetime} ends with a smaller one: leave "
+            "them out, as advise(landscape, params, spacetime, learning_rate) anchors what it needs."
+        )
     length = sympy.Rational(int(spacetime.N), int(spacetime.B))
     lengths = [int(each) for each in (length / factor, length, length * factor) if each.is_Integer]
     return {"steps": int(spacetime.T) * factor, "epoch_lengths": lengths, "fixed_order": True}
@@ -221,17 +227,12 @@ def _check(spacetime: Any, factor: int) -> None:
     if not isinstance(spacetime, Spacetime) or spacetime.sampling not in SAMPLINGS:
         raise ArgumentError(f"Advice is on runs of {', '.join(map(repr, SAMPLINGS))} batches; got {spacetime!r}.")
     spacetime.require_concrete("Changes are compared")
-    if spacetime.last_batch:
-        raise ArgumentError(
-            f"Advice is on runs whose batches have one size, and every epoch of {spacetime} ends with a smaller one: "
-            "plan with drop_last=True, or compare single runs by anchor(..., spacetimes=[...]) and predict."
-        )
 
 
 def _changes(reading: str, spacetime: Spacetime, factor: int) -> list[_Change]:
     """Return what can be changed about a run at the same number of evaluations."""
     N, B, sampling = int(spacetime.N), int(spacetime.B), spacetime.sampling
-    budget = int(spacetime.T) * B
+    budget = sum(spacetime.batch_sizes())
     changes: list[tuple[str, tuple[int, int, int, str]]] = [
         (f"batches of {B * factor} instead of {B}", (N, B * factor, budget, sampling))
     ]
@@ -244,17 +245,20 @@ def _changes(reading: str, spacetime: Spacetime, factor: int) -> list[_Change]:
             fewer = f"{N // factor} training points instead of {N}, more epochs"
             changes.append((fewer, (N // factor, B, budget, sampling)))
     changes += [(f"{other} batches", (N, B, budget, other)) for other in SAMPLINGS if other != sampling]
-    return [_Change(text, _made(reading, *sizes, dropped=bool(spacetime.drop_last))) for text, sizes in changes]
+    return [_Change(text, _made(reading, *sizes, drop_last=spacetime.drop_last)) for text, sizes in changes]
 
 
-def _made(reading: str, N: int, B: int, budget: int, sampling: str, *, dropped: bool) -> Spacetime | SpacetimeError:
+def _made(
+    reading: str, N: int, B: int, budget: int, sampling: str, *, drop_last: bool | None
+) -> Spacetime | SpacetimeError:
     """Return the changed run, or the error that says why there is none."""
+    leaves_rest = sampling != "with-replacement" and N % B > 0
     try:
-        steps = sympy.Rational(budget, B)
-        if not steps.is_Integer:
-            raise SpacetimeError(f"{budget} evaluations are not a whole number of batches of {B}.")
-        drop_last = True if dropped and N % B and sampling != "with-replacement" else None
-        made = Spacetime.sgd(N, B, T=int(steps), sampling=sampling, drop_last=drop_last)
+        epochs, evaluations = divmod(budget, N) if leaves_rest and drop_last is False else (0, budget)
+        if evaluations % B:
+            raise SpacetimeError(f"{budget} evaluations are not a whole number of its batches of {B}.")
+        steps = epochs * -(-N // B) + evaluations // B
+        made = Spacetime.sgd(N, B, T=steps, sampling=sampling, drop_last=drop_last if leaves_rest else None)
         noise_weights(made, reading)
     except SpacetimeError as error:
         return error

@@ -3,7 +3,17 @@
 import argparse
 
 from ._ending import CONTRADICTED, tell
-from ._options import SAMPLINGS, Parser, add_path, bars, check_choice, check_seed, check_whole
+from ._options import (
+    SAMPLINGS,
+    Parser,
+    add_drop_last,
+    add_path,
+    bars,
+    check_choice,
+    check_seed,
+    check_whole,
+    drop_last_of,
+)
 
 _EXAMPLE = """example:
   $ feyngd advise -N 400 -B 10 -E 4
@@ -19,6 +29,7 @@ def add_advise(program: Parser, name: str) -> None:
     parser.add_argument("-B", type=int, default=10, help="batch size, in points (default 10)")
     parser.add_argument("-E", type=int, default=4, help="epochs (default 4)")
     parser.add_argument("--sampling", default="reshuffled", help="reshuffled (default), fixed or with-replacement")
+    add_drop_last(parser)
     parser.add_argument("--factor", type=int, default=2, help="by how much sizes are changed (default 2)")
     parser.add_argument(
         "--within", type=float, default=0.05, help="standard error of every effect, as a share of it (default 0.05)"
@@ -36,7 +47,8 @@ def _run(options: argparse.Namespace) -> int:
     check_seed(options)
     check_choice("--sampling", options.sampling, [name for name in SAMPLINGS if name != "full-batch"])
     check_whole(N=[options.N], B=[options.B], E=[options.E])
-    planned = Spacetime.sgd(options.N, options.B, options.E, sampling=options.sampling)
+    how = {"sampling": options.sampling, "drop_last": drop_last_of(options)}
+    planned = Spacetime.sgd(options.N, options.B, options.E, **how)
     for_params, for_path = jax.random.split(jax.random.key(options.seed))
     landscape, params = digits_landscape(options.model, options.limit, key=for_params)
     table = advise(

@@ -1,12 +1,10 @@
 """`feyngd anchor`: learning curves of whole training runs on digits, predicted and simulated."""
 
 import argparse
-from math import lcm
 
 from .._version import __version__
-from ..errors import ArgumentError
 from ._ending import CONTRADICTED, leaves
-from ._options import Parser, add_path, bars, check_seed, check_whole
+from ._options import Parser, add_drop_last, add_path, bars, check_seed, check_whole, drop_last_of
 
 _EXAMPLE = """examples:
   $ feyngd anchor
@@ -28,6 +26,7 @@ def add_anchor(program: Parser, name: str) -> None:
         "-B", type=int, nargs="+", default=[10, 20, 40, 80], help="batch sizes, in points (default 10 20 40 80)"
     )
     parser.add_argument("--steps", type=int, default=160, help="steps of every run (default 160)")
+    add_drop_last(parser)
     parser.add_argument("--runs", type=int, default=200, help="simulated runs of every curve (default 200)")
     add_path(parser)
 
@@ -42,7 +41,8 @@ def _run(options: argparse.Namespace) -> int:
 
     check_seed(options)
     check_whole(N=options.N, B=options.B, steps=[options.steps])
-    _check_epochs(options)
+    length = {"T": options.steps, "drop_last": drop_last_of(options)}
+    spacetimes = [Spacetime.sgd(N, B, **length) for N in options.N for B in options.B]
     folder = check_writable(options.out)
     leaves(options, folder)
     for_params, for_study = jax.random.split(jax.random.key(options.seed))
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     curves = anchor_study(
         landscape,
         params,
-        [Spacetime.sgd(N, B, options.steps * B // N) for N in options.N for B in options.B],
+        spacetimes,
         options.learning_rate,
         folder,
         runs=options.runs,
@@ -62,15 +62,3 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(f"written: {folder / 'anchor.png'}, {folder / 'anchor.json'}")
     return 0 if all(curve.agrees for curve in curves) else CONTRADICTED
-
-
-def _check_epochs(options: argparse.Namespace) -> None:
-    """Raise `ArgumentError` unless the steps are whole epochs of every N and B."""
-    for N, B in ((N, B) for N in options.N for B in options.B):
-        if N % B:
-            raise ArgumentError(f"-B {B} does not divide -N {N}: epochs use every point once. Take -B that divides -N.")
-    least = lcm(*(N // B for N in options.N for B in options.B))
-    if options.steps % least:
-        raise ArgumentError(
-            f"--steps {options.steps} is no whole number of epochs of every -N and -B: give a multiple of {least}."
-        )

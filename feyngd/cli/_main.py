@@ -115,6 +115,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"feyngd {__version__}")
     for name, add in _COMMANDS.items():
         add(parser, name)
+    parser.tell_elsewhere()
     for made in parser.commands.values():
         made.set_defaults(flags=made.flags())
     return parser

@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.commands: dict[str, Parser] = {}
+        self.elsewhere: dict[str, list[str]] = {}  # options of other commands, with the commands that have them
         self._command_parsers: Any = None
 
     def add_command(self, name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> "Parser":
@@ -68,7 +69,17 @@ class Parser(argparse.ArgumentParser):
     def _flags(self) -> list[str]:
         return [flag for action in self._actions for flag in action.option_strings]
 
+    def tell_elsewhere(self) -> None:
+        """Let every command know the options of the others."""
+        for name, made in self.commands.items():
+            others = [(other, flag) for other, parser in self.commands.items() for flag in parser._flags()]
+            for other, flag in others:
+                if other != name and flag not in made._flags():
+                    made.elsewhere.setdefault(flag, []).append(other)
+
     def _refuse(self, what: str, given: str, known: Iterable[str]) -> NoReturn:
+        if commands := self.elsewhere.get(given.partition("=")[0]):
+            self.error(f"{given.partition('=')[0]} is an option of {' and '.join(commands)}, and not of this command")
         self.error(f"unknown {what} {given!r}{_suggestion(given.partition('=')[0], known)}")
 
 
@@ -156,7 +167,19 @@ def add_sizes(parser: argparse.ArgumentParser, text: str, defaults: dict[str, st
     group.add_argument("-E", help=f"epochs (default {defaults['E']})")
     group.add_argument("-T", help=f"steps, instead of epochs (full batch: default {defaults['T']})")
     group.add_argument("--sampling", help="reshuffled (default), fixed, with-replacement or full-batch")
+    add_drop_last(group)
+
+
+def add_drop_last(group: Any) -> None:
+    """Add what becomes of the points that full batches leave."""
     group.add_argument("--drop-last", help="the rest where B does not divide N: True or False (no default)")
+
+
+def drop_last_of(options: argparse.Namespace) -> bool | None:
+    """Return what becomes of the points that full batches leave; `None` if it was not said."""
+    if options.drop_last is None:
+        return None
+    return check_choice("--drop-last", options.drop_last.capitalize(), ("True", "False")) == "True"
 
 
 def spacetime_of(options: argparse.Namespace, defaults: dict[str, str], *, concrete: bool = False) -> Any:
@@ -176,9 +199,7 @@ def spacetime_of(options: argparse.Namespace, defaults: dict[str, str], *, concr
         text = defaults.get(name) if given is None else given
         return None if text is None else _size(name, text, concrete)
 
-    drop_last = None
-    if options.drop_last is not None:
-        drop_last = check_choice("--drop-last", options.drop_last.capitalize(), ("True", "False")) == "True"
+    drop_last = drop_last_of(options)
     if sampling == "full-batch":
         if options.B is not None or options.E is not None:
             raise ArgumentError("Full batch has B = N and counts steps: give -N and -T, not -B or -E.")

@@ -4,6 +4,7 @@ import argparse
 
 from .._version import __version__
 from ._ending import CONTRADICTED, leaves, tell_verdicts
+from ._optimizer_options import add_optimizer, optimizer_of
 from ._options import (
     Parser,
     add_digits,
@@ -24,6 +25,7 @@ _EXAMPLE = """examples:
       rates; tables here, prediction.png and prediction.json in ./demo
 
   $ feyngd predict --model logistic -N 20 -B 4 -E 3 --learning-rates 0.01 0.02 0.05 --quantity gap --out gap
+  $ feyngd predict -N 10 -B 4 -T 8 --drop-last False --momentum 0.9 --schedule cosine --warmup 2
 """
 
 
@@ -49,6 +51,7 @@ def add_predict(program: Parser, name: str) -> None:
     add_digits(parser)
     add_seed_and_quiet(parser)
     add_sizes(parser, "whole numbers; without any the two spacetimes of the first example", _SIZES)
+    add_optimizer(parser, symbols=False)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -64,6 +67,7 @@ def _run(options: argparse.Namespace) -> int:
         spacetimes = [Spacetime.sgd(N=10, B=1, E=1), Spacetime.sgd(N=10, B=2, E=2)]
     else:
         spacetimes = [spacetime_of(options, _SIZES, concrete=True)]
+    optimizer = optimizer_of(options, spacetimes)
     check_order_cost(options.order, options.quantity)
     folder = check_writable(options.out)
     leaves(options, folder)
@@ -77,6 +81,7 @@ def _run(options: argparse.Namespace) -> int:
         folder,
         order=options.order,
         quantity=options.quantity,
+        optimizer=optimizer,
         runs=options.runs,
         replicates=options.replicates,
         report=lambda table: print(f"\n{table}", flush=True),

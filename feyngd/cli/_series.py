@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from ..errors import ArgumentError
+from ._optimizer_options import add_optimizer, optimizer_of
 from ._options import Parser, add_sizes, check_choice, check_order_cost, spacetime_of
 
 _EXAMPLE = """example:
@@ -12,6 +13,7 @@ _EXAMPLE = """example:
     η^1   E/B   a[a]   tr(C)
 
   $ feyngd series test_loss --order 2 --sampling full-batch -N 10 -T T --format latex
+  $ feyngd series test_loss --order 1 --sampling full-batch --momentum beta
 """
 _SYMBOLS = {"N": "N", "B": "B", "E": "E", "T": "T"}
 
@@ -24,6 +26,7 @@ def add_series(program: Parser, name: str) -> None:
     parser.add_argument("--basis", default="moment", help="moment (default) or cumulant")
     parser.add_argument("--format", default="text", help="text (default), latex, sympy or json")
     add_sizes(parser, "a whole number or a name for a symbol", {name: f"the symbol {name}" for name in _SYMBOLS})
+    add_optimizer(parser, symbols=True)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -34,8 +37,10 @@ def _run(options: argparse.Namespace) -> int:
     check_choice("quantity", options.quantity, SERIES)
     check_choice("--basis", options.basis, ("moment", "cumulant"))
     spacetime = spacetime_of(options, _SYMBOLS)
+    optimizer = optimizer_of(options, [spacetime], symbols=True)
     check_order_cost(options.order, options.quantity)
-    series = expand(options.quantity, order=options.order, spacetime=spacetime, basis=options.basis)
+    made_of = {"spacetime": spacetime, "basis": options.basis, "optimizer": optimizer}
+    series = expand(options.quantity, order=options.order, **made_of)
     writers = {
         "text": lambda: str(series),
         "latex": series.latex,

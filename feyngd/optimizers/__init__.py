@@ -13,6 +13,8 @@ from ._optimizer import preconditioned as preconditioned
 from ._optimizer import schedule as schedule
 from ._optimizer import sgd as sgd
 from ._parameters import Number as Number
+from ._recipe import SCHEDULES as SCHEDULES
+from ._recipe import Recipe as Recipe
 from ._recurrence import Recurrence as Recurrence
 from ._schedules import cosine as cosine
 from ._schedules import linear as linear

@@ -43,7 +43,7 @@ class Average:
         if ema is not None:
             decay = as_number("ema", ema)
             if not is_symbolic(decay) and not 0 <= decay < 1:
-                raise ArgumentError(f"ema is the share ρ that a step keeps, 0 ≤ ρ < 1; got {ema!r}.")
+                raise ArgumentError(f"ema is the share ρ that a step keeps, 0 ≤ ρ < 1; got {decay}.")
             return cls(ema=decay)
         if tail is not None:
             return cls(tail="all" if tail == "all" else check_integer("tail", tail, least=1))

@@ -281,10 +281,10 @@ def momentum(beta: Any, *, nesterov: bool = False, dampening: Any = 0, classical
     share, damped = as_number("beta", beta), as_number("dampening", dampening)
     if not is_symbolic(share) and not 0 <= share < 1:
         raise ArgumentError(
-            f"beta is the share of the velocity that a step keeps, 0 ≤ β < 1; got {beta!r}. At 1 nothing forgets."
+            f"beta is the share of the velocity that a step keeps, 0 ≤ β < 1; got {share}. At 1 nothing forgets."
         )
     if not is_symbolic(damped) and not 0 <= damped < 1:
-        raise ArgumentError(f"dampening is the share of a gradient that is left out, 0 ≤ d < 1; got {dampening!r}.")
+        raise ArgumentError(f"dampening is the share of a gradient that is left out, 0 ≤ d < 1; got {damped}.")
     for name, value in (("nesterov", nesterov), ("classical", classical)):
         if not isinstance(value, bool):
             raise ArgumentError(

@@ -110,7 +110,7 @@ def _later_step(optimizer: Optimizer) -> tuple[float, float, float, float]:
             "Near a minimum a metric changes the Hessian: use the landscape in the coordinates M^(−½) θ, and the "
             "optimizer without it."
         )
-    if callable(floats.multipliers):
+    if callable(floats.multipliers) or len(set(floats.multipliers or ())) > 1:
         raise ArgumentError(f"Steps of {optimizer} differ: give an optimizer of a constant rate.")
     steps = 2 if floats.multipliers is None else len(floats.multipliers)
     recurrence = floats.recurrence(steps if floats.measured is None else floats.measured.steps)

@@ -123,7 +123,8 @@ def simulate_sde(
     if check_optimizer(optimizer) != PLAIN:
         raise ArgumentError(
             f"The SDE is that of plain SGD; got the optimizer {optimizer}. Simulate real runs with it, by "
-            "simulate(..., optimizer=...), or leave optimizer out here."
+            "simulate(..., optimizer=...), or leave optimizer out here; at small η "
+            "momentum β is close to plain SGD at η/(1 − β)."
         )
     substeps = check_integer("substeps", substeps, least=2)
     if substeps % 2:

@@ -22,7 +22,7 @@ from ..progress import Progress
 from ..simulation import simulate
 from ..spacetimes import Spacetime
 
-_LOOKS = 3  # numbers of epochs at which a learning curve is simulated, at most
+_LOOKS = 3  # steps at which a learning curve is simulated, at most
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def anchor_study(
     Args:
         landscape: the loss and the data.
         params: the start, a pytree of floating-point arrays.
-        spacetimes: reshuffled, all with the same number of steps.
+        spacetimes: all with the same number of steps; it may end inside epochs, and these may end with a smaller batch.
         learning_rate: η.
         out: the folder to write to; made if it is not there.
         runs: the number of simulated runs of every curve.
@@ -127,7 +127,8 @@ def anchor_study(
         One curve for each spacetime.
 
     Raises:
-        ArgumentError: `out` cannot be written to, or the spacetimes differ in their steps; before anything is computed.
+        ArgumentError: `out` cannot be written to, or the spacetimes are none or differ in their steps; before anything
+            is computed.
         FeynGDError: matplotlib is missing, likewise; or what `anchor` and `simulate` raise.
     """
     check_mesh(mesh)
@@ -138,14 +139,13 @@ def anchor_study(
     steps = {int(spacetime.T) for spacetime in spacetimes}
     if len(steps) != 1:
         raise ArgumentError(f"The spacetimes of a study have one number of steps; got {sorted(steps)}.")
-    lengths = sorted({int(s.N) // int(s.B) for s in spacetimes if int(s.N) // int(s.B) < max(steps)})
     for_path, *keys = jax.random.split(key, 1 + len(spacetimes))
     anchored = anchor(
         landscape,
         params,
         steps=steps.pop(),
         learning_rate=learning_rate,
-        epoch_lengths=lengths,
+        spacetimes=spacetimes,
         num_samples=num_samples,
         mesh=mesh,
         progress=progress,
@@ -165,11 +165,18 @@ def anchor_study(
 
 
 def _simulated(anchored: Anchored, spacetime: Spacetime, rate: float, options: dict[str, Any]) -> Curve:
-    epochs = int(spacetime.T * spacetime.B / spacetime.N)
-    looks = sorted({max(1, round(epochs * (k + 1) / _LOOKS)) for k in range(_LOOKS)})
-    shorter = [Spacetime.sgd(spacetime.N, spacetime.B, look, sampling=spacetime.sampling) for look in looks]
-    simulations = [simulate(anchored.landscape, anchored.params, one, rate, **options) for one in shorter]
-    return Curve(compare(anchored.predict(spacetime), simulations))
+    looks = _looks(spacetime)
+    runs = simulate(anchored.landscape, anchored.params, spacetime, rate, times=looks, **options)
+    return Curve(compare(anchored.predict(spacetime), runs))
+
+
+def _looks(spacetime: Spacetime) -> list[int]:
+    """Return steps at about equal distances, the last one included: ends of epochs, where there are as many."""
+    steps, length = int(spacetime.T), int(spacetime.epoch_steps)
+    unit = length if steps >= _LOOKS * length else 1
+    return sorted(
+        {min(steps, max(1, round(steps * (k + 1) / _LOOKS / unit)) * unit) for k in range(_LOOKS - 1)} | {steps}
+    )
 
 
 def _record(curve: Curve) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from .._mesh import check_mesh, is_writer
 from ..drawing import drawn, new_figure, require_matplotlib
 from ..estimates import TruncationWarning
 from ..evaluation import Effort, Values
-from ..landscapes import Landscape, check_landscape, check_reading, check_updates_kept, enter
+from ..landscapes import Landscape, check_landscape, check_reading, check_updates_kept, enter, in_metric
+from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..prediction import Comparison, Prediction, Question, compare, predict, series_by_root, values_for
 from ..progress import Progress
 from ..simulation import simulate
@@ -33,6 +34,7 @@ def study(
     *,
     order: int = 3,
     quantity: str = "test_loss",
+    optimizer: Optimizer = PLAIN,
     runs: int = 2000,
     replicates: int | None = None,
     check_dtype: bool | None = None,
@@ -56,6 +58,7 @@ def study(
         out: the folder to write to; made if it is not there.
         order: the highest power of η.
         quantity: "test_loss", "train_loss" or "gap".
+        optimizer: of all spacetimes; one with a list of multipliers takes spacetimes of as many steps.
         runs: the number of simulated runs at every learning rate.
         replicates: the number of random pairings behind every sampled value; by default as many as the predictions
             need, see `predict`.
@@ -70,7 +73,8 @@ def study(
         One comparison for each spacetime.
 
     Raises:
-        ArgumentError: `out` cannot be written to; this comes before anything is computed.
+        ArgumentError: `out` cannot be written to, or the optimizer does not fit a spacetime; this comes before
+            anything is computed.
         FeynGDError: matplotlib is missing, likewise; or what `predict` and `simulate` raise.
     """
     check_mesh(mesh)
@@ -84,19 +88,24 @@ def study(
     spacetimes = [spacetimes] if isinstance(spacetimes, Spacetime) else list(spacetimes)
     for spacetime in spacetimes:
         spacetime.require_concrete("SGD is predicted and simulated")
+    check_optimizer(optimizer)
+    optimizers = [optimizer.over_steps(int(spacetime.T)).in_floats() for spacetime in spacetimes]
     check_landscape(landscape)
     for spacetime in spacetimes:
         check_reading(landscape, spacetime)
     landscape, params = enter(landscape, params)
     check_updates_kept(params, "A prediction")
-    series = [series_by_root(quantity, landscape, spacetime, order) for spacetime in spacetimes]
+    series = [
+        series_by_root(quantity, landscape, spacetime, order, one)
+        for spacetime, one in zip(spacetimes, optimizers, strict=True)
+    ]
     for_values, *for_panels = jax.random.split(key, 1 + len(spacetimes))
     panels: list[dict[str, Any]] = []
     record = {"about": about or {}, "quantity": quantity, "order": order, "complete": False, "panels": panels}
+    place = (landscape, params) if optimizer.metric is None else in_metric(landscape, params, optimizer.metric.tree)
     values = values_for(
         [Question(parts, rates) for parts in series],
-        landscape,
-        params,
+        *place,
         effort,
         fixed=replicates is not None,
         check_dtype=check_dtype,
@@ -106,7 +115,8 @@ def study(
     )
     check_dtype = False if any(found.not_measured for found in values.values()) else check_dtype  # said once
     record["values"] = {root: _values_record(found) for root, found in values.items()}
-    predictions = predictions_of(landscape, params, spacetimes, rates, order, quantity, values, check_dtype)
+    given = rates, order, quantity, values, check_dtype
+    predictions = predictions_of(landscape, params, list(zip(spacetimes, optimizers, strict=True)), *given)
     panels.extend({"prediction": prediction.to_dict(), "simulation": None} for prediction in predictions)
     if writes:
         write_json(folder / "prediction.json", record)
@@ -117,6 +127,7 @@ def study(
             params,
             spacetime,
             rates,
+            optimizer=optimizer,
             runs=runs,
             quantity=quantity,
             mesh=mesh,
@@ -137,14 +148,14 @@ def study(
 def predictions_of(
     landscape: Landscape,
     params: Any,
-    spacetimes: Sequence[Spacetime],
+    runs: Sequence[tuple[Spacetime, Optimizer]],
     rates: ArrayLike,
     order: int,
     quantity: str,
     values: Mapping[str, Values],
     check_dtype: bool | None = None,
 ) -> list[Prediction]:
-    """Predict on several spacetimes from the same values, without warnings of truncation."""
+    """Predict several runs from the same values, without warnings of truncation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # table, file and figure show it
         return [
@@ -155,10 +166,11 @@ def predictions_of(
                 rates,
                 order=order,
                 quantity=quantity,
+                optimizer=optimizer,
                 values=values,
                 check_dtype=check_dtype,
             )
-            for spacetime in spacetimes
+            for spacetime, optimizer in runs
         ]
 
 

@@ -103,7 +103,10 @@ def sweep(
     Args:
         config: the path of a TOML file, or a mapping, with the entries `models`, `N`, `B`, `E`, `sampling`,
             `learning_rates` and `seeds` (lists), `quantity`, `order`, `runs` (0 for no simulation), `replicates` and,
-            if not all digits are used, `limit`; and `check_dtype`, `false` to leave out what rounding does.
+            if not all digits are used, `limit`; `T` in place of `E`, numbers of steps; `drop_last`, a list of `true`
+            and `false`, where a B does not divide an N; `optimizers`, a list of tables with entries among `momentum`,
+            `nesterov`, `schedule`, `warmup` and `ema`, `{}` being plain SGD; and `check_dtype`, `false` to leave out
+            what rounding does.
         out: the folder to write to; made if it is not there.
         part: (i, n) for the i-th of n parts, from (1, n) to (n, n): about as many successive configurations in each,
             for the jobs of an array. All parts may write to one folder.
@@ -296,7 +299,7 @@ class _Runner:
         (prediction,) = predictions_of(
             landscape,
             params,
-            [spacetime],
+            [(spacetime, configuration.optimizer)],
             rates,
             configuration.order,
             quantity,
@@ -310,6 +313,7 @@ class _Runner:
             params,
             spacetime,
             rates,
+            optimizer=configuration.optimizer,
             runs=configuration.runs,
             quantity=quantity,
             mesh=self.mesh,

@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -14,11 +14,13 @@ from .._learning_rates import check_learning_rates
 from .._version import __version__
 from ..errors import ArgumentError, SpacetimeError
 from ..landscapes import DIGITS_MODELS, digits
+from ..optimizers import Optimizer, Recipe
 from ..quantities import QUANTITIES
 from ..spacetimes import Spacetime
 from ._store import digest
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
+PLAIN = Recipe()
 _SEEDS = 2**32  # JAX truncates longer seeds in single precision, so that two of them would give the same key
 
 
@@ -31,7 +33,7 @@ class Configuration:
         limit: how many of the digits are used; all if `None`.
         N: the number of training points.
         B: the batch size.
-        E: the number of epochs; of steps for full batches.
+        E: the number of epochs; of steps for full batches; `None` if T is given.
         sampling: how batches are drawn.
         seed: of the starting point and of everything random.
         learning_rates: the learning rates, for which values and training sets are the same.
@@ -41,13 +43,16 @@ class Configuration:
         replicates: the number of random pairings behind every sampled value.
         dtype: the precision of the network; the same sweep in double precision is another one.
         check_dtype: whether to measure what rounding does; `None` leaves it to `predict`.
+        T: the number of steps, which may end inside an epoch, in place of E.
+        drop_last: whether the rest of an epoch is left out, where B does not divide N.
+        recipe: of the optimizer.
     """
 
     model: str
     limit: int | None
     N: int
     B: int
-    E: int
+    E: int | None
     sampling: str
     seed: int
     learning_rates: tuple[float, ...]
@@ -57,6 +62,9 @@ class Configuration:
     replicates: int
     dtype: str
     check_dtype: bool | None = None
+    T: int | None = None
+    drop_last: bool | None = None
+    recipe: Recipe = PLAIN
 
     @property
     def spacetime(self) -> Spacetime:
@@ -66,10 +74,20 @@ class Configuration:
             ArgumentError: N, B, E and the sampling do not make one.
         """
         if self.sampling != "full-batch":
-            return Spacetime.sgd(self.N, self.B, self.E, sampling=self.sampling)
+            how = self.sampling
+            return Spacetime.sgd(self.N, self.B, self.E, T=self.T, sampling=how, drop_last=self.drop_last)
         if self.B != self.N:
             raise SpacetimeError("Full batches have B = N: use this B, or sweep full batches in a file of their own.")
-        return Spacetime.gd(self.N, self.E)
+        return Spacetime.gd(self.N, self.E if self.T is None else self.T)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, for the steps of the spacetime.
+
+        Raises:
+            ArgumentError: its schedule has another number of steps.
+        """
+        return self.recipe.make(int(self.spacetime.T))
 
     @property
     def digest(self) -> str:
@@ -80,13 +98,17 @@ class Configuration:
     def name(self) -> str:
         """What the files are called: readable, then a hash of the whole content and the version of feyngd."""
         content = digest({"version": __version__, **self.to_dict()})[:12]
-        return f"{self.model}_N{self.N}_B{self.B}_E{self.E}_{self.sampling}_seed{self.seed}-{content}"
+        length = f"E{self.E}" if self.T is None else f"T{self.T}"
+        how = "" if self.recipe == PLAIN else f"_{self.recipe}"
+        return f"{self.model}_N{self.N}_B{self.B}_{length}_{self.sampling}{how}_seed{self.seed}-{content}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain lists, numbers and strings, for JSON."""
-        found = {**asdict(self), "learning_rates": list(self.learning_rates)}
-        if self.check_dtype is None:
-            del found["check_dtype"]  # names and draws stay those of sweeps without this entry
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found |= {"learning_rates": list(self.learning_rates), "recipe": self.recipe.to_dict() or None}
+        for name in ("check_dtype", "T", "drop_last", "recipe", *(["E"] if self.E is None else [])):
+            if found[name] is None:
+                del found[name]  # names and draws stay those of sweeps without this entry
         return found
 
 
@@ -105,27 +127,47 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> list[Conf
     entries = dict(config) if isinstance(config, Mapping) else _read_toml(config)
     if unknown := [key for key in entries if key not in _CHECKS]:
         raise ArgumentError(f"Unknown entry {unknown[0]!r}: a sweep has the entries {', '.join(_CHECKS)}. Remove it.")
-    if missing := [key for key in _CHECKS if key not in entries and key not in _OPTIONAL]:
+    optional = (*_OPTIONAL, "E") if "T" in entries else _OPTIONAL
+    if missing := [key for key in _CHECKS if key not in entries and key not in optional]:
         raise ArgumentError(
-            f"The sweep lacks {', '.join(missing)}: all entries but {' and '.join(_OPTIONAL)} are needed, such as "
+            f"The sweep lacks {', '.join(missing)}: all entries but {', '.join(_OPTIONAL)} are needed, such as "
             f"{_EXAMPLES[missing[0]]}."
         )
-    checked = {key: check(key, entries.get(key)) for key, check in _CHECKS.items()}
-    lists = [checked.pop(key) for key in ("models", "seeds", "N", "B", "E", "sampling")]
+    if ("E" in entries) == ("T" in entries):
+        raise ArgumentError(
+            "A sweep has the entry E, numbers of epochs, or T, numbers of steps, and not both: E = [1]."
+        )
+    checked = {
+        key: check(key, entries.get(key)) for key, check in _CHECKS.items() if key in entries or key not in _LISTS
+    }
+    one_of_each = {"E": [None], "T": [None], "drop_last": [None], "optimizers": [PLAIN]}
+    lists = [checked.pop(key, one_of_each.get(key)) for key in _LISTS]
     dtype = str(jnp.zeros(()).dtype)
     found = [
-        Configuration(model=model, seed=seed, N=N, B=B, E=E, sampling=sampling, dtype=dtype, **checked)
-        for model, seed, N, B, E, sampling in product(*lists)
+        Configuration(**dict(zip(_LISTS.values(), chosen, strict=True)), dtype=dtype, **checked)
+        for chosen in product(*lists)
     ]
-    for one in found:
-        try:
-            _ = one.spacetime
-        except SpacetimeError as error:
-            raise ArgumentError(
-                f"A sweep runs every combination, and N={one.N}, B={one.B}, E={one.E}, sampling={one.sampling!r} is no "
-                f"spacetime: {error} Or split the sweep into files in which all combinations are."
-            ) from error
-    return found
+    # Where B divides N nothing is left to drop, so that both settings are one configuration.
+    return list(dict.fromkeys(map(_sound, found)))
+
+
+def _sound(one: Configuration) -> Configuration:
+    """Return the configuration as its spacetime has it, or raise `ArgumentError` if there is none."""
+    length = f"E={one.E}" if one.T is None else f"T={one.T}"
+    try:
+        drop_last = one.spacetime.drop_last
+        _ = one.optimizer
+    except SpacetimeError as error:
+        raise ArgumentError(
+            f"A sweep runs every combination, and N={one.N}, B={one.B}, {length}, sampling={one.sampling!r} is no "
+            f"spacetime: {error} Or split the sweep into files in which all combinations are."
+        ) from error
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"A sweep runs every combination, and N={one.N}, B={one.B}, {length} has no optimizer {one.recipe}: "
+            f"{error} Or split the sweep into files in which all combinations are."
+        ) from error
+    return replace(one, drop_last=drop_last)
 
 
 def _read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -202,6 +244,21 @@ def _flag(name: str, value: Any) -> bool | None:
     return value
 
 
+def _bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} is true or false; got {value!r}.")
+    return value
+
+
+def _recipe(name: str, value: Any) -> Recipe:
+    try:
+        recipe = Recipe.read(value)
+        recipe.to_dict()
+    except ArgumentError as error:
+        raise ArgumentError(f"{name} is a table such as {{momentum = 0.9}}: {error}") from error
+    return recipe
+
+
 def _order(name: str, value: Any) -> int:
     return check_order(value)
 
@@ -212,7 +269,10 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "N": _several(_integer(1)),
     "B": _several(_integer(1)),
     "E": _several(_integer(1)),
+    "T": _several(_integer(1)),
+    "drop_last": _several(_bool),
     "sampling": _several(_name(SAMPLINGS)),
+    "optimizers": _several(_recipe),
     "learning_rates": _rates,
     "seeds": _several(_seed),
     "quantity": _name(QUANTITIES),
@@ -221,12 +281,27 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "replicates": _integer(2),
     "check_dtype": _flag,
 }
-_OPTIONAL = ("limit", "check_dtype")
+_OPTIONAL = ("limit", "T", "drop_last", "optimizers", "check_dtype")
+# The entries that are lists to combine, each with the attribute of a configuration that has one of them.
+_LISTS = {
+    "models": "model",
+    "seeds": "seed",
+    "N": "N",
+    "B": "B",
+    "E": "E",
+    "T": "T",
+    "drop_last": "drop_last",
+    "sampling": "sampling",
+    "optimizers": "recipe",
+}
 _EXAMPLES = {
     "models": 'models = ["convnet"]',
     "N": "N = [10]",
     "B": "B = [1, 2]",
     "E": "E = [1]",
+    "T": "T = [10]",
+    "drop_last": "drop_last = [true]",
+    "optimizers": "optimizers = [{momentum = 0.9}]",
     "sampling": 'sampling = ["reshuffled"]',
     "learning_rates": "learning_rates = [0.005, 0.01]",
     "seeds": "seeds = [0, 1]",

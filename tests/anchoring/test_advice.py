@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import permutations
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 
 import feyngd as fd
 from feyngd.anchoring import Advice, anchored_for_advice
+from feyngd.anchoring._advise import _changes
 from feyngd.progress import Progress
 from feyngd.studies import anchor_study
 
@@ -176,7 +178,6 @@ def test_a_schedule_has_a_learning_rate_for_every_step():
         ((fd.Spacetime.sgd(8, 2, 2), None), {}, "Give the learning rate"),
         ((fd.Spacetime.sgd(8, 2, 2), [0.1, 0.2]), {}, "one for each of"),
         ((None, 0.1), {}, "Advice is on runs of"),
-        ((fd.Spacetime.sgd(7, 2, 2, drop_last=False), 0.1), {}, "plan with drop_last=True"),
     ],
     ids=str,
 )
@@ -195,6 +196,57 @@ def test_a_dropped_batch_stays_dropped(anchored):
     assert larger.spacetime == fd.Spacetime.sgd(9, 4, T=4, drop_last=True)
     (drawn,) = (row for row in found if row.change == "with-replacement batches")
     assert drawn.spacetime == fd.Spacetime.sgd(9, 2, T=8, sampling="with-replacement")
+
+
+def test_epochs_that_end_with_a_smaller_batch():
+    """Every change takes the same number of evaluations; its epochs end with a smaller batch where there is a rest."""
+    planned = fd.Spacetime.sgd(7, 2, 2, drop_last=False)
+    found = {change.text: change.run for change in _changes("population", planned, 2)}
+    assert found == {
+        "batches of 4 instead of 2": fd.Spacetime.sgd(7, 4, T=4, drop_last=False),
+        "batches of 1 instead of 2": fd.Spacetime.sgd(7, 1, T=14),
+        "14 training points instead of 7, fewer epochs": fd.Spacetime.sgd(14, 2, T=7),
+        "with-replacement batches": fd.Spacetime.sgd(7, 2, T=7, sampling="with-replacement"),
+        "fixed batches": fd.Spacetime.sgd(7, 2, T=8, sampling="fixed", drop_last=False),
+    }
+    assert {sum(run.batch_sizes()) for run in found.values()} == {14}
+    cut = {c.text: c.run for c in _changes("population", fd.Spacetime.sgd(7, 2, T=5, drop_last=False), 2)}
+    assert cut["fixed batches"].batch_sizes() == (2, 2, 2, 1, 2)  # 9 evaluations
+    assert str(cut["batches of 4 instead of 2"]) == "9 evaluations are not a whole number of its batches of 4."
+    with pytest.warns(DeprecationWarning, match="advise"), pytest.raises(fd.ArgumentError, match="leave them out"):
+        anchored_for_advice(planned)
+
+
+@pytest.mark.slow
+def test_advice_on_smaller_last_batches():
+    """Without noise in the path, on a quadratic, all that a change does is what its noise adds at the end."""
+    planned, rate, steps = fd.Spacetime.sgd(3, 2, 2, drop_last=False), 0.1, 4
+    with jax.enable_x64(True):
+        landscape = fd.Landscape(square, np.array([-1.0, 0.0, 1.0]))
+        found = fd.advise(landscape, jnp.array(0.0), planned, rate, **{**SMALL, "num_samples": 4096})
+        (fixed,) = (row for row in found if row.change == "fixed batches")
+        effect = 0.0
+        for sampling, sign in (("fixed", 1), ("reshuffled", -1)):
+            run = fd.Spacetime.sgd(3, 2, 2, sampling=sampling, drop_last=False)
+            # θ_T = η Σ_t (1 − η)^(T−1−t) x̄_t, whose square is summed over all orders; the test loss is half of it.
+            effect += sign * _mean_square(run, rate, steps) / 2
+    assert found.evaluations == fixed.evaluations == 6
+    assert fixed.effect.stderr < effect / 2
+    assert abs(fixed.effect.value - effect) < 4 * fixed.effect.stderr
+
+
+def _mean_square(run, rate, steps):
+    """Return E θ_T², by adding up the shares of every training point in all orders; E x² = 2/3, E x = 0."""
+    orders = list(permutations(range(3)))
+    total = 0.0
+    for first in orders:
+        for second in [first] if run.sampling == "fixed" else orders:
+            shares = np.zeros(3)
+            batches = [first[:2], first[2:], second[:2], second[2:]]
+            for step, batch in enumerate(batches):
+                shares[list(batch)] += rate * (1 - rate) ** (steps - 1 - step) / len(batch)
+            total += 2 / 3 * (shares**2).sum() / len(orders) / (1 if run.sampling == "fixed" else len(orders))
+    return total
 
 
 def test_functionals_take_no_start(anchored):

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from fractions import Fraction as F
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from sympy import symbols
 
 import feyngd as fd
 from feyngd import cli
@@ -32,6 +34,20 @@ def error_of(capsys: pytest.CaptureFixture, *arguments: str) -> str:
 def test_series_prints_what_expand_gives(capsys) -> None:
     out = output_of(capsys, "series", "train_loss", "--order", "3", "-N", "6", "-B", "2", "-E", "2")
     assert out.strip() == str(fd.expand("train_loss", order=3, spacetime=fd.Spacetime.sgd(6, 2, 2)))
+
+
+def test_series_with_an_optimizer(capsys, tmp_path: Path) -> None:
+    symbols_of_sizes, beta = symbols("N T", integer=True, positive=True), symbols("beta")
+    given = ("series", "--order", "1", "--sampling", "full-batch", "--momentum", "beta", "--nesterov")
+    optimizer = fd.momentum(beta, nesterov=True)
+    expected = fd.expand("test_loss", order=1, spacetime=fd.Spacetime.gd(*symbols_of_sizes), optimizer=optimizer)
+    assert output_of(capsys, *given) == f"{expected}\n"
+    (tmp_path / "rates.txt").write_text("0 1/2\n1 0.25\n")
+    given = ("series", "-N", "5", "-B", "2", "-T", "4", "--drop-last", "false", "--ema", "0.9")
+    optimizer = fd.averaged(fd.schedule([0, F(1, 2), 1, F(1, 4)]), ema=F(9, 10))
+    ragged = fd.Spacetime.sgd(5, 2, T=4, drop_last=False)
+    expected = fd.expand("test_loss", order=2, spacetime=ragged, optimizer=optimizer)
+    assert output_of(capsys, *given, "--schedule", str(tmp_path / "rates.txt")) == f"{expected}\n"
 
 
 def test_series_formats(capsys) -> None:
@@ -328,7 +344,7 @@ SMALL = ("--model", "logistic", "--limit", "60", "--learning-rate", "0.1", "--nu
 
 @pytest.mark.slow
 def test_anchor_draws_predicted_and_simulated_curves(capsys, tmp_path: Path) -> None:
-    sizes = ("-N", "8", "-B", "4", "8", "--steps", "2", "--runs", "40")
+    sizes = ("-N", "8", "-B", "3", "8", "--drop-last", "False", "--steps", "4", "--runs", "40")
     out = output_of(capsys, "anchor", *SMALL, *sizes, "--out", str(tmp_path))
     assert out.count("reshuffled, N=") == 2
     assert f"written: {tmp_path / 'anchor.png'}" in out
@@ -340,7 +356,7 @@ def test_anchor_draws_predicted_and_simulated_curves(capsys, tmp_path: Path) -> 
 
 def test_anchor_refuses_broken_epochs_before_it_computes(capsys, tmp_path: Path) -> None:
     error = error_of(capsys, "anchor", *SMALL, "-N", "8", "-B", "3", "--out", str(tmp_path / "none"))
-    assert "-B 3 does not divide -N 8" in error
+    assert "-N 8 is not a multiple of -B 3" in error
     assert not (tmp_path / "none").exists()
 
 

@@ -83,6 +83,7 @@ def test_every_combination_is_written(finished):
         assert isinstance(record["comparison"]["passed"], bool)
         assert set(record["comparison"]) == {
             "difference", "allowed", "agrees", "resolves", "passed", "verdict", "highest_order",
+            "highest_orders",
         }  # fmt: skip
     for path in results(finished):
         saved = arrays(path)
