@@ -1,4 +1,4 @@
-"""Series as JSON: rational functions as lists of terms, symbols with their assumptions, nothing to be executed.
+"""Series as JSON: rational functions as lists of terms, other expressions as trees, nothing to be executed.
 
 What makes a series goes in as arguments and comes back as a dict of them.
 """
@@ -20,6 +20,7 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Average, Optimizer, Recurrence, averaged, momentum, schedule
 from ..spacetimes import Spacetime
+from ._expression_trees import dump_tree, load_tree
 
 _FORMAT = "feyngd series 1"
 _RESUMMED_FORMAT = "feyngd resummed series 1"
@@ -33,11 +34,19 @@ def dump(
     order: int,
     basis: str,
     spacetime: Spacetime | None,
+    optimizer: Optimizer,
     reading: str,
 ) -> str:
-    """Return the JSON text of a series."""
-    symbols = spacetime.symbols if spacetime else set()
-    ordered = sorted(symbols.union(*(value.free_symbols for value in coefficients.values())), key=str)
+    """Return the JSON text of a series.
+
+    Raises:
+        ArgumentError: two symbols share a name, a coefficient has a part that cannot be written, or the optimizer a
+            metric, or a function as its schedule where the number of steps is a symbol.
+    """
+    if callable(optimizer.multipliers) and spacetime is not None and spacetime.T.is_Integer:
+        optimizer = optimizer.over_steps(int(spacetime.T))
+    symbols = optimizer.symbols | (spacetime.symbols if spacetime else set())
+    ordered = sorted(symbols.union(*(value.atoms(sympy.Symbol) for value in coefficients.values())), key=str)
     if len({str(symbol) for symbol in ordered}) < len(ordered):
         raise ArgumentError(f"Two different symbols share a name among {ordered}: rename one before writing JSON.")
     return json.dumps(
@@ -49,7 +58,8 @@ def dump(
             "reading": reading,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in ordered},
             "spacetime": None if spacetime is None else _dump_spacetime(spacetime, ordered),
-            "terms": {str(diagram): _dump_ratio(value, ordered) for diagram, value in coefficients.items()},
+            **({"optimizer": _dump_optimizer(optimizer, ordered)} if optimizer != PLAIN else {}),
+            "terms": {str(diagram): _dump_coefficient(value, ordered) for diagram, value in coefficients.items()},
         },
         indent=1,
         sort_keys=False,
@@ -63,12 +73,13 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
         check_basis(read["basis"])
         return {
-            "coefficients": {Diagram.parse(key): _load_ratio(value, symbols) for key, value in read["terms"].items()},
+            "coefficients": {Diagram.parse(key): _load_coefficient(one, symbols) for key, one in read["terms"].items()},
             "quantity": read["quantity"],
             "order": read["order"],
             "basis": read["basis"],
             "reading": read.get("reading", "population"),  # texts before 0.2 have none
             "spacetime": None if read["spacetime"] is None else _load_spacetime(read["spacetime"], symbols),
+            "optimizer": _load_optimizer(read.get("optimizer", {}), symbols),
         }
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ArgumentError(f"{source} is not a series written by Series.to_json ({_FORMAT!r}): {error}.") from error
@@ -203,6 +214,20 @@ def _load_optimizer(read: dict[str, Any], symbols: list[sympy.Symbol]) -> Optimi
         return made
     tail = average.pop("tail")  # a number or "all"
     return averaged(made, tail=tail, **{name: loaded(value) for name, value in average.items()})
+
+
+def _dump_coefficient(value: sympy.Expr, symbols: list[sympy.Symbol]) -> Any:
+    """Return a rational function as its terms, and any other expression as a tree."""
+    powers = all(power.exp.is_Integer for power in value.atoms(sympy.Pow))
+    if powers and not value.atoms(sympy.Float, sympy.Function, sympy.NumberSymbol):
+        return _dump_ratio(value, symbols)
+    return {"tree": dump_tree(value)}
+
+
+def _load_coefficient(read: Any, symbols: list[sympy.Symbol]) -> Any:
+    if isinstance(read, dict):
+        return load_tree(read["tree"], {symbol.name: symbol for symbol in symbols})
+    return _load_ratio(read, symbols)
 
 
 def _dump_ratio(value: sympy.Expr, symbols: list[sympy.Symbol]) -> list[list[list[Any]]]:

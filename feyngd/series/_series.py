@@ -336,16 +336,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
         """Return the series as JSON text that `Series.from_json` reads back exactly.
 
         Raises:
-            ArgumentError: a coefficient is not a rational function with rational coefficients, or the optimizer is not
-                plain SGD.
+            ArgumentError: two symbols share a name, a coefficient has functions that cannot be written, or the
+                optimizer a metric; the message says which.
         """
-        if not self.optimizer.is_plain:
-            raise ArgumentError(
-                f"JSON holds series of plain SGD, and this one is of {self.optimizer}: pickle it, or keep the call of "
-                "expand."
-            )
-        made_of = {name: getattr(self, name) for name in ("quantity", "order", "basis", "spacetime", "reading")}
-        return _json.dump(self, **made_of)
+        names = ("quantity", "order", "basis", "spacetime", "optimizer", "reading")
+        return _json.dump(self, **{name: getattr(self, name) for name in names})
 
     @classmethod
     def from_json(cls, text: str) -> "Series":
@@ -360,7 +355,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         """Write the series to a file, as the text of `to_json`.
 
         Raises:
-            ArgumentError: a coefficient is not a rational function with rational coefficients.
+            ArgumentError: as in `to_json`.
             OSError: the file cannot be written.
 
         Examples:
