@@ -68,8 +68,12 @@ if TYPE_CHECKING:
     from .landscapes import Landscape as Landscape
     from .minima import NearMinimum as NearMinimum
     from .minima import ResummedPrediction as ResummedPrediction
+    from .minima import StabilityThreshold as StabilityThreshold
+    from .minima import StationaryNoise as StationaryNoise
     from .minima import entropic_drift as entropic_drift
     from .minima import near_minimum as near_minimum
+    from .minima import stability_threshold as stability_threshold
+    from .minima import stationary_noise as stationary_noise
     from .optimizers import Optimizer as Optimizer
     from .optimizers import averaged as averaged
     from .optimizers import from_optax as from_optax
@@ -109,7 +113,16 @@ _HOMES = {
     "evaluation": ("Plan", "Values", "evaluate", "plan"),
     "kinks": ("SmoothnessWarning",),
     "landscapes": ("Landscape",),
-    "minima": ("NearMinimum", "ResummedPrediction", "entropic_drift", "near_minimum"),
+    "minima": (
+        "NearMinimum",
+        "ResummedPrediction",
+        "StabilityThreshold",
+        "StationaryNoise",
+        "entropic_drift",
+        "near_minimum",
+        "stability_threshold",
+        "stationary_noise",
+    ),
     "optimizers": ("Optimizer", "averaged", "from_optax", "momentum", "preconditioned", "schedule", "sgd"),
     "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),

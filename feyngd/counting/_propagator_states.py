@@ -174,6 +174,8 @@ class Cells:
         if self._sampling == "with-replacement":
             ways = spread_over_slots(nodes.values())
             return sum((Fraction(w * perm(size, slots), self._N**slots) for slots, w in ways.items()), Fraction(0))
+        if self._sampling != "reshuffled":
+            raise KeyError(self._sampling)
         if met_before + len(nodes) > self._N:
             return Fraction(0)
         chance = Fraction(perm(size, len(nodes)), perm(self._N - met_before, len(nodes)))

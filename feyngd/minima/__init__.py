@@ -5,3 +5,7 @@ from ._drift import entropic_drift as entropic_drift
 from ._near_minimum import NearMinimum as NearMinimum
 from ._near_minimum import near_minimum as near_minimum
 from ._resummed_prediction import ResummedPrediction as ResummedPrediction
+from ._stability_threshold import StabilityThreshold as StabilityThreshold
+from ._stability_threshold import stability_threshold as stability_threshold
+from ._stationary import StationaryNoise as StationaryNoise
+from ._stationary import stationary_noise as stationary_noise

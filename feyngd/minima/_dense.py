@@ -62,6 +62,12 @@ class Derivatives:
             total += np.einsum(*operands, [1 + edge for edge in edges], optimize="greedy")
         return total / self._count
 
+    def each_hessian(self) -> np.ndarray:
+        """Return the Hessian of every example, shape (M, k, k) for k axes."""
+        of_rank = _compiled_derivatives(self._loss, 2)
+        chunks = [np.asarray(of_rank(self._params, self._axes, examples), float) for examples in self._chunks(2)]
+        return np.concatenate(chunks)
+
     def _chunks(self, rank: int) -> Iterator[Any]:
         size = max(1, min(self._count, _CHUNK_NUMBERS // self._size**rank))
         for first in range(0, self._count, size):
