@@ -16,6 +16,7 @@ from ._parameters import Number as Number
 from ._recipe import SCHEDULES as SCHEDULES
 from ._recipe import Recipe as Recipe
 from ._recurrence import Recurrence as Recurrence
+from ._recurrence import VectorRecurrence as VectorRecurrence
 from ._schedules import cosine as cosine
 from ._schedules import linear as linear
 from ._schedules import piecewise as piecewise

@@ -9,7 +9,7 @@ from .._archive import keep, keep_attributes
 from ._average import Average
 from ._metric import Metric
 from ._optimizer import Optimizer
-from ._recurrence import Recurrence
+from ._recurrence import Recurrence, VectorRecurrence
 
 
 def _parts(tree: Any) -> Any:
@@ -35,5 +35,5 @@ def _rebuilt(parts: Any) -> Any:
 
 keep(Fraction, lambda number: (number.numerator, number.denominator), lambda parts: Fraction(*parts))
 keep(Metric, lambda metric: _parts(metric.tree), lambda parts: Metric(_rebuilt(parts)))
-for _class in (Average, Recurrence, Optimizer):
+for _class in (Average, Recurrence, VectorRecurrence, Optimizer):
     keep_attributes(_class)

@@ -13,7 +13,7 @@ from ..errors import ArgumentError
 from ._average import Average
 from ._metric import Metric
 from ._parameters import Number, as_number, is_symbolic, symbols_of
-from ._recurrence import Recurrence
+from ._recurrence import Recurrence, VectorRecurrence
 from ._schedules import Multipliers, as_multipliers, over_steps
 
 _ALIKE = 1e-6  # of kernels that were measured, which are exact to fewer digits
@@ -44,7 +44,7 @@ class Optimizer:
     multipliers: Multipliers | None = None
     average: Average | None = None
     metric: Metric | None = None
-    measured: Recurrence | None = None
+    measured: Recurrence | VectorRecurrence | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -125,7 +125,7 @@ class Optimizer:
             is_longer = not callable(multipliers) and len(multipliers) > steps
             multipliers = multipliers[:steps] if is_longer else over_steps(multipliers, steps)  # type: ignore[index]
         if measured is not None:
-            measured = self.recurrence(steps)
+            measured = self.realization(steps)
         return replace(self, multipliers=multipliers, measured=measured)
 
     def acts_like(self, other: "Optimizer", steps: int) -> bool:
@@ -143,13 +143,28 @@ class Optimizer:
             return False
         weights = np.random.default_rng(0).normal(size=steps).tolist()
         ours, theirs = (
-            np.array([one.recurrence(steps).to_average(weights), one.to_end(steps)], dtype=float)
+            np.array([one.realization(steps).to_average(weights), one.to_end(steps)], dtype=float)
             for one in (self.in_floats(), other.in_floats())
         )
         return bool(np.abs(ours - theirs).max(initial=0) <= _ALIKE * np.abs(ours).max(initial=0))
 
     def recurrence(self, steps: int) -> Recurrence:
-        """Return the kernel over a number of steps.
+        """Return the kernel over a number of steps, as a recurrence with one memory.
+
+        Raises:
+            ArgumentError: the schedule, or the kernel that was measured, has another number of steps; or the optimizer
+                keeps several memories of gradients, see `realization`.
+        """
+        found = self.realization(steps)
+        if isinstance(found, VectorRecurrence):
+            raise ArgumentError(
+                f"The optimizer is {self} with {found.memories} memories of gradients, and placements are counted with "
+                "one: simulate real runs with it, by simulate(..., optimizer=...), or use one momentum."
+            )
+        return found
+
+    def realization(self, steps: int) -> Recurrence | VectorRecurrence:
+        """Return the kernel over a number of steps, as a recurrence with as many memories as it needs.
 
         Raises:
             ArgumentError: the schedule, or the kernel that was measured, has another number of steps.
@@ -161,7 +176,7 @@ class Optimizer:
                     f"from_optax with steps={steps}."
                 )
             parts = (self.measured.direct, self.measured.gain, self.measured.decay, self.measured.readout)
-            return Recurrence(*(part[:steps] for part in parts))
+            return type(self.measured)(*(part[:steps] for part in parts))  # type: ignore[arg-type]
         one: Number = 1.0 if isinstance(self.beta, float) else Fraction(1)
         rates = (one,) * steps if self.multipliers is None else over_steps(self.multipliers, steps)
         keeps = [1 - self.dampening] * steps
@@ -204,7 +219,7 @@ class Optimizer:
             raise ArgumentError(
                 f"The kernel is known up to t={length}, the number of steps of the schedule; got t={t}."
             )
-        value = self.recurrence(max(length, t)).kernel(t, s)
+        value = self.realization(max(length, t)).kernel(t, s)
         return sympy.expand(value) if is_symbolic(value) else value
 
     def to_end(self, steps: int) -> list[Number]:
@@ -212,7 +227,7 @@ class Optimizer:
         weights: Iterable[Number] = [0] * (steps - 1) + [1] * min(steps, 1)
         if self.average is not None:
             weights = self.average.over_steps(steps)
-        return self.recurrence(steps).to_average(weights)
+        return self.realization(steps).to_average(weights)
 
     def exponentials(self) -> list[tuple[Number, Number]] | None:
         """Return pairs (c, x) such that κ(t, s) = Σ c x^(t−s−1); `None` unless all steps are alike."""

@@ -285,12 +285,12 @@ class _State(NamedTuple):
 
     Attributes:
         theta: θ, the iterate.
-        memory: u, of gradients; `None` if the optimizer has none.
+        memory: u, of gradients, one a row; `None` if the optimizer has none.
         averages: of the iterates, one a row; `None` if there are none.
     """
 
     theta: Float[Array, " params"]
-    memory: Float[Array, " params"] | None
+    memory: Float[Array, "memories params"] | None
     averages: Float[Array, "averages params"] | None
 
 
@@ -353,7 +353,7 @@ def _make_run(
             update = gradient if plan.direct is None else plan.direct[time] * gradient
             if plan.memory is not None:
                 gain, decay, readout = (part[time] for part in plan.memory)
-                update, memory = update + readout * memory, decay * memory + gain * gradient
+                update, memory = update + readout @ memory, decay @ memory + gain[:, None] * gradient
             theta = theta - rate * (update if metric is None else metric * update)
             if plan.averages is not None:
                 averages = plan.averages.keep[time][:, None] * averages + plan.averages.take[time][:, None] * theta
@@ -365,7 +365,7 @@ def _make_run(
                 point = state.averages[plan.averages.of_look[look]]
             return measured(point, both_data, training_set, luck)
 
-        memory = None if plan.memory is None else jnp.zeros_like(theta)
+        memory = None if plan.memory is None else jnp.zeros((plan.memory.gain.shape[1], len(theta)), theta.dtype)
         averages = None if plan.averages is None else plan.averages.origin[:, None] * theta
         start = _State(theta, memory, averages)
         if plan.times is None:

@@ -17,12 +17,12 @@ LEAST_STEPS, _LEAST_LOOKS = 64, 64
 
 
 class Memory(NamedTuple):
-    """What makes a memory u of gradients; see `Recurrence`.
+    """What makes memories u of gradients; see `VectorRecurrence`.
 
     Attributes:
-        gain: how much of a step's gradient enters the memory, shape (steps,).
-        decay: what a step leaves of the memory.
-        readout: by how much the memory moves the iterate in a step.
+        gain: how much of a step's gradient enters each, shape (steps, memories).
+        decay: what a step makes of them, shape (steps, memories, memories).
+        readout: by how much each moves the iterate in a step, shape (steps, memories).
     """
 
     gain: Any
@@ -83,12 +83,13 @@ class StepPlan(NamedTuple):
             ArgumentError: the optimizer has another number of steps, or no average after one of these.
         """
         steps, optimizer = len(shares), optimizer.in_floats()
-        recurrence = optimizer.recurrence(steps)
-        direct, *others = (
-            np.array(part, dtype=float)
-            for part in (recurrence.direct, recurrence.gain, recurrence.decay, recurrence.readout)
-        )
-        memory = Memory(*others) if recurrence.has_memory else None
+        kernel = optimizer.realization(steps)
+        parts = (kernel.direct, kernel.gain, kernel.decay, kernel.readout)
+        direct, gain, decay, readout = (np.array(part, dtype=float) for part in parts)
+        gain = gain.reshape(steps, -1)  # a recurrence with one memory has numbers in place of vectors
+        memory = None
+        if kernel.has_memory:
+            memory = Memory(gain, decay.reshape(*gain.shape, -1), readout.reshape(gain.shape))
         averages = None
         if optimizer.average is not None:
             looks = np.array([steps]) if times is None else times
@@ -116,7 +117,8 @@ class StepPlan(NamedTuple):
 
         These are the runs of a single parameter whose gradients are the pushes, at the learning rate −1.
         """
-        place, memory = np.zeros((2, len(pushes)))
+        place = np.zeros(len(pushes))
+        memory = np.zeros((0 if self.memory is None else self.memory.gain.shape[1], len(pushes)))
         averages = self.averages
         rows = np.zeros((0 if averages is None else len(averages.origin), len(pushes)))
         times = [pushes.shape[1]] if self.times is None else self.times.tolist()
@@ -126,7 +128,7 @@ class StepPlan(NamedTuple):
             place = place + (push if self.direct is None else self.direct[step] * push)
             if self.memory is not None:
                 gain, decay, readout = (part[step] for part in self.memory)
-                place, memory = place + readout * memory, decay * memory + gain * push
+                place, memory = place + readout @ memory, decay @ memory + gain[:, None] * push
             if averages is not None:
                 rows = averages.keep[step][:, None] * rows + averages.take[step][:, None] * place
             if (look := look_after.get(step + 1)) is not None:
