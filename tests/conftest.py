@@ -34,6 +34,16 @@ install_import_hook(
     ],
     "annotation_checks.checked",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the passes of the engine as fast as everything else, unless the tests run long."""
+    if config.getoption("markexpr") == "not slow":
+        from feyngd.evaluation.engine import _compiler
+
+        _compiler._OPTIONS.update(_compiler._DRAFT)
+
+
 _OWN_CACHE = None
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="feyngd-tests-")

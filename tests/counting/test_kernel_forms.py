@@ -32,7 +32,9 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_closed_forms_are_sums_over_steps(kind: str, scheme: fd.Spacetime, sizes: dict) -> None:
     symbolic, exact = OPTIMIZERS[kind](BETA, RHO), OPTIMIZERS[kind](F(1, 2), F(1, 3))
-    for diagram in ("[]", "[a]", "[a a]", "[a[b]]", "[a[a]]"):
+    # Two memories over any number of epochs take minutes where two edges have a time each.
+    is_long = kind == "averaged momentum" and E in scheme.symbols and scheme.sampling != "with-replacement"
+    for diagram in ("[]", "[a]", "[a[a]]") if is_long else ("[]", "[a]", "[a a]", "[a[b]]", "[a[a]]"):
         for basis in ("moment", "cumulant"):
             _agree(fd.Diagram.parse(diagram), scheme, sizes, symbolic, exact, basis)
 
