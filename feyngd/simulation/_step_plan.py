@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from .._arguments import check_integer
 from ..errors import ArgumentError
-from ..optimizers import Average, Optimizer
+from ..optimizers import Average, Optimizer, Recurrence
 
 # Sizes that belong to the spacetime are rounded up in compiled programs, so that other spacetimes run the same ones.
 LEAST_STEPS, _LEAST_LOOKS = 64, 64
@@ -86,10 +86,9 @@ class StepPlan(NamedTuple):
         kernel = optimizer.realization(steps)
         parts = (kernel.direct, kernel.gain, kernel.decay, kernel.readout)
         direct, gain, decay, readout = (np.array(part, dtype=float) for part in parts)
-        gain = gain.reshape(steps, -1)  # a recurrence with one memory has numbers in place of vectors
-        memory = None
-        if kernel.has_memory:
-            memory = Memory(gain, decay.reshape(*gain.shape, -1), readout.reshape(gain.shape))
+        if isinstance(kernel, Recurrence):  # whose numbers are those of vectors of one
+            gain, decay, readout = gain[:, None], decay[:, None, None], readout[:, None]
+        memory = Memory(gain, decay, readout) if kernel.has_memory else None
         averages = None
         if optimizer.average is not None:
             looks = np.array([steps]) if times is None else times
