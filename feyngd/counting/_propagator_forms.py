@@ -28,8 +28,9 @@ References:
     divided differences are the project's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
+from typing import Any
 
 import sympy
 from sympy.polys.domains import QQ
@@ -37,6 +38,7 @@ from sympy.polys.fields import FracElement, FracField
 from sympy.polys.rings import PolyElement, PolyRing
 
 from ..diagrams import Diagram
+from ..errors import ArgumentError
 from ..spacetimes import Spacetime
 from . import _ratio
 from ._gap_sums import Exponents, GapSum, Points, Terms, WeakOrders, few_epochs
@@ -44,10 +46,13 @@ from ._propagator_sums import coarser, parts_of_nodes
 from ._ratio import Ratio, over_common_denominator
 
 Powers = dict[Exponents, FracElement]
+Fraction = tuple[PolyElement, PolyElement]  # numerator and denominator
 
 # Polynomials with more terms are not factored. For six diagrams of 2 and 3 edges with replacement, the forms had 16,051
 # operations with a limit of 10 terms, 7,636 with 60 and 7,378 with 600.
 _FEW_TERMS = 60
+# Sums whose numerators have more terms are not taken together.
+_MANY_TERMS = 400
 
 
 class PropagatorForms:
@@ -71,14 +76,31 @@ class PropagatorForms:
         self._orders = WeakOrders(diagram, spacetime, may_use_N=not integral)
         self._epochs = few_epochs(spacetime)
 
-    def total(self, eigenvalues: Sequence[sympy.Expr], learning_rate: sympy.Expr) -> sympy.Expr:
+    def total(
+        self,
+        factors: Sequence[sympy.Expr],
+        powers: Callable[[sympy.Expr, sympy.Expr], sympy.Expr],
+        *,
+        factor: Ratio = _ratio.ONE,
+        stationary: bool = False,
+        by_powers: bool = False,
+    ) -> sympy.Expr:
         """Return the sum over cumulant embeddings of Π_edges x^(Δt−1), or its integral form.
 
         Args:
-            eigenvalues: h of the edge above every non-root node, in order.
-            learning_rate: η.
+            factors: for the edge above every non-root node, in order, its x; for integrals its s.
+            powers: from such a factor and a number of steps L to x^L; for integrals to e^(−sL).
+            factor: what multiplies the sum.
+            stationary: whether only what is left after many steps is returned, where x^T is gone.
+            by_powers: whether to return a sum over the powers of x^T, with coefficients without T, and not the
+                shortest form.
+
+        Raises:
+            ArgumentError: the stationary part is asked of a run whose length is a number, or one epoch.
         """
-        terms = self._terms()
+        if stationary:
+            self._check_length()
+        terms = {gap_sums: weight * factor for gap_sums, weight in self._terms().items()}
         numerators, denominator = over_common_denominator(list(terms.values()))  # polynomials in N and B
         by_sizes: dict[Exponents, Powers] = {}  # by the powers of N and B
         for gap_sums, numerator in zip(terms, numerators, strict=True):
@@ -92,21 +114,30 @@ class PropagatorForms:
         # The gaps sum x^Δt for every edge, where the propagator has x^(Δt−1).
         last = self._field.one if self._integral else 1 / self._product(self._x, (1,) * self._diagram.order)
         total = {(*z, *sizes): value * last for sizes, found in by_sizes.items() for z, value in found.items() if value}
-        result = _factored(total, denominator, self._generators(eigenvalues, learning_rate))
+        if stationary:
+            total = {key: value for key, value in total.items() if not any(key[: self._diagram.order])}
+        result = _factored(total, denominator, self._generators(factors, powers), by_powers)
         return sympy.factor_terms(sympy.powsimp(result, combine="exp")) if self._integral else result
 
-    def _generators(self, eigenvalues: Sequence[sympy.Expr], learning_rate: sympy.Expr) -> list[sympy.Expr]:
+    def _generators(
+        self, factors: Sequence[sympy.Expr], powers: Callable[[sympy.Expr, sympy.Expr], sympy.Expr]
+    ) -> list[sympy.Expr]:
         """Return the expressions that x, y, z, N and B stand for."""
         spacetime = self._spacetime
-        etah = [learning_rate * h for h in eigenvalues]
         length = spacetime.N / spacetime.B  # of an epoch, in steps
         passed = spacetime.T if self._epochs is None else length  # z = x^passed
-        if self._integral:
-            x, y, z = etah, [sympy.exp(-s * length) for s in etah], [sympy.exp(-s * passed) for s in etah]
-        else:
-            x = [1 - s for s in etah]
-            y, z = [(1 - s) ** length for s in etah], [(1 - s) ** passed for s in etah]
-        return [*([*x, *y] or [sympy.Integer(0)]), *z, spacetime.N, spacetime.B]
+        y, z = [powers(x, length) for x in factors], [powers(x, passed) for x in factors]
+        return [*([*factors, *y] or [sympy.Integer(0)]), *z, spacetime.N, spacetime.B]
+
+    def _check_length(self) -> None:
+        """Raise `ArgumentError` unless the run may go on for ever while an epoch stays as it is."""
+        spacetime = self._spacetime
+        length = spacetime.T if spacetime.E is None else spacetime.E
+        if self._epochs is not None or length.is_number:
+            raise ArgumentError(
+                f"What is left after many steps is that of a run whose number of steps or epochs is a symbol; got "
+                f"{spacetime}. Give T or E as a symbol."
+            )
 
     # --- weak orders and their weights --------------------------------------------------------------------------------
 
@@ -196,51 +227,126 @@ def product_of_powers(left: Powers, right: Powers) -> Powers:
     return product
 
 
-def _factored(total: Powers, sizes_below: PolyElement, generators: Sequence[sympy.Expr]) -> sympy.Expr:
+def _factored(total: Powers, sizes_below: PolyElement, generators: Sequence[sympy.Expr], by_powers: bool) -> sympy.Expr:
     """Return Σ coefficient · powers / (a polynomial in N and B), with expressions for the generators.
 
-    As one product if that is short; factoring many terms takes too long. Otherwise power by power of the z.
+    As one product, or as a sum over the powers of N and B, over those of the z, or over both: what is shortest.
 
     Args:
         total: the coefficients, rational functions of x and y, by the powers of z, N and B.
         sizes_below: the denominator.
         generators: what x, y, z, N and B stand for.
+        by_powers: whether the sum is that over the powers of the z.
     """
     if not total:
         return sympy.Integer(0)
     inner = next(iter(total.values())).field.ring  # polynomials in x and y
-    below = inner.one  # the common denominator of all coefficients
-    for value in total.values():
-        below = below.lcm(value.denom)
     num_edges = len(next(iter(total))) - 2
     ring = PolyRing([*map(str, inner.symbols), *(f"z{edge}" for edge in range(1, num_edges + 1)), "N", "B"], QQ)
-    above: dict[Exponents, PolyElement] = {}  # the numerators, by the powers of z
+    constant, sizes = _product_of_factors(sizes_below.set_ring(ring), generators, ones_first=False)
+    # Powers of N and B go into every term; other factors stay outside.
+    inside, outside = sizes.as_independent(sympy.Add)
+    written_with: dict[str, Any] = {"generators": generators, "over": (constant, inside)}
+
+    def is_short(fraction: Fraction | None) -> bool:
+        return fraction is not None and len(fraction[0]) <= _FEW_TERMS
+
+    def together(group: Powers) -> sympy.Expr:
+        """One product, or if that is long the sum of its terms."""
+        whole = _lowest_terms(group, ring)
+        if whole and (is_short(whole) or len(group) == 1):
+            return quotient(*whole, **written_with)
+        return sympy.Add(*(together({powers: value}) for powers, value in group.items()))
+
+    by_z: dict[Exponents, Powers] = {}
+    by_sizes: dict[Exponents, Powers] = {}
     for powers, value in total.items():
+        by_z.setdefault(powers[:num_edges], {})[powers] = value
+        by_sizes.setdefault(powers[num_edges:], {})[*powers[:num_edges], 0, 0] = value
+    written = [sympy.Add(*(together(group) for group in by_z.values()))]
+    if by_powers:
+        return written[0] / outside
+    # Functions of x and z that differ by a number and powers of N and B alone are one, times a polynomial.
+    polynomials: dict[Fraction, PolyElement] = {}
+    for powers_of_sizes, group in by_sizes.items():
+        fraction = _lowest_terms(group, ring)
+        fractions = (
+            [fraction]
+            if fraction and is_short(fraction)
+            else [_lowest_terms({powers: value}, ring) for powers, value in group.items()]
+        )
+        for one in fractions:
+            above, below = one or (ring.zero, ring.one)
+            share = ring.from_dict({(*(0,) * (ring.ngens - 2), *powers_of_sizes): above.LC})
+            key = above.monic(), below
+            polynomials[key] = polynomials.get(key, ring.zero) + share
+    written.append(
+        sympy.Add(*(quotient(*one, times=polynomial, **written_with) for one, polynomial in polynomials.items()))
+    )
+    if is_short(_lowest_terms(total, ring)):
+        written.append(together(total))
+    return min(written, key=sympy.count_ops) / outside
+
+
+def _lowest_terms(group: Powers, ring: PolyRing) -> Fraction | None:
+    """Return numerator and denominator of Σ coefficient · powers in lowest terms; `None` if that would take long."""
+    if len(group) > 1 and sum(len(value.numer) for value in group.values()) > _MANY_TERMS:
+        return None
+    below = next(iter(group.values())).denom
+    for value in group.values():
+        below = below.lcm(value.denom)
+    above: dict[Exponents, Any] = {}
+    for powers, value in group.items():
         for exponents, coefficient in (value.numer * below.quo(value.denom)).terms():
-            above.setdefault(powers[:num_edges], ring.zero)[(*exponents, *powers)] = coefficient
-    below, whole = below.set_ring(ring), sum(above.values(), ring.zero)
-    summands = [whole] if len(whole) <= _FEW_TERMS else list(above.values())
-    constant, sizes = _product_of_factors(sizes_below.set_ring(ring), generators)
-    return sympy.Add(*(quotient(summand, below, generators) for summand in summands)) / constant / sizes
+            above[*exponents, *powers] = coefficient
+    numerator, below = ring.from_dict(above), below.set_ring(ring)
+    if len(group) > 1:
+        for factor, power in below.factor_list()[1]:
+            for _ in range(power):
+                shorter, rest = numerator.div(factor)
+                if rest:
+                    break
+                numerator, below = shorter, below.quo(factor)
+    return numerator, below
 
 
-def quotient(above: PolyElement, below: PolyElement, generators: Sequence[sympy.Expr]) -> sympy.Expr:
-    """Return a quotient of polynomials, each a product of factors; a long numerator stays a sum."""
+def quotient(
+    above: PolyElement,
+    below: PolyElement,
+    generators: Sequence[sympy.Expr],
+    *,
+    times: PolyElement | None = None,
+    over: tuple[sympy.Expr, sympy.Expr] = (sympy.Integer(1), sympy.Integer(1)),
+) -> sympy.Expr:
+    """Return a quotient of polynomials, each a product of factors; a long numerator stays a sum.
+
+    Args:
+        above: the numerator.
+        below: the denominator, without a common factor.
+        generators: what stands for the generators.
+        times: a polynomial of N and B to multiply by.
+        over: a number and a product of powers to divide by.
+    """
     if len(above) > _FEW_TERMS:
         constant_above, product_above = sympy.Integer(1), above.as_expr(*generators)
     else:
-        above, below = above.cancel(below)
         constant_above, product_above = _product_of_factors(above, generators)
     constant_below, product_below = _product_of_factors(below, generators)
-    return constant_above / constant_below * (product_above / product_below)
+    constant_times, product_times = sympy.Integer(1), sympy.Integer(1)
+    if times is not None:
+        constant_times, product_times = _product_of_factors(times, generators, ones_first=False)
+    constant = constant_above * constant_times / constant_below / over[0]
+    return constant * (product_above * product_times / (product_below * over[1]))
 
 
-def _product_of_factors(polynomial: PolyElement, generators: Sequence[sympy.Expr]) -> tuple[sympy.Expr, sympy.Expr]:
-    """Return the constant of a polynomial and the rest of it, a product of factors."""
+def _product_of_factors(
+    polynomial: PolyElement, generators: Sequence[sympy.Expr], *, ones_first: bool = True
+) -> tuple[sympy.Expr, sympy.Expr]:
+    """Return the constant of a polynomial and the rest of it, a product of factors, 1 − x^T or T − 1."""
     constant, factors = polynomial.factor_list()
     sign, result = 1, sympy.Integer(1)
     for factor, power in factors:
-        if factor.terms()[-1][1] < 0:  # 1 − x^T and not x^T − 1
+        if ones_first and factor.terms()[-1][1] < 0:
             sign, factor = sign * (-1) ** power, -factor
         result *= factor.as_expr(*generators) ** power
     return sympy.Rational(sign * int(constant.numerator), int(constant.denominator)), result

@@ -149,8 +149,8 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         >>> N, T = symbols("N T", integer=True, positive=True)
         >>> gap = fd.resum(fd.expand("gap", order=1, spacetime=fd.Spacetime.gd(N, T)))
         >>> print(gap.at_minimum())
-        gap at a minimum, re-summed to 1 edges, discrete time, full batch, N, T; h: eigenvalues of H
-          a[a]   C_ii   (1 - (1 - eta*h_i)**T)/(N*h_i)
+        gap at a minimum, re-summed to 1 edges, discrete time, full batch, N, T; x = 1 - eta*h, h: eigenvalues of H
+          a[a]   C_ii   eta*(1 - x_i**T)/(N*(1 - x_i))
     """
     if not isinstance(series, Series) or series.quantity not in SERIES or series.spacetime is None:
         raise ArgumentError(

@@ -42,6 +42,16 @@ def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: s
             yield joint, (factor * one_over_n).scale(Fraction(sign, joint.automorphisms))
 
 
+def vanishes_at_minimum(diagram: Diagram, quantity: str) -> bool:
+    """Whether a diagram has the mean gradient as a factor: an untied node of degree one."""
+    for node in range(diagram.order + 1):
+        degree = len(diagram.children[node]) + (node > 0)
+        is_measurement = node == 0 and quantity == "displacement"
+        if degree == 1 and not is_measurement and diagram.labels.count(diagram.labels[node]) == 1:
+            return True
+    return False
+
+
 @lru_cache(maxsize=256)
 def _power(base: Ratio, exponent: int) -> Ratio:
     return _power(base, exponent - 1) * base if exponent else constant(1)

@@ -11,14 +11,14 @@ import sympy
 
 from .._arguments import check_order
 from ..counting import PropagatorForms, Ratio, count_ratio, propagated_count, resummed_count, symbol_sizes
-from ..diagrams import EXPANDED, Diagram, check_number, edge_index, tensor_expression
+from ..diagrams import EXPANDED, Diagram, check_number, tensor_expression
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Average, Optimizer, check_optimizer
 from ..quantities import SERIES, check_quantity
 from ..spacetimes import Spacetime, by_name, check_spacetime
-from . import _json
-from ._measurements import measured_diagrams, measurements
-from ._series import ETA
+from . import _json, _printing
+from ._letters import KINDS, check_closed_form, definition, eigenvalues_of, letters_of, rate
+from ._measurements import measured_diagrams, measurements, vanishes_at_minimum
 
 FORMS = ("discrete", "integral")
 _ORDER_OF_TERMS = {"discrete": "rev-lex", "integral": "none"}  # puts the 1 first in 1 − ηh and in 1 − e^(−ηTh)
@@ -35,8 +35,9 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     with k edges agrees with the plain series, but near a minimum its terms stay finite as T grows.
 
     Coefficients are computed on demand. `series[D]` is a closed form in the symbols eta, h_i, h_j, … without
-    assumptions, which holds where no eigenvalues coincide and none is zero. `series.coefficient(D, …)` gives numbers
-    for any eigenvalues, and for every optimizer and spacetime.
+    assumptions, which holds where no eigenvalues coincide and none is zero; `series.closed_form(D)` is shorter, in
+    x = 1 − ηh, as the series prints, and `series.stationary(D)` is what is left after many steps.
+    `series.coefficient(D, …)` gives numbers for any eigenvalues, and for every optimizer and spacetime.
 
     Make one with `feyngd.resum`, or with `feyngd.expand(..., resummed=True)`.
 
@@ -84,7 +85,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
         self._limit = limit
         check_number(self.order, False, limit, up_to=True)
         self.is_at_minimum = at_minimum
-        self._closed_forms: dict[Diagram, sympy.Expr] = {}
+        self._closed_forms: dict[tuple, sympy.Expr] = {}
 
     # --- a mapping ----------------------------------------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
             if not count_ratio(diagram, self.spacetime, basis="cumulant").numerator:
                 continue
             for joint, factor in measurements(self.quantity, diagram, self.spacetime, "cumulant"):
-                if joint.is_irreducible and not (self.is_at_minimum and _vanishes_at_minimum(joint, self.quantity)):
+                if joint.is_irreducible and not (self.is_at_minimum and vanishes_at_minimum(joint, self.quantity)):
                     factors[joint] = factor
         return dict(sorted(factors.items()))
 
@@ -106,25 +107,79 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
             raise KeyError(f"A series is indexed by diagrams, got {diagram!r}; use Diagram.parse.")
         if diagram.order > self.order:
             raise KeyError(f"{diagram} has order {diagram.order}; this series stops at order {self.order}.")
+        return self._written(diagram, "h", positive=False)
+
+    def closed_form(self, diagram: Diagram, letters: str = "x") -> sympy.Expr:
+        """Return a coefficient, times η^order, in letters for people and for SymPy.
+
+        Args:
+            diagram: the diagram.
+            letters: "h": in eigenvalues, as `series[diagram]`, but with positive symbols eta, h_i, h_j, …; "x": in the
+                factors x_i = 1 − ηh_i by which a step shrinks; "a": as "x", but with the powers x_i^t written as
+                e^(−a_i t), a_i = −log x_i > 0, so that `sympy.limit` knows that they vanish. With momentum, the two
+                factors of an edge are x_i and y_i, whose sum and product the printed series tells.
+
+        Returns:
+            A closed form, which holds where no eigenvalues coincide and none is zero.
+
+        Raises:
+            ArgumentError: the letters are unknown or do not fit the form, or there is no closed form.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> from sympy import limit, oo, symbols
+            >>> N, T = symbols("N T", integer=True, positive=True)
+            >>> gap = ResummedSeries("gap", 1, fd.Spacetime.gd(N, T))
+            >>> gap.closed_form(fd.Diagram.parse("a[a]"))
+            eta*(1 - x_i**T)/(N*(1 - x_i))
+            >>> limit(gap.closed_form(fd.Diagram.parse("a[a]"), "a"), T, oo)
+            eta/(N*(1 - x_i))
+        """
+        if letters not in KINDS:
+            raise ArgumentError(f"Unknown letters {letters!r}; known are {', '.join(map(repr, KINDS))}.")
+        return rate(True) ** diagram.order * self._written(diagram, letters)
+
+    def stationary(self, diagram: Diagram) -> sympy.Expr:
+        """Return what is left of a coefficient, times η^order, after many steps or epochs, in the letters x.
+
+        It is the limit T → ∞ or E → ∞ for |x| < 1, at fixed N and B; in the integral form, in the letters h > 0.
+
+        Raises:
+            ArgumentError: the length of the run is a number, or there is no closed form.
+
+        Examples:
+            >>> import feyngd as fd
+            >>> from sympy import symbols
+            >>> N, B, T = symbols("N B T", integer=True, positive=True)
+            >>> sgd = fd.Spacetime.sgd(N, B, T=T, sampling="with-replacement")
+            >>> loss = ResummedSeries("test_loss", 2, sgd)
+            >>> loss.stationary(fd.Diagram.parse("[a a]"))
+            eta**2*(1/(2*N*(1 - x_i)*(1 - x_j)) + (N - 1)/(2*B*N*(-x_i*x_j + 1)))
+        """
+        letters = "x" if self.form == "discrete" else "h"
+        return rate(True) ** diagram.order * self._written(diagram, letters, stationary=True)
+
+    def _written(self, diagram: Diagram, kind: str, *, positive: bool = True, stationary: bool = False) -> sympy.Expr:
+        check_closed_form(self.spacetime, self.optimizer, stationary)
         if diagram not in self._factors:
             return sympy.Integer(0)
-        if diagram not in self._closed_forms:
-            factor = self._factors[diagram].as_expr(symbol_sizes(self.spacetime))
-            self._closed_forms[diagram] = factor * self._sum_over_embeddings(diagram)
-        return self._closed_forms[diagram]
+        key = diagram, kind, positive, stationary
+        if key not in self._closed_forms:
+            letters = letters_of(kind, diagram, self.form, self.optimizer, positive=positive)
+            if self.spacetime.explicit is None:
+                forms = PropagatorForms(diagram, self.spacetime, self.form == "integral")
+                self._closed_forms[key] = letters.write(forms, self._factors[diagram], stationary=stationary)
+            else:
+                self._closed_forms[key] = self._on_batches(diagram, [x for ((_, x),) in letters.edges])
+        return self._closed_forms[key]
 
-    def _sum_over_embeddings(self, diagram: Diagram) -> sympy.Expr:
-        eigenvalues = self.eigenvalues(diagram)
-        if not self.optimizer.is_plain or not (self.spacetime.is_even or self.spacetime.explicit is not None):
-            raise ArgumentError(
-                f"Closed forms are those of plain SGD in whole epochs of full batches, and not of {self.optimizer} on "
-                f"{self.spacetime}: for numbers, call coefficient(diagram, eigenvalues, learning_rate)."
-            )
-        if self.spacetime.explicit is None:
-            return PropagatorForms(diagram, self.spacetime, self.form == "integral").total(eigenvalues, ETA)
-        factors = [sympy.Poly(1 - ETA * h, ETA, *eigenvalues) for h in eigenvalues]
-        total = propagated_count(diagram, self.spacetime, factors, lambda x: sympy.Rational(x.numerator, x.denominator))
-        return total.as_expr() if isinstance(total, sympy.Poly) else total
+    def _on_batches(self, diagram: Diagram, factors: list[sympy.Expr]) -> sympy.Expr:
+        """Return a coefficient for explicit batches: a polynomial in the x, where x = 1 − ηh in one in η and h."""
+        symbols = sorted(set().union(*(x.free_symbols for x in factors)), key=str)
+        numbers = [sympy.Poly(x, *symbols) for x in factors]
+        total = propagated_count(diagram, self.spacetime, numbers, lambda x: sympy.Rational(x.numerator, x.denominator))
+        factor = self._factors[diagram].as_expr(symbol_sizes(self.spacetime))
+        return factor * (total.as_expr() if isinstance(total, sympy.Poly) else total)
 
     def __contains__(self, diagram: object) -> bool:
         return diagram in self._factors
@@ -137,7 +192,7 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     def eigenvalues(self, diagram: Diagram) -> tuple[sympy.Symbol, ...]:
         """Return the symbols h_i, h_j, … of the edges above nodes 1, 2, … of a diagram."""
-        return tuple(sympy.Symbol(f"h_{edge_index(v)}") for v in range(1, diagram.order + 1))
+        return eigenvalues_of(diagram, positive=False)
 
     def coefficient(self, diagram: Diagram, eigenvalues: Sequence[Any], learning_rate: Any) -> Any:
         """Return a coefficient, times η^order, for given eigenvalues, which may coincide or be zero.
@@ -231,22 +286,27 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
 
     # --- ways out -----------------------------------------------------------------------------------------------------
 
-    def latex(self) -> str:
-        """Return the series as LaTeX, without dollar signs; repeated indices are summed over eigenvectors of H."""
-        written = []
-        for diagram in self:
-            if (coefficient := self[diagram]) != 0:
-                tensors = self._tensors(diagram, latex=True)
-                written.append(
-                    r"\left("
-                    + sympy.latex(coefficient * ETA**diagram.order, order=_ORDER_OF_TERMS[self.form])
-                    + r"\right) "
-                    + tensors
-                )
-        return " + ".join(written) or "0"
+    def latex(self, *, align: bool = False) -> str:
+        """Return the series as LaTeX, without dollar signs; repeated indices are summed over eigenvectors of H.
+
+        Args:
+            align: whether to return an `align` environment with one term a line, and a last line with the letters x,
+                and not one line.
+        """
+        terms = [
+            _printing.signed(value, self._tensors(D, latex=True), order=_ORDER_OF_TERMS[self.form])
+            for D, value in self._printed()
+        ]
+        meaning = "" if self.form == "integral" else definition(self.optimizer, latex=True)
+        return _printing.joined(terms, align=align, last=meaning)
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex()}$"
+
+    def _printed(self) -> list[tuple[Diagram, sympy.Expr]]:
+        letters = "h" if self.form == "integral" else "x"
+        found = [(diagram, self.closed_form(diagram, letters)) for diagram in self]
+        return [(diagram, value) for diagram, value in found if value != 0]
 
     def _tensors(self, diagram: Diagram, *, latex: bool = False) -> str:
         return tensor_expression(diagram, latex=latex, indexed=True, open_root=self.quantity == "displacement")
@@ -254,14 +314,14 @@ class ResummedSeries(Mapping[Diagram, sympy.Expr]):
     def __str__(self) -> str:
         where = " at a minimum" if self.is_at_minimum else ""
         how = "" if self.optimizer.is_plain else f", {self.optimizer}"
+        meaning = "" if self.form == "integral" else f"{definition(self.optimizer, latex=False)}, "
         lines = [
             f"{self.quantity}{where}, re-summed to {self.order} edges, {self.form} time, {self.spacetime}{how}; "
-            "h: eigenvalues of H"
+            f"{meaning}h: eigenvalues of H"
         ]
         rows = [
-            (str(D), self._tensors(D), sympy.sstr(self[D] * ETA**D.order, order=_ORDER_OF_TERMS[self.form]))
-            for D in self
-            if self[D] != 0
+            (str(D), self._tensors(D), sympy.sstr(value, order=_ORDER_OF_TERMS[self.form]))
+            for D, value in self._printed()
         ]
         widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
         lines += [f"  {D.ljust(widths[0])}   {tensors.ljust(widths[1])}   {value}" for D, tensors, value in rows]
@@ -326,16 +386,6 @@ def _check_integral(spacetime: Spacetime, optimizer: Optimizer) -> None:
             f"The integral form is that of plain SGD over whole epochs of full batches; got {spacetime}, {optimizer}. "
             "Use form='discrete', or SGD and sizes without drop_last."
         )
-
-
-def _vanishes_at_minimum(diagram: Diagram, quantity: str) -> bool:
-    """Whether a diagram has the mean gradient as a factor: an untied node of degree one."""
-    for node in range(diagram.order + 1):
-        degree = len(diagram.children[node]) + (node > 0)
-        is_measurement = node == 0 and quantity == "displacement"
-        if degree == 1 and not is_measurement and diagram.labels.count(diagram.labels[node]) == 1:
-            return True
-    return False
 
 
 def _number(value: Any) -> Any:

@@ -315,9 +315,13 @@ class Series(Mapping[Diagram, sympy.Expr]):
     def _tensors(self, diagram: Diagram, *, latex: bool = False) -> str:
         return tensor_expression(diagram, basis=self.basis, latex=latex, open_root=self.is_vector)
 
-    def latex(self) -> str:
-        """Return the series as LaTeX, without dollar signs: one line of tensor expressions, collected by value."""
-        return _printing.latex(self, partial(self._tensors, latex=True), self.order)
+    def latex(self, *, align: bool = False) -> str:
+        """Return the series as LaTeX, without dollar signs: tensor expressions, collected by value.
+
+        Args:
+            align: whether to return an `align` environment with one term a line, and not one line.
+        """
+        return _printing.latex(self, partial(self._tensors, latex=True), self.order, align=align)
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex()}$"

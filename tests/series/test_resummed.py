@@ -144,6 +144,77 @@ def test_closed_forms_are_the_sums_over_embeddings(spacetime, sizes):
         closed = symbolic[diagram].subs(filled, simultaneous=True) * rate**diagram.order
         summed = concrete.coefficient(diagram, [Fraction(int(h.p), int(h.q)) for h in eigenvalues], Fraction(1, 7))
         assert closed == Rational(summed.numerator, summed.denominator), diagram
+        factors = {Symbol(f"x_{i}", positive=True): 1 - rate * h for i, h in zip("ijk", eigenvalues, strict=False)}
+        in_factors = symbolic.closed_form(diagram, "x").subs(sizes | {Symbol("eta", positive=True): rate} | factors)
+        assert in_factors == closed, diagram
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_closed_forms_with_momentum_are_the_sums_over_embeddings(nesterov):
+    """In the zeros x and y, whose sum and product the printed series tells; exactly, where both are rational."""
+    optimizer, share = fd.momentum(Symbol("beta"), nesterov=nesterov), Rational(1, 6)
+    series = fd.expand("test_loss", order=2, spacetime=Spacetime.gd(N, T), resummed=True, optimizer=optimizer)
+    # x y = β and x + y = 1 + β − ηh; for Nesterov x y = β(1 − ηh) and x + y = (1 + β)(1 − ηh), here 27/28 and 25/28.
+    zeros = [(Rational(1, 2), Rational(1, 3)), (Rational(2, 3), Rational(1, 4))]
+    etah = [1 + share - x - y for x, y in zeros]
+    if nesterov:
+        left = [(1 + u) ** 2 / u / (1 + share) ** 2 * share for u in (Rational(1, 4), Rational(1, 3))]
+        etah = [1 - part for part in left]
+        zeros = [
+            (u * (1 + share) * part / (1 + u), (1 + share) * part / (1 + u))
+            for u, part in zip((Rational(1, 4), Rational(1, 3)), left, strict=True)
+        ]
+    concrete = series.subs({"N": 3, "T": 4, "beta": Fraction(1, 6)})
+    filled = {Symbol("beta"): share, Symbol("eta", positive=True): 1, N: 3, T: 4}
+    for index, (x, y) in zip("ij", zeros, strict=True):
+        filled |= {Symbol(f"x_{index}"): x, Symbol(f"y_{index}"): y}
+    for diagram in map(Diagram.parse, ("[a]", "[a b]", "[a a]", "[a[a]]", "[a[b]]")):
+        values = [Fraction(int(h.p), int(h.q)) for h in etah[: diagram.order]]
+        summed = concrete.coefficient(diagram, values, Fraction(1))
+        assert series.closed_form(diagram).subs(filled) == Rational(summed.numerator, summed.denominator), diagram
+        numbers = dict(zip(series.eigenvalues(diagram), etah, strict=False))
+        in_h = series[diagram].subs({**filled, ETA: 1, **numbers}, simultaneous=True)
+        assert float(in_h) == pytest.approx(float(summed), rel=1e-12)
+
+
+LONG = [Spacetime.gd(N, T), Spacetime.sgd(N, B, T=T, sampling="with-replacement"), Spacetime.sgd(N, B, E)]
+
+
+@pytest.mark.parametrize(
+    ("spacetime", "order"),
+    [(LONG[0], 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((LONG[0], 3), (LONG[1], 2)))],
+    ids=str,
+)
+def test_sympy_finishes_the_limits_of_long_runs(spacetime, order):
+    series = fd.expand("test_loss", order=order, spacetime=spacetime, resummed=True).at_minimum()
+    for diagram in series:
+        limit = sympy.limit(series.closed_form(diagram, "a"), T, sympy.oo)
+        assert sympy.cancel(limit - series.stationary(diagram)) == 0
+
+
+@pytest.mark.parametrize("spacetime", LONG, ids=str)
+def test_what_is_left_after_many_steps(spacetime):
+    series = fd.expand("test_loss", order=2, spacetime=spacetime, resummed=True)
+    sizes = {"N": 6, "B": 2} | ({"E": 60} if spacetime.E == E else {"T": 200})
+    concrete = series.subs({symbol.name: sizes[symbol.name] for symbol in spacetime.symbols})
+    filled = {N: 6, B: 2, Symbol("eta", positive=True): 1}
+    filled |= {Symbol(f"x_{i}", positive=True): x for i, x in zip("ij", (0.5, 0.3), strict=True)}
+    for diagram in series:
+        left = float(series.stationary(diagram).subs(filled))
+        assert left == pytest.approx(float(concrete.coefficient(diagram, [0.5, 0.7][: diagram.order], 1.0)), rel=1e-9)
+    with pytest.raises(fd.ArgumentError, match="Give T or E as a symbol"):
+        concrete.stationary(diagram)
+
+
+def test_long_coefficients_are_collected():
+    """Functions of x are factored, with one polynomial in N and B each; a long one is no ratio of expanded sums."""
+    S = Spacetime.sgd(N, B, T=T, sampling="with-replacement")
+    found = fd.expand("test_loss", order=2, spacetime=S, resummed=True).closed_form(Diagram.parse("[a a]"))
+    x, y = symbols("x_i x_j", positive=True)
+    tied = (N - 1) * (1 - x**T * y**T) / (2 * B * N * (1 - x * y))
+    assert found == Symbol("eta", positive=True) ** 2 * (tied + (1 - x**T) * (1 - y**T) / (2 * N * (1 - x) * (1 - y)))
+    long = fd.expand("test_loss", order=3, spacetime=Spacetime.sgd(N, B, E), resummed=True)
+    assert sympy.count_ops(long.closed_form(Diagram.parse("[a[b b]]"))) < 700
 
 
 @pytest.mark.parametrize("spacetime", [S for S in SYMBOLIC if S.N == N], ids=str)
@@ -244,10 +315,18 @@ def test_long_runs_are_finite():
 
 def test_it_prints():
     series = fd.resum(fd.expand("gap", order=1, spacetime=Spacetime.gd(N, T))).at_minimum()
-    assert "C_ii" in str(series)
-    assert series.latex().startswith(r"\left(")
+    assert str(series).endswith("h: eigenvalues of H\n  a[a]   C_ii   eta*(1 - x_i**T)/(N*(1 - x_i))")
+    assert "x = 1 - eta*h" in str(series)
+    assert series.latex() == r"\frac{\eta \left(1 - x_{i}^{T}\right)}{N \left(1 - x_{i}\right)}\, C_{i i}"
+    lines = series.latex(align=True).splitlines()
+    assert (lines[0], lines[-1]) == (r"\begin{align}", r"\end{align}")
+    assert lines[-2] == r"& x_i = 1 - \eta h_{i}"
     assert repr(series) == "<ResummedSeries gap, 1 edges, discrete, 1 diagrams>"
     assert series._repr_latex_().startswith("$")
+    integral = fd.resum(fd.expand("gap", order=1, spacetime=Spacetime.gd(N, T)), form="integral")
+    assert "x" not in str(integral).replace("exp", "")
+    momentum = fd.resum(fd.expand("gap", order=1, spacetime=Spacetime.gd(N, T), optimizer=fd.momentum(Symbol("beta"))))
+    assert "x + y = 1 - eta*h + beta, x y = beta" in str(momentum)
 
 
 @pytest.mark.parametrize(
@@ -276,3 +355,13 @@ def test_coefficients_in_numbers_need_numbers():
     integral = fd.resum(fd.expand("test_loss", order=2, spacetime=Spacetime.gd(3, 2)), form="integral")
     with pytest.raises(fd.ArgumentError, match="discrete"):
         integral.coefficient(D, [1.0, 1.0], 0.1)
+    for call, message in (
+        (lambda: integral.closed_form(D), "letters='h'"),
+        (lambda: series.closed_form(D, "y"), "Unknown letters"),
+        (
+            lambda: fd.resum(fd.expand("gap", order=2, spacetime=Spacetime.gd(3, 2), optimizer=fd.schedule([1, 2])))[D],
+            "coefficient",
+        ),
+    ):
+        with pytest.raises(fd.ArgumentError, match=message):
+            call()
