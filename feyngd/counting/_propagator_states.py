@@ -9,7 +9,8 @@ and a gradient at s starts it, with x = direct_s and u = gain_s. The propagator 
 solves K(t, s) = κ(t, s) − ηh Σ_{s<v<t} κ(t, v) K(v, s).
 
 The state is the set of the nodes placed so far; of every edge that is open, from a node to a parent not placed yet,
-whether it is in x or in u; and in reshuffled epochs which parts were met.
+whether it is in x or in u; and in reshuffled epochs which parts were met. Edges to the root may also be in the
+exponential average w ← ρ w + (1 − ρ) x that a loss is measured at, with the new x.
 """
 
 from collections import Counter
@@ -32,18 +33,20 @@ class State(NamedTuple):
 
     Attributes:
         placed: the set of the nodes placed so far.
-        remembered: the open edges that are in the memory u; the others are in the iterate x.
+        remembered: the open edges that are in the memory u.
+        averaged: the edges to the root that are in the average w; all other open edges are in the iterate x.
         met: the parts with nodes to come that the present epoch has met.
         met_before: how many parts the present epoch has met, if any node is to come.
     """
 
     placed: int
     remembered: int
+    averaged: int
     met: int
     met_before: int
 
 
-START = State(0, 0, 0, 0)
+START = State(0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,26 @@ class Moves:
         sampling: how batches are drawn; "known" if a part may be met in any of them.
         has_memory: whether the optimizer has a memory.
         root_open: whether edges to the root stay open. If not, the step that places their lower node closes them.
+        has_average: whether edges to the root that stay open end in an exponential average.
     """
 
-    def __init__(self, diagram: Diagram, labels: Labels, *, sampling: str, has_memory: bool, root_open: bool) -> None:
+    def __init__(
+        self,
+        diagram: Diagram,
+        labels: Labels,
+        *,
+        sampling: str,
+        has_memory: bool,
+        root_open: bool,
+        has_average: bool = False,
+    ) -> None:
         self.labels, self.size = labels, diagram.order
         self.full = (1 << self.size) - 1
         self.parts = max(labels, default=-1) + 1
         self._children = [sum(1 << (c - 1) for c in diagram.children[v]) for v in range(1, self.size + 1)]
         self._parents = [diagram.parents[v] - 1 for v in range(1, self.size + 1)]
         self._meets_once, self._has_memory, self._root_open = sampling == "reshuffled", has_memory, root_open
+        self._to_average = sum(1 << (c - 1) for c in diagram.children[0]) if has_average else 0
         self.by_state: dict[State, list[Move]] = {}
         waiting = [START]
         while waiting:
@@ -92,8 +106,8 @@ class Moves:
 
     @property
     def end(self) -> State:
-        """The state in which all nodes are placed, and edges to the root that are open are in the iterate."""
-        return State(self.full, 0, 0, 0)
+        """The state in which all nodes are placed, and open edges to the root are where the loss is measured."""
+        return State(self.full, 0, self._to_average, 0, 0)
 
     def nodes_by_part(self, block: int) -> Counter[int]:
         """Count the nodes of a block by part."""
@@ -113,12 +127,19 @@ class Moves:
             stay = [v for v in range(self.size) if self._is_open(state.placed, placed, v)]
             opened = [v for v in range(self.size) if block >> v & 1 and self._is_open(placed, placed, v)]
             closed = tuple((v, "to_end") for v in range(self.size) if block >> v & 1 and v not in opened)
-            for remembered in subsets(sum(1 << v for v in (*stay, *opened)) if self._has_memory else 0):
-                becomes = closed + tuple(
-                    (v, _BECOMES[state.remembered >> v & 1 if v in stay else 2, remembered >> v & 1])
-                    for v in (*stay, *opened)
-                )
-                yield Move(State(placed, remembered, met, count), becomes, block, state.met_before)
+            for remembered, averaged in self._places(sum(1 << v for v in (*stay, *opened))):
+                after = State(placed, remembered, averaged, met, count)
+                names = [(v, _BECOMES.get((_place(state, v), _place(after, v)))) for v in stay]
+                names += [(v, _BECOMES["new", _place(after, v)]) for v in opened]
+                becomes = tuple((v, name) for v, name in names if name is not None)
+                if len(becomes) == len(names):
+                    yield Move(after, closed + becomes, block, state.met_before)
+
+    def _places(self, edges: int) -> Iterator[tuple[int, int]]:
+        """Iterate over where open edges may be: those in the memory, and those in the average."""
+        for remembered in subsets(edges if self._has_memory else 0):
+            for averaged in subsets(edges & self._to_average & ~remembered):
+                yield remembered, averaged
 
     def _ready(self, state: State) -> int:
         """Return the nodes that may be placed: all their children are, with edges that are in the iterate."""
@@ -131,19 +152,28 @@ class Moves:
         return bool(before >> v & 1) and (self._root_open if parent < 0 else not after >> parent & 1)
 
 
-_BECOMES = {  # where an edge was: iterate, memory or not yet open; where it is: iterate or memory
-    (0, 0): "stays",
-    (0, 1): "enters",
-    (1, 0): "readout",
-    (1, 1): "decay",
-    (2, 0): "direct",
-    (2, 1): "gain",
+def _place(state: State, v: int) -> str:
+    """Return where the open edge above a node is."""
+    return "memory" if state.remembered >> v & 1 else "average" if state.averaged >> v & 1 else "iterate"
+
+
+_BECOMES = {  # where an edge was, or that it is new, and where it is; an average is not passed on
+    ("iterate", "iterate"): "stays",
+    ("iterate", "memory"): "enters",
+    ("iterate", "average"): "stays_averaged",
+    ("memory", "iterate"): "readout",
+    ("memory", "memory"): "decay",
+    ("memory", "average"): "readout_averaged",
+    ("average", "average"): "averaging",
+    ("new", "iterate"): "direct",
+    ("new", "memory"): "gain",
+    ("new", "average"): "direct_averaged",
 }
 
 
 def at_new_epoch(state: State) -> State:
     """Return the state at the start of the next epoch, where all parts may be met again."""
-    return State(state.placed, state.remembered, 0, 0)
+    return State(state.placed, state.remembered, state.averaged, 0, 0)
 
 
 class Cells:
@@ -192,6 +222,7 @@ class Step:
         enters: −ηh gain, for every edge.
         to_end: by how much a gradient moves the point of measurement, for every edge; empty if edges to the root are
             open.
+        averaging: ρ of the exponential average.
     """
 
     direct: Any
@@ -201,6 +232,22 @@ class Step:
     stays: tuple[Any, ...]
     enters: tuple[Any, ...]
     to_end: tuple[Any, ...] = ()
+    averaging: Any = 0
+
+    @property
+    def stays_averaged(self) -> tuple[Any, ...]:
+        """What the average gets of what stays in the iterate, for every edge."""
+        return tuple((1 - self.averaging) * stays for stays in self.stays)
+
+    @property
+    def readout_averaged(self) -> Any:
+        """What the average gets of the memory."""
+        return (1 - self.averaging) * self.readout
+
+    @property
+    def direct_averaged(self) -> Any:
+        """What the average gets of a gradient in its own step."""
+        return (1 - self.averaging) * self.direct
 
     @classmethod
     def of(cls, recurrence: Recurrence, t: int, damping: Sequence[Any], number: Callable[[Any], Any]) -> "Step":
@@ -213,12 +260,14 @@ class Step:
     def products(self) -> Callable[[tuple[tuple[int, str], ...]], Any]:
         """Return a function that multiplies what becomes of some edges, and keeps all products."""
         known: dict[tuple[tuple[int, str], ...], Any] = {}
+        factors: dict[str, Any] = {}
 
         def product(becomes: tuple[tuple[int, str], ...]) -> Any:
             if becomes not in known:
                 (v, name), rest = becomes[0], becomes[1:]
-                factor = getattr(self, name)
-                factor = factor[v] if isinstance(factor, tuple) else factor
+                if name not in factors:
+                    factors[name] = getattr(self, name)
+                factor = factors[name][v] if isinstance(factors[name], tuple) else factors[name]
                 known[becomes] = factor * product(rest) if rest else factor
             return known[becomes]
 

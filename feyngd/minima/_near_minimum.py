@@ -114,7 +114,7 @@ class NearMinimum:
                 above for a while, if in all it does not carry the parameters away.
             quantity: "test_loss", "train_loss" or "gap".
             optimizer: plain SGD by default; without a metric, and with numbers for parameters. At a constant rate,
-                measured at the last iterate, the work hardly grows with T; else it is proportional to T.
+                measured at the last iterate or an exponential average, the work hardly grows with T, else like T.
 
         Returns:
             A `ResummedPrediction`.

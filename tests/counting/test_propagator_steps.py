@@ -62,6 +62,7 @@ def test_sums_are_those_over_all_embeddings(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps_module, "_FEW_STEPS", data.draw(st.sampled_from([0, 100])))
         patch.setattr(steps_module, "_FEW_EPOCHS", data.draw(st.sampled_from([0, 100])))
+        patch.setattr(steps_module, "_LONG", data.draw(st.sampled_from([0, 100])))
         assert resummed_count(diagram, spacetime, optimizer, damping) == expected
         arrays = [np.array([[float(c)], [0.25]]) for c in damping]
         floats = resummed_count(diagram, spacetime, optimizer.in_floats(), arrays, float)
