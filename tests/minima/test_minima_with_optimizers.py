@@ -107,7 +107,7 @@ def shares(spacetime):
     return total
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_exact_on_quadratics(data):
     spacetime = data.draw(fd.testing.spacetimes(max_steps=4, uneven=True))
@@ -128,15 +128,11 @@ def test_exact_on_quadratics(data):
     assert test.optimizer.acts_like(optimizer, int(spacetime.T))
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [fd.averaged(fd.momentum(0.5, nesterov=True), ema=0.9), fd.schedule(lambda t: 1 - t / 300, fd.momentum(0.8))],
-    ids=str,
-)
-def test_predictions_agree_with_simulation(optimizer):
-    (landscape, params, near), spacetime = cosh(), fd.Spacetime.sgd(100, 8, T=150, drop_last=False)
-    predicted = near.predict(spacetime, [0.05, 0.1], optimizer=optimizer)
-    simulated = fd.simulate(landscape, params, spacetime, [0.05, 0.1], runs=1000, optimizer=optimizer, key=KEY)
+def test_predictions_agree_with_simulation():
+    optimizer = fd.averaged(fd.schedule(lambda t: 1 - t / 300, fd.momentum(0.8, nesterov=True)), ema=0.9)
+    (landscape, params, near), spacetime = cosh(), fd.Spacetime.sgd(100, 8, T=100, drop_last=False)
+    predicted = near.predict(spacetime, [0.1], optimizer=optimizer)
+    simulated = fd.simulate(landscape, params, spacetime, [0.1], runs=400, optimizer=optimizer, key=KEY)
     found = fd.compare(predicted, simulated)
     assert found.passed
     assert found.converged.all()

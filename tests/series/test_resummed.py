@@ -86,8 +86,8 @@ def test_expanded_again_it_is_the_plain_series(quantity, spacetime):
 F = Fraction
 WITH_OPTIMIZERS = [
     (fd.momentum(F(1, 2), dampening=F(1, 3)), Spacetime.sgd(3, 2, T=3, drop_last=False)),
-    (fd.momentum(F(1, 3), nesterov=True), Spacetime.sgd(3, 2, T=3, drop_last=True)),
-    (fd.momentum(F(1, 2)), Spacetime.gd(2, 4)),
+    (fd.momentum(F(1, 3), nesterov=True), Spacetime.sgd(2, 1, T=3)),
+    (fd.momentum(F(1, 2)), Spacetime.gd(2, 3)),
     (fd.averaged(fd.momentum(F(1, 2)), ema=F(1, 3)), Spacetime.sgd(3, 1, T=2)),
     (fd.schedule([1, F(1, 2), 2], fd.momentum(F(1, 3), classical=True)), Spacetime.sgd(2, 1, T=3, sampling="fixed")),
     (fd.averaged(fd.sgd(), tail=2), Spacetime.sgd(2, 2, T=3, sampling="with-replacement")),
