@@ -22,9 +22,16 @@ def test_closed_form_order_4_reshuffled_symbolic(cold) -> None:
 
 
 def test_closed_form_order_5_reshuffled_symbolic(cold) -> None:
-    """Test loss to order 5, symbols N, B, E; target 60 s."""
+    """Test loss to order 5, symbols N, B, E; target 3 s on an idle core."""
     series = cold(lambda: fd.expand("test_loss", order=5, spacetime=fd.Spacetime.sgd(N, B, E)), rounds=1)
     assert len(series) == 824
+
+
+def test_momentum_order_3_one_epoch(cold) -> None:
+    """Test loss to order 3 with momentum β, one epoch, symbols N, B, β; target 10 s."""
+    optimizer, spacetime = fd.momentum(symbols("beta")), fd.Spacetime.sgd(N, B, 1)
+    series = cold(lambda: fd.expand("test_loss", order=3, spacetime=spacetime, optimizer=optimizer), rounds=1)
+    assert series.order == 3
 
 
 def test_closed_form_order_6_one_epoch(cold) -> None:

@@ -30,6 +30,7 @@ from ._gap_sums import Exponents, GapSum, WeakOrders, few_epochs
 from ._propagator_forms import product_of_powers, quotient
 from ._propagator_sums import coarser, parts_of_nodes
 from ._ratio import over_common_denominator
+from ._schedule_forms import schedule_form
 
 Base = tuple[int, int]  # the exponents of β and ρ
 Powers = dict[tuple[int, ...], FracElement]  # by the powers of L, and of β and ρ to the L, for each kind of length L
@@ -53,6 +54,8 @@ def kernel_form(diagram: Diagram, spacetime: Spacetime, optimizer: Optimizer, *,
     Raises:
         ArgumentError: the optimizer or the spacetime has no closed form with symbols; the message says what to do.
     """
+    if callable(optimizer.multipliers) and spacetime.explicit is None and spacetime.is_even:
+        return schedule_form(diagram, spacetime, optimizer, basis=basis)
     check_closed_form(spacetime, optimizer)
     average = optimizer.average
     kind = (optimizer.nesterov, bool(optimizer.beta != 0), average is not None)
