@@ -11,8 +11,8 @@ WORKERS ?= 2
 PYTHON_OTHER ?= python3.13
 VENV_OTHER := .venv-$(patsubst python%,%,$(notdir $(PYTHON_OTHER)))
 STAMP_OTHER := $(VENV_OTHER)/.installed
-TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/counting tests/series tests/svg tests/drawing \
-  tests/derivatives tests/spectra tests/simulation tests/test_*.py
+TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/optimizers tests/svg tests/drawing tests/derivatives tests/spectra \
+  tests/test_*.py
 
 .PHONY: demo test slow check docs other-python pictures notebooks benchmarks clean
 
