@@ -39,6 +39,9 @@ _BETA, _RHO = sympy.Symbol("beta", positive=True), sympy.Symbol("rho", positive=
 # Lengths, and where their powers stand in a key of `Powers`: of N/B (an epoch), T (the run) and E (the epochs).
 _LENGTHS = {"epoch": 0, "steps": 1, "epochs": 2}
 _WIDTH = 3  # L itself, β^L and ρ^L
+# Where many epochs are summed, y = β^(N/B) and ρ^(N/B) stand in denominators.
+_FIELD = FracField("beta, rho, beta_y, rho_y", QQ)
+_COMPLETED: dict[tuple, Powers] = {}  # some thousand sums over gaps at most: by points, length and blocks
 _WHOLE = PolyRing("beta, rho, beta_y, rho_y, N, B, T, E", QQ)
 
 
@@ -111,8 +114,7 @@ class _KernelForm:
     ) -> None:
         self._diagram, self._spacetime = diagram, spacetime
         self._orders, self._epochs = WeakOrders(diagram, spacetime), few_epochs(spacetime)
-        # Where many epochs are summed, y = β^(N/B) and ρ^(N/B) stand in denominators.
-        self._field = FracField("beta, rho, beta_y, rho_y", QQ)
+        self._field = _FIELD
         beta, rho = self._field.gens[:2]
         one = self._field.one
         inner = [(one, (0, 0))]
@@ -190,6 +192,12 @@ class _KernelForm:
 
     def _complete(self, points: Sequence[Base], over: str, blocks: int) -> Powers:
         """Return the coefficient of u^n in Π 1/(1 − X_j u), n = L − blocks, by partial fractions."""
+        key = tuple(sorted(points)), over, blocks  # the same for many weak orders and choices of bases
+        if key not in _COMPLETED:
+            _COMPLETED[key] = self._by_partial_fractions(*key)
+        return _COMPLETED[key]
+
+    def _by_partial_fractions(self, points: Sequence[Base], over: str, blocks: int) -> Powers:
         of_epochs = over == "epochs"
         start = _LENGTHS[over] * _WIDTH
         counts = Counter(points)
