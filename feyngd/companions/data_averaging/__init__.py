@@ -1,0 +1,41 @@
+"""Data averaging: what SGD's losses are on average over training sets, and how they depend on its temperature λ/B.
+
+After "Studying Generalization Through Data Averaging" (Gomez-Uribe), with its formulas corrected where they need it.
+Everything is imported on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .._heavy_ball import HeavyBall as HeavyBall
+    from .._heavy_ball import heavy_ball as heavy_ball
+    from ._forms import convert_gap as convert_gap
+    from ._forms import epochs as epochs
+    from ._forms import local_losses as local_losses
+    from ._forms import records_before_spike as records_before_spike
+    from ._forms import sampling_shift as sampling_shift
+    from ._gap_law import GapLaw as GapLaw
+    from ._gap_law import fit_gap_law as fit_gap_law
+    from ._log_normal_forms import potential_variance as potential_variance
+    from ._log_normal_forms import small_spread_factor as small_spread_factor
+
+_HOMES = {
+    ".._heavy_ball": ("HeavyBall", "heavy_ball"),
+    "._forms": ("convert_gap", "epochs", "local_losses", "records_before_spike", "sampling_shift"),
+    "._gap_law": ("GapLaw", "fit_gap_law"),
+    "._log_normal_forms": ("potential_variance", "small_spread_factor"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
