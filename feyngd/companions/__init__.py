@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data_averaging as data_averaging
+    from . import shift_curvature as shift_curvature
 
-__all__ = ["data_averaging"]
+__all__ = ["data_averaging", "shift_curvature"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,173 @@
+"""Steady states on a box: closed forms, Laplace's method, and what is refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+
+from feyngd import ArgumentError, LandscapeError
+from feyngd.companions.shift_curvature import FIGURES, Diffusion, basins, steady_state, temperature_sweep
+
+TEMPERATURES = {"left": 0.003, "right": 0.003, "one basin": 0.01, "three basins": 0.01}
+
+
+def one_dimensional(loss, noise=lambda x: 1.0):
+    return Diffusion(lambda x: loss(x[0]), lambda x: jnp.full((1, 1), noise(x[0])), dimension=1)
+
+
+def test_d1_noise_that_grows_with_the_distance():
+    found = steady_state(one_dimensional(lambda x: x**2 / 2, lambda x: 1 + x**2), 0.3, box=[(-300, 300)])
+    assert found.mean(lambda x: x[0] ** 2) == pytest.approx(0.3 / 1.7, abs=5e-10)
+    # ρ ∝ (1 + θ²)^(−1 − 1/T)
+    ratio = found.log_density([1.5]) - found.log_density([0.5])
+    assert ratio == pytest.approx((1 + 1 / 0.3) * np.log(1.25 / 3.25), rel=1e-9)
+
+
+def test_d2_two_dimensions():
+    noisy = Diffusion(lambda x: x @ x / 2, lambda x: jnp.diag(1 + x**2), dimension=2)
+    found = steady_state(noisy, 0.1, box=[(-5, 5), (-5, 5)])
+    logs = found.log_density([[0.5, -0.3], [0, 0]])
+    assert -0.05 * (logs[0] - logs[1]) == pytest.approx(0.1701266862, abs=5e-11)
+    assert noisy.curl([0.5, -0.3], 0.1) == pytest.approx(0, abs=1e-15)
+    # Each coordinate for itself is as D1.
+    np.testing.assert_allclose(found.basins[0].covariance, np.eye(2) * 0.1 / 1.9, atol=1e-9)
+    with pytest.raises(ArgumentError, match=r"shape \(…, 2\)"):
+        found.log_density([0.5])
+
+
+def test_the_current_vanishes_for_noise_that_is_a_function_of_the_loss():
+    """F5, symbolically: with D = I/f'(U), ρ ∝ exp(−2f/T + log f') has the current ∇U ρ + (T/2)∇·(Dρ) = 0.
+
+    Printed, it has not.
+    """
+    x, y, temperature = sympy.symbols("x y T", positive=True)
+    loss = x**2 + 2 * y**2
+    f, slope = loss + loss**2, 1 + 2 * loss
+    for right, exponent in ((True, -2 * f / temperature), (False, -temperature / 2 * f)):
+        log_density = exponent + sympy.log(slope)
+        for z in (x, y):
+            current = loss.diff(z) + temperature / 2 * ((1 / slope).diff(z) + log_density.diff(z) / slope)
+            assert (sympy.simplify(current) == 0) is right
+
+
+def test_a_loss_whose_noise_is_a_function_of_it():
+    """F5 in numbers: D = U I, f = log U."""
+    noisy = Diffusion(lambda x: 1 + x @ x, lambda x: (1 + x @ x) * jnp.eye(2), dimension=2)
+    logs = -20 * np.log(1 + np.array([0.25, 0])) - np.log(1 + np.array([0.25, 0]))
+    force = noisy.field([0.3, 0.4], 0.1)
+    np.testing.assert_allclose(force, (2 + 0.1) * np.array([0.3, 0.4]) / 1.25, rtol=1e-12)
+    assert -20 * (2.1 / 2) * np.log(1.25) == pytest.approx(logs[0] - logs[1])
+
+
+@pytest.fixture(scope="module")
+def figures():
+    made = {name: basins(**figure) for name, figure in FIGURES.items()}
+    return {name: steady_state(each, TEMPERATURES[name], box=[(-4, 4)]) for name, each in made.items()}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_weights_are_laplaces_up_to_the_next_order(figures, name):
+    found = figures[name]
+    assert found.weights.sum() == pytest.approx(1, abs=1e-12)
+    correction = found.laplace_correction
+    assert (np.abs(found.weights - found.laplace_weights) <= np.abs(correction)).all()
+    better = found.laplace_weights * (1 + correction)
+    better /= better.sum()
+    if len(better) > 1:
+        left = np.abs(found.weights - better)
+        assert (left < 0.3 * np.abs(found.weights - found.laplace_weights)).all()
+    # Modes of a constant noise are the minima of the loss.
+    assert all((basin.mode_bias == pytest.approx(0, abs=1e-9)) for basin in found.basins)
+
+
+def test_mixtures_hold_up_to_their_remainders(figures):
+    found = figures["one basin"]
+    parts = found.mixture()
+    assert parts.weighted["total"] == pytest.approx(found.test_loss, rel=1e-4)
+    assert parts.weighted["total"] == pytest.approx(sum(list(parts.weighted.values())[:4]))
+    paper = found.mixture("paper")
+    assert paper.total == pytest.approx(found.test_loss, rel=1e-2)
+    s, c = 0.03, 0.1 / 0.1**3 / np.sqrt(2 * np.pi) + 2e-3  # the shift, and the curvature of the basin
+    assert paper.shift == pytest.approx(c * s**2 / 2)
+    with pytest.raises(ArgumentError, match="'direct', 'paper'"):
+        found.mixture("other")
+
+
+def test_weights_by_brute_force(figures):
+    theta = np.linspace(-4, 4, 400_001)
+    found = figures["three basins"]
+    loss = -sum(
+        w / s / np.sqrt(2 * np.pi) * np.exp(-((theta - m) ** 2) / s**2 / 2)
+        for m, w, s in zip(*(FIGURES["three basins"][key] for key in ("minima", "weights", "widths")), strict=True)
+    )
+    density = np.exp(-200 * (loss + 1e-3 * theta**2 - loss.min()))
+    barrier = theta[np.argmax(np.where(abs(theta + 0.4) < 0.3, loss, -np.inf))]
+    assert density[theta < barrier].sum() / density.sum() == pytest.approx(found.weights[0], rel=1e-4)
+
+
+def test_next_order_in_two_dimensions():
+    """The integral of a small quartic and cubic perturbation, by quadrature."""
+    noisy = Diffusion(
+        lambda x: x[0] ** 2 + x[1] ** 2 / 2 + 0.3 * x[0] * x[1] ** 2 + x[0] ** 4 + x[1] ** 4,
+        lambda x: jnp.eye(2),
+        dimension=2,
+    )
+    found = steady_state(noisy, 0.01, box=[(-0.5, 0.5), (-0.6, 0.6)])
+    leading = np.log(np.pi * 0.01) - np.log(2) / 2
+    assert -float(found.log_density(found.modes[0])) - leading == pytest.approx(found.laplace_correction[0], rel=0.1)
+    assert abs(found.laplace_correction[0]) > 1e-3
+
+
+def test_temperature_sweep_has_an_optimum(figures):
+    """A shallow wide basin on the right takes over as the temperature rises, and shifts cost less in it."""
+    found = figures["three basins"]
+    swept = temperature_sweep(found.diffusion, [0.01, 0.04, 0.1], box=[(-30, 30)])
+    assert swept.weights.shape == (3, 3)
+    assert swept.losses[0] == pytest.approx(found.test_loss)
+    assert swept.weights[0] == pytest.approx(found.weights)
+    temperature, loss = swept.optimum
+    assert loss <= swept.losses.min()
+    beside = temperature_sweep(found.diffusion, [0.99 * temperature, 1.01 * temperature], box=[(-30, 30)])
+    assert loss <= beside.losses.min()
+    assert beside.optimum is None
+
+
+REFUSED = [
+    ({"temperature": 0.0}, ArgumentError, "finite number above 0"),
+    ({"temperature": True}, ArgumentError, "finite number above 0"),
+    ({"temperature": np.nan}, ArgumentError, "finite number above 0"),
+    ({"temperature": np.ones(2)}, ArgumentError, "finite number above 0"),
+    ({"box": [(1, -1)]}, ArgumentError, "low < high"),
+    ({"box": [(1, 2)]}, ArgumentError, "no minimum inside the box"),
+    ({"box": [(-0.05, 0.05)]}, LandscapeError, "twice the one given, the density is still"),
+]
+
+
+@pytest.mark.parametrize(("changed", "error", "message"), REFUSED)
+def test_refused(changed, error, message):
+    given = {"temperature": 0.1, "box": [(-4, 4)]} | changed
+    with pytest.raises(error, match=message):
+        steady_state(one_dimensional(lambda x: x**2 / 2), given["temperature"], box=given["box"])
+
+
+def test_forces_by_explicit_solution():
+    rng = np.random.default_rng(0)
+    for size in (2, 3, 4):
+        root, point = rng.normal(size=(size, size)), rng.normal(size=size)
+        noise = root @ root.T + np.eye(size)
+        noisy = Diffusion(lambda x: x @ x / 2, lambda x, noise=noise: jnp.asarray(noise), dimension=size)
+        np.testing.assert_allclose(noisy.field(point, 0.1), np.linalg.solve(noise, point), rtol=1e-9)
+
+
+def test_no_density_is_refused():
+    slow = one_dimensional(lambda x: jnp.log1p(x**2) / 2)
+    assert steady_state(slow, 0.1, box=[(-10, 10)]).weights == pytest.approx([1])
+    with pytest.raises(LandscapeError, match="Z is infinite"):
+        steady_state(slow, 2.0, box=[(-100, 100)])
+    curled = Diffusion(lambda x: x[0] ** 2 + x[1] ** 2 / 2, lambda x: jnp.array([[1, 0.5], [0.5, 1]]), dimension=2)
+    with pytest.raises(LandscapeError, match=r"curl 0\.\d+ at θ = \(0, 0\), allowed 1e-06"):
+        steady_state(curled, 0.1, box=[(-2, 2), (-2, 2)])
+    with pytest.raises(LandscapeError, match="isotropic=β"):
+        steady_state(one_dimensional(lambda x: x**2, lambda x: x**2), 0.1, box=[(-2, 2)])
+    with pytest.raises(ArgumentError, match="local_steady_state"):
+        steady_state(Diffusion(lambda x: x @ x, lambda x: jnp.eye(4), dimension=4), 0.1, box=[(-2, 2)] * 4)
