@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._heavy_ball import HeavyBall as HeavyBall
     from .._heavy_ball import heavy_ball as heavy_ball
+    from ._averages import Density as Density
+    from ._averages import Losses as Losses
+    from ._averages import Residuals as Residuals
+    from ._averages import Stationary as Stationary
     from ._forms import convert_gap as convert_gap
     from ._forms import epochs as epochs
     from ._forms import local_losses as local_losses
@@ -17,14 +21,21 @@ if TYPE_CHECKING:
     from ._forms import sampling_shift as sampling_shift
     from ._gap_law import GapLaw as GapLaw
     from ._gap_law import fit_gap_law as fit_gap_law
+    from ._log_normal import LogNormal as LogNormal
     from ._log_normal_forms import potential_variance as potential_variance
     from ._log_normal_forms import small_spread_factor as small_spread_factor
+    from ._one_parameter import steady_state as steady_state
+    from ._steady_state import SteadyState as SteadyState
 
 _HOMES = {
     ".._heavy_ball": ("HeavyBall", "heavy_ball"),
+    "._averages": ("Density", "Losses", "Residuals", "Stationary"),
     "._forms": ("convert_gap", "epochs", "local_losses", "records_before_spike", "sampling_shift"),
     "._gap_law": ("GapLaw", "fit_gap_law"),
+    "._log_normal": ("LogNormal",),
     "._log_normal_forms": ("potential_variance", "small_spread_factor"),
+    "._one_parameter": ("steady_state",),
+    "._steady_state": ("SteadyState",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
