@@ -2,6 +2,9 @@
 
 from ._drift import DenseMinimum as DenseMinimum
 from ._drift import entropic_drift as entropic_drift
+from ._mean_loss import MeanLoss as MeanLoss
+from ._minimum import Minimum as Minimum
+from ._minimum import minimum as minimum
 from ._near_minimum import NearMinimum as NearMinimum
 from ._near_minimum import near_minimum as near_minimum
 from ._resummed_prediction import ResummedPrediction as ResummedPrediction

@@ -169,6 +169,18 @@ class Krylov:
         nodes, vectors = self._eigen(steps or self.steps)
         return nodes, self._lengths[:, None] ** 2 * vectors[:, 0] ** 2
 
+    def ritz(
+        self,
+    ) -> tuple[
+        Float[np.ndarray, "vectors nodes"],
+        Float[np.ndarray, "vectors nodes"],
+        Float[np.ndarray, "vectors nodes params"],
+    ]:
+        """Return curvatures, the coordinates of v along Ritz vectors, and these vectors, orthonormal, in rows."""
+        nodes, vectors = self._eigen(self.steps)
+        rows = np.einsum("mjk,mjp->mkp", vectors, self._basis[:, : self.steps])
+        return nodes, self._lengths[:, None] * vectors[:, 0], rows
+
     def apply(self, phi: Response) -> Float[np.ndarray, "vectors params"]:
         """Return φ(H)v for every start v, as far as its space holds it."""
         nodes, vectors = self._eigen(self.steps)

@@ -11,13 +11,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ...minima import Minimum as Minimum
+    from ...minima import minimum as minimum
     from ._basins import FIGURES as FIGURES
     from ._basins import basins as basins
+    from ._compare_minima import ComparedMinima as ComparedMinima
+    from ._compare_minima import ComparedMinimum as ComparedMinimum
+    from ._compare_minima import compare_minima as compare_minima
     from ._diffusion import Diffusion as Diffusion
+    from ._expected_shift import expected_shift as expected_shift
     from ._flat_minima import flat_excess as flat_excess
     from ._flat_minima import flat_weight as flat_weight
     from ._flat_minima import leading_order as leading_order
     from ._kramers_moyal import kramers_moyal as kramers_moyal
+    from ._local_steady_state import LocalSteadyState as LocalSteadyState
+    from ._local_steady_state import local_steady_state as local_steady_state
     from ._steady_state import Basin as Basin
     from ._steady_state import BasinWarning as BasinWarning
     from ._steady_state import Parts as Parts
@@ -28,10 +36,14 @@ if TYPE_CHECKING:
     from ._sweep import temperature_sweep as temperature_sweep
 
 _HOMES = {
+    "..minima": ("Minimum", "minimum"),
     "_basins": ("FIGURES", "basins"),
+    "_compare_minima": ("ComparedMinima", "ComparedMinimum", "compare_minima"),
     "_diffusion": ("Diffusion",),
+    "_expected_shift": ("expected_shift",),
     "_flat_minima": ("flat_excess", "flat_weight", "leading_order"),
     "_kramers_moyal": ("kramers_moyal",),
+    "_local_steady_state": ("LocalSteadyState", "local_steady_state"),
     "_steady_state": ("Basin", "BasinWarning", "Parts", "SteadyState", "steady_state"),
     "_step_cumulants": ("step_cumulants",),
     "_sweep": ("Sweep", "temperature_sweep"),
