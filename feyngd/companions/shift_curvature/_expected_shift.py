@@ -57,7 +57,7 @@ def expected_shift(
         >>> landscape, minimum = fd.landscapes.toys.mean_estimation(hessian=2.0)
         >>> count = landscape.num_examples
         >>> print(f"{expected_shift(landscape, minimum, num_test=count).value * count:.2f}")  # D/h
-        2.00
+        0.50
     """
     check_num_test(num_test)
     settings = {"penalty": penalty, "method": method, "num_samples": num_samples, "max_steps": max_steps, "key": key}
