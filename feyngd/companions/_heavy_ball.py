@@ -79,7 +79,7 @@ def heavy_ball(
 
     Args:
         hessian: H, with any weight decay α in it as H + α, shape (p, p), or a number.
-        covariance: D, of one example's gradient, and any injected noise times B in it; shape (p, p), or a number.
+        covariance: D, of one example's gradient, plus β² where noise is injected; shape (p, p), or a number.
         learning_rate: λ.
         B: the batch size; batches are drawn with replacement.
         momentum: μ, from 0 to below 1.

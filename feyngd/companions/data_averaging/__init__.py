@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ._averages import Losses as Losses
     from ._averages import Residuals as Residuals
     from ._averages import Stationary as Stationary
+    from ._decomposition import Decomposition as Decomposition
+    from ._ensemble import ensemble as ensemble
     from ._forms import convert_gap as convert_gap
     from ._forms import epochs as epochs
     from ._forms import local_losses as local_losses
@@ -25,17 +27,24 @@ if TYPE_CHECKING:
     from ._log_normal_forms import potential_variance as potential_variance
     from ._log_normal_forms import small_spread_factor as small_spread_factor
     from ._one_parameter import steady_state as steady_state
+    from ._run_moments import Rates as Rates
+    from ._run_moments import Stationarity as Stationarity
+    from ._settled import Ensemble as Ensemble
     from ._steady_state import SteadyState as SteadyState
 
 _HOMES = {
     ".._heavy_ball": ("HeavyBall", "heavy_ball"),
     "._averages": ("Density", "Losses", "Residuals", "Stationary"),
+    "._decomposition": ("Decomposition",),
+    "._ensemble": ("ensemble",),
     "._forms": ("convert_gap", "epochs", "local_losses", "records_before_spike", "sampling_shift"),
     "._gap_law": ("GapLaw", "fit_gap_law"),
     "._log_normal": ("LogNormal",),
     "._log_normal_forms": ("potential_variance", "small_spread_factor"),
     "._one_parameter": ("steady_state",),
+    "._run_moments": ("Rates", "Stationarity"),
     "._steady_state": ("SteadyState",),
+    "._settled": ("Ensemble",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -208,7 +208,7 @@ def records_before_spike(trace: ArrayLike, *, short: int = _SHORT, long: int = _
     """Return how many records of a run come before the loss spikes at its end; all of them if it does not.
 
     A run spikes where the mean of its last `short` records exceeds that of its last `long`. It is cut at the first
-    record from which trailing means keep that order up to the end.
+    record from which trailing means keep that order up to the end; the longer one is over fewer records near the start.
 
     Args:
         trace: a loss at every record, finite, at least `long` of them.
@@ -234,9 +234,11 @@ def records_before_spike(trace: ArrayLike, *, short: int = _SHORT, long: int = _
             f"A trace is a list of at least {many} finite losses; got shape {values.shape}. Record more often, or give "
             "a smaller `long`."
         )
-    ends = np.arange(many, len(values) + 1)
+    ends = np.arange(few + 1, len(values) + 1)
     sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
-    is_higher = (sums[ends] - sums[ends - few]) / few > (sums[ends] - sums[ends - many]) / many + 1e-12 * np.ptp(values)
+    window = np.minimum(ends, many)
+    recent, earlier = (sums[ends] - sums[ends - few]) / few, (sums[ends] - sums[ends - window]) / window
+    is_higher = recent > earlier + 1e-12 * np.ptp(values)  # more than rounding
     if not is_higher[-1]:
         return len(values)
     calm = np.flatnonzero(~is_higher)

@@ -21,12 +21,23 @@ def cross_gap(cross: np.ndarray) -> Estimate:
         "Studying Generalization Through Data Averaging", equations (5) and (6).
     """
     count = len(cross)
-    own, total = np.diag(cross), cross.sum()
-    value = (total - own.sum()) / (count * (count - 1)) - own.mean()
-    rest, without = count - 1, own.sum() - own
-    totals = total - cross.sum(axis=0) - cross.sum(axis=1) + own
-    left_out = (totals - without) / (rest * (rest - 1)) - without / rest
-    return Estimate(float(value), _spread(left_out), count, "jackknife")
+    value = count / (count - 1) * (cross.mean() - np.diag(cross).mean())
+    return from_left_out(float(value), cross_gaps_without_one(cross))
+
+
+def cross_gaps_without_one(cross: np.ndarray) -> np.ndarray:
+    """Return the same without each dataset, shape (R,)."""
+    own, rest = np.diag(cross), len(cross) - 1
+    without = own.sum() - own
+    totals = cross.sum() - cross.sum(axis=0) - cross.sum(axis=1) + own
+    return (totals - without) / (rest * (rest - 1)) - without / rest
+
+
+def from_left_out(value: float, left_out: np.ndarray) -> Estimate:
+    """Return a statistic of datasets with its error, from its values without each."""
+    count = len(left_out)
+    stderr = np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2))
+    return Estimate(float(value), float(stderr), count, "jackknife")
 
 
 def jackknife(statistic: Callable[[np.ndarray], float], count: int) -> Estimate:
@@ -42,10 +53,4 @@ def jackknife(statistic: Callable[[np.ndarray], float], count: int) -> Estimate:
         weights = np.full(count, 1 / (count - 1))
         weights[place] = 0
         left_out[place] = statistic(weights)
-    value = count * whole - (count - 1) * left_out.mean()
-    return Estimate(float(value), _spread(left_out), count, "jackknife")
-
-
-def _spread(left_out: np.ndarray) -> float:
-    count = len(left_out)
-    return float(np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2)))
+    return from_left_out(count * whole - (count - 1) * left_out.mean(), left_out)

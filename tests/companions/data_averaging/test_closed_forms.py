@@ -200,7 +200,7 @@ def test_spikes_are_cut_where_the_order_of_trailing_means_began():
     assert records_before_spike(calm) == 60
     assert records_before_spike(np.ones(30)) == 30
     trace = np.concatenate([calm, np.linspace(0.02, 0.6, 20)]) + 1e-4 * rng.normal(size=80)
-    short, long = (np.array([trace[t - k : t].mean() if t >= k else np.nan for t in range(81)]) for k in (7, 25))
+    short, long = (np.array([trace[max(t - k, 0) : t].mean() if t else np.nan for t in range(81)]) for k in (7, 25))
     kept = records_before_spike(trace)
     assert 60 <= kept < 70
     assert all(short[t] > long[t] for t in range(kept + 1, 81))
