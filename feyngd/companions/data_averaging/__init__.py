@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._heavy_ball import HeavyBall as HeavyBall
     from .._heavy_ball import heavy_ball as heavy_ball
+    from ._assumptions import Assumptions as Assumptions
+    from ._assumptions import assumptions as assumptions
     from ._averages import Density as Density
     from ._averages import Losses as Losses
     from ._averages import Residuals as Residuals
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     ".._heavy_ball": ("HeavyBall", "heavy_ball"),
+    "._assumptions": ("Assumptions", "assumptions"),
     "._averages": ("Density", "Losses", "Residuals", "Stationary"),
     "._decomposition": ("Decomposition",),
     "._ensemble": ("ensemble",),

@@ -108,7 +108,7 @@ def warm():
     return settled(0.5)
 
 
-@pytest.mark.parametrize(("rate", "beta"), [(0.5, 0.0), (0.2, 0.0), (1.0, 0.8)])
+@pytest.mark.parametrize(("rate", "beta"), [(0.5, 0.0), (0.2, 0.0), pytest.param(1.0, 0.8, marks=pytest.mark.slow)])
 def test_mean_estimation_has_the_gap_and_the_spread_of_its_closed_form(rate, beta, warm):
     """The gap s²/(nH) at three temperatures; Eθ² = s²/(nH²) + T (s²(1 − 1/n) + β²)/(H(2 − λH))."""
     runs = warm if (rate, beta) == (0.5, 0.0) else settled(rate, noise=beta)
@@ -149,6 +149,7 @@ def test_a_drifting_run_is_not_stationary():
     assert result.relaxation_steps == pytest.approx(1 / (0.02 * 0.2))
 
 
+@pytest.mark.slow
 def test_the_gap_without_test_data_has_the_smaller_error():
     pool = fd.Landscape(SIGNS.loss, jnp.array(np.linspace(-1.7, 1.7, 60)), reading="unbiased")
     found = ensemble(pool, jnp.array(0.0), SETTLED, 0.5, datasets=60, test_size=10, chunk_size=60, key=KEY)
