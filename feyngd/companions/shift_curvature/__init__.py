@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ...minima import Minimum as Minimum
     from ...minima import minimum as minimum
+    from ._assumptions import Assumption as Assumption
+    from ._assumptions import assumptions as assumptions
     from ._basins import FIGURES as FIGURES
     from ._basins import basins as basins
     from ._compare_minima import ComparedMinima as ComparedMinima
@@ -24,8 +26,17 @@ if TYPE_CHECKING:
     from ._flat_minima import flat_weight as flat_weight
     from ._flat_minima import leading_order as leading_order
     from ._kramers_moyal import kramers_moyal as kramers_moyal
+    from ._line import Fit as Fit
+    from ._line import Line as Line
     from ._local_steady_state import LocalSteadyState as LocalSteadyState
     from ._local_steady_state import local_steady_state as local_steady_state
+    from ._modified_runs import ModifiedRuns as ModifiedRuns
+    from ._modified_runs import simulate_modified as simulate_modified
+    from ._modified_runs import stationarity as stationarity
+    from ._shift import Shift as Shift
+    from ._shift import shift as shift
+    from ._shift_test import ShiftTest as ShiftTest
+    from ._shift_test import shift_test as shift_test
     from ._steady_state import Basin as Basin
     from ._steady_state import BasinWarning as BasinWarning
     from ._steady_state import Parts as Parts
@@ -37,13 +48,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "..minima": ("Minimum", "minimum"),
+    "_assumptions": ("Assumption", "assumptions"),
     "_basins": ("FIGURES", "basins"),
     "_compare_minima": ("ComparedMinima", "ComparedMinimum", "compare_minima"),
     "_diffusion": ("Diffusion",),
     "_expected_shift": ("expected_shift",),
     "_flat_minima": ("flat_excess", "flat_weight", "leading_order"),
     "_kramers_moyal": ("kramers_moyal",),
+    "_line": ("Fit", "Line"),
     "_local_steady_state": ("LocalSteadyState", "local_steady_state"),
+    "_modified_runs": ("ModifiedRuns", "simulate_modified", "stationarity"),
+    "_shift": ("Shift", "shift"),
+    "_shift_test": ("ShiftTest", "shift_test"),
     "_steady_state": ("Basin", "BasinWarning", "Parts", "SteadyState", "steady_state"),
     "_step_cumulants": ("step_cumulants",),
     "_sweep": ("Sweep", "temperature_sweep"),

@@ -133,6 +133,7 @@ def test_without_matrices(network):
     assert abs(found.value - exact.value) < 3 * found.stderr
 
 
+@pytest.mark.slow
 def test_pairs_and_diagonals_of_the_diagram_a_a():
     """H10: after many steps with replacement, [a a] is the expected shift and what fluctuations add."""
     landscape, start = toys.quadratic([[1.0, 0.3], [0.3, 0.5]], [[0.5, -0.1], [-0.1, 0.2]])
@@ -192,7 +193,11 @@ def test_flat_directions_are_refused_where_there_is_noise():
     assert found.covariance[1, 1] == pytest.approx(0.018, abs=1e-12)
     found = local_steady_state(silent, ZERO, learning_rate=0.1, batch_size=5, time="discrete", **held)
     assert found.covariance[1, 1] == pytest.approx(0.018045113, abs=5e-10)
-    bent = fd.Landscape(lambda theta, x: theta[0] ** 2 * (1 + theta[1]) / 2 + x[0] * theta[0], landscape.data)
+
+
+@pytest.mark.slow
+def test_a_valley_whose_walls_narrow_is_refused():
+    bent = fd.Landscape(lambda theta, x: theta[0] ** 2 * (1 + theta[1]) / 2 + x * theta[0], jnp.array([1.0, -1.0]))
     with pytest.raises(fd.LandscapeError, match="drift and do not settle"):
         local_steady_state(bent, ZERO, temperature=0.1)
 

@@ -1,5 +1,7 @@
 """Steady states on a box: closed forms, Laplace's method, and what is refused."""
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -60,14 +62,15 @@ def test_a_loss_whose_noise_is_a_function_of_it():
 
 
 @pytest.fixture(scope="module")
-def figures():
-    made = {name: basins(**figure) for name, figure in FIGURES.items()}
-    return {name: steady_state(each, TEMPERATURES[name], box=[(-4, 4)]) for name, each in made.items()}
+def figure():
+    return cache(lambda name: steady_state(basins(**FIGURES[name]), TEMPERATURES[name], box=[(-4, 4)]))
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_weights_are_laplaces_up_to_the_next_order(figures, name):
-    found = figures[name]
+@pytest.mark.parametrize(
+    "name", ["one basin", "three basins", *(pytest.param(n, marks=pytest.mark.slow) for n in ("left", "right"))]
+)
+def test_weights_are_laplaces_up_to_the_next_order(figure, name):
+    found = figure(name)
     assert found.weights.sum() == pytest.approx(1, abs=1e-12)
     correction = found.laplace_correction
     assert (np.abs(found.weights - found.laplace_weights) <= np.abs(correction)).all()
@@ -80,8 +83,8 @@ def test_weights_are_laplaces_up_to_the_next_order(figures, name):
     assert all((basin.mode_bias == pytest.approx(0, abs=1e-9)) for basin in found.basins)
 
 
-def test_mixtures_hold_up_to_their_remainders(figures):
-    found = figures["one basin"]
+def test_mixtures_hold_up_to_their_remainders(figure):
+    found = figure("one basin")
     parts = found.mixture()
     assert parts.weighted["total"] == pytest.approx(found.test_loss, rel=1e-4)
     assert parts.weighted["total"] == pytest.approx(sum(list(parts.weighted.values())[:4]))
@@ -93,9 +96,9 @@ def test_mixtures_hold_up_to_their_remainders(figures):
         found.mixture("other")
 
 
-def test_weights_by_brute_force(figures):
+def test_weights_by_brute_force(figure):
     theta = np.linspace(-4, 4, 400_001)
-    found = figures["three basins"]
+    found = figure("three basins")
     loss = -sum(
         w / s / np.sqrt(2 * np.pi) * np.exp(-((theta - m) ** 2) / s**2 / 2)
         for m, w, s in zip(*(FIGURES["three basins"][key] for key in ("minima", "weights", "widths")), strict=True)
@@ -105,6 +108,7 @@ def test_weights_by_brute_force(figures):
     assert density[theta < barrier].sum() / density.sum() == pytest.approx(found.weights[0], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_next_order_in_two_dimensions():
     """The integral of a small quartic and cubic perturbation, by quadrature."""
     noisy = Diffusion(
@@ -118,9 +122,9 @@ def test_next_order_in_two_dimensions():
     assert abs(found.laplace_correction[0]) > 1e-3
 
 
-def test_temperature_sweep_has_an_optimum(figures):
+def test_temperature_sweep_has_an_optimum(figure):
     """A shallow wide basin on the right takes over as the temperature rises, and shifts cost less in it."""
-    found = figures["three basins"]
+    found = figure("three basins")
     swept = temperature_sweep(found.diffusion, [0.01, 0.04, 0.1], box=[(-30, 30)])
     assert swept.weights.shape == (3, 3)
     assert swept.losses[0] == pytest.approx(found.test_loss)
