@@ -149,6 +149,8 @@ def figures() -> dict[str, Callable[[], bytes]]:
         "gdc.png": _gdc,
         "stic.png": _stic,
         "oracle.png": _oracle,
+        "shift-curvature.png": _shift_curvature,
+        "data-averaging.png": _data_averaging,
     }
 
 
@@ -312,6 +314,56 @@ def _oracle() -> bytes:
     return _png(figure)
 
 
+def _data_averaging() -> bytes:
+    """Draw losses and gap of the page on data averaging against the temperature, with real runs over them."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from feyngd.companions.data_averaging import ensemble, steady_state
+
+    landscape = fd.Landscape(lambda theta, m: jnp.log1p(jnp.exp(-m * theta)), jnp.array([2.0, 1.0, 0.5, -1.0]))
+    ridge = {"weight_decay": 1.0, "noise": 1.0}
+    state = steady_state(landscape, jnp.array(0.0), 12, domain=(-7.5, 7.5), panels=110, **ridge)
+    temperatures = np.geomspace(0.05, 0.8, 20)
+    exact = [state.averages(T) for T in temperatures]
+    runs = []
+    for T in (rates := np.geomspace(0.05, 0.8, 7)):
+        space = fd.Spacetime.sgd(N=12, B=1, T=int(12 / T), sampling="with-replacement")
+        options = {"datasets": 20_000, "records": 2, "chunk_size": 5000, "key": jax.random.key(0)}
+        runs.append(ensemble(landscape, jnp.array(0.0), space, float(T), **ridge, **options))
+    figure = Figure(figsize=(9.6, 3.3), layout="constrained", dpi=140)
+    left, right = figure.subplots(1, 2)
+    for name, color in (("train", PALETTE[2]), ("test", PALETTE[3])):
+        left.semilogx(temperatures, [getattr(each, name).value for each in exact], color=color, lw=2, label=name)
+        levels = [each.level(f"{name}_loss", tail=0) for each in runs]
+        left.errorbar(
+            rates, [each.value for each in levels], [2 * each.stderr for each in levels], fmt="o", ms=4, color=color
+        )
+    right.semilogx(temperatures, [each.gap.value for each in exact], color=PALETTE[3], lw=2, label="exact steady state")
+    curves = [
+        (lambda T: state.bound(T, baseline=0.0).value, PALETTE[0], "--", "bound (7), baseline at 0"),
+        (lambda T: state.linear_gap(T).value, PALETTE[5], "-", "first order"),
+        (lambda T: state.lognormal(T, 0.0).gap if T > 0.3 else np.nan, PALETTE[1], ":", "log-normal, as printed"),
+    ]
+    for curve, color, style, label in curves:
+        right.semilogx(temperatures, [curve(T) for T in temperatures], color=color, ls=style, label=label)
+    gaps = [each.level("gap", tail=0) for each in runs]
+    right.errorbar(
+        rates, [each.value for each in gaps], [2 * each.stderr for each in gaps], fmt="o", ms=4, color=PALETTE[3],
+        label="real runs, λ = T",
+    )  # fmt: skip
+    for axes, what in ((left, "mean loss"), (right, "gap")):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set(xlabel="temperature T = λ/B", ylabel=what)
+        axes.set_xticks(ticks := [0.05, 0.1, 0.2, 0.4, 0.8], map(str, ticks))
+        axes.minorticks_off()
+        axes.legend()
+    right.set_ylim(0, None)
+    return _png(figure)
+
+
 def _axes():
     from matplotlib.figure import Figure
 
@@ -319,6 +371,32 @@ def _axes():
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _shift_curvature() -> bytes:
+    """Draw a loss with three basins, their weights and the expected losses against the temperature."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from feyngd.companions.shift_curvature import FIGURES, basins, temperature_sweep
+
+    diffusion = basins(**FIGURES["three basins"])
+    sweep = temperature_sweep(diffusion, np.geomspace(0.003, 0.1, 24), box=[(-30, 30)])
+    figure = Figure(figsize=(10.5, 3.2), layout="constrained", dpi=140)
+    left, middle, right = figure.subplots(1, 3)
+    theta = np.linspace(-3.4, 2.2, 800)[:, None]  # with room for the legend
+    left.plot(theta[:, 0], diffusion.at("loss", theta), color=PALETTE[2], lw=2, label="train loss U")
+    left.plot(theta[:, 0], diffusion.at("test_loss", theta), color=PALETTE[3], lw=2, label="test loss V")
+    for k, (color, name) in enumerate(zip(PALETTE[4:0:-2] + PALETTE[5:], ("left", "middle", "right"), strict=True)):
+        middle.semilogx(sweep.temperatures, sweep.weights[:, k], color=color, lw=2, label=f"{name} basin")
+        middle.semilogx(sweep.temperatures, sweep.laplace_weights[:, k], "--", color="black", lw=1)
+    sweep.plot(right)
+    left.set(xlabel="θ", ylabel="loss")
+    middle.set(xlabel="temperature T = η/B", ylabel="probability")
+    for axes in (left, middle, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend()
+    return _png(figure)
 
 
 def _png(figure) -> bytes:

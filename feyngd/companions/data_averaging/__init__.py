@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._gap_law import GapLaw as GapLaw
     from ._gap_law import fit_gap_law as fit_gap_law
     from ._log_normal import LogNormal as LogNormal
+    from ._log_normal_forms import delta_covariance as delta_covariance
     from ._log_normal_forms import potential_variance as potential_variance
     from ._log_normal_forms import small_spread_factor as small_spread_factor
     from ._one_parameter import steady_state as steady_state
@@ -43,7 +44,7 @@ _HOMES = {
     "._forms": ("convert_gap", "epochs", "local_losses", "records_before_spike", "sampling_shift"),
     "._gap_law": ("GapLaw", "fit_gap_law"),
     "._log_normal": ("LogNormal",),
-    "._log_normal_forms": ("potential_variance", "small_spread_factor"),
+    "._log_normal_forms": ("delta_covariance", "potential_variance", "small_spread_factor"),
     "._one_parameter": ("steady_state",),
     "._run_moments": ("Rates", "Stationarity"),
     "._steady_state": ("SteadyState",),

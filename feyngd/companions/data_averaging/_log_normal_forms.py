@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError
-from .._numbers import check_temperature
+from .._numbers import check_symmetric, check_temperature
 
 
 def potential_variance(temperature: float, *, var_v: Any, var_a: Any, cov_va: Any) -> np.ndarray:
@@ -60,6 +60,34 @@ def small_spread_factor(temperature: float, *, var_v: Any, var_a: Any, cov_va: A
         raise ArgumentError("The factor divides by the variance of v over datasets, which is zero: use the bound (11).")
     total = potential_variance(temperature, var_v=var_v, var_a=var_a, cov_va=cov_va)
     return np.sqrt(total * float(temperature) ** 2 / (4 * np.asarray(var_v, dtype=float)))
+
+
+def delta_covariance(first: Any, covariance: Any, second: Any) -> float:
+    """Return ∇fᵀ Σ ∇h, the covariance of two functions of a variable by the delta method.
+
+    Args:
+        first: ∇f at the mean of the variable, shape (k,), or a number.
+        covariance: Σ, of the variable, shape (k, k), or a number.
+        second: ∇h, as `first`.
+
+    Raises:
+        ArgumentError: Σ is not symmetric, or shapes differ.
+
+    References:
+        "Studying Generalization Through Data Averaging", equation (50); corrected: it also subtracts
+        ¼ tr(Σ∇²f) tr(Σ∇²h), which makes Var(x²) = −σ⁴ at mean 0.
+
+    Examples:
+        >>> delta_covariance([1.0, 2.0], [[1.0, 0.5], [0.5, 2.0]], [0.0, 1.0])
+        4.5
+    """
+    spread = check_symmetric("The covariance", covariance)
+    f, h = (np.atleast_1d(np.asarray(part, dtype=float)) for part in (first, second))
+    if f.shape != (len(spread),) or h.shape != f.shape:
+        raise ArgumentError(
+            f"Slopes have a number for each of the {len(spread)} variables; got shapes {f.shape} and {h.shape}."
+        )
+    return float(f @ spread @ h)
 
 
 def _moments(var_v: Any, var_a: Any, cov_va: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import feyngd as fd
 from feyngd.companions import data_averaging
 from feyngd.companions.data_averaging import (
     convert_gap,
+    delta_covariance,
     epochs,
     heavy_ball,
     local_losses,
@@ -192,6 +193,16 @@ def test_variance_of_the_potential():
         potential_variance(1.0, var_v=-1, var_a=1, cov_va=0)
     with pytest.raises(fd.ArgumentError, match="divides by the variance of v"):
         small_spread_factor(1.0, var_v=0, var_a=1, cov_va=0)
+
+
+def test_the_delta_method_is_exact_for_linear_functions():
+    f, h = np.array([1.0, -2.0]), np.array([0.5, 3.0])
+    points = np.random.default_rng(2).normal(size=(40, 2))
+    found = delta_covariance(f, np.cov(points.T, ddof=0), h)
+    assert found == pytest.approx(np.cov(points @ f, points @ h, ddof=0)[0, 1])
+    assert delta_covariance(0.0, 2.0, 0.0) == 0  # Var(x²) at mean 0, which is not −σ⁴
+    with pytest.raises(fd.ArgumentError, match="for each of the 2 variables"):
+        delta_covariance([1.0], H, [1.0, 2.0])
 
 
 def test_spikes_are_cut_where_the_order_of_trailing_means_began():
