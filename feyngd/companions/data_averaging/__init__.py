@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ._averages import Losses as Losses
     from ._averages import Residuals as Residuals
     from ._averages import Stationary as Stationary
+    from ._collapse import Collapse as Collapse
+    from ._collapse import collapse_test as collapse_test
     from ._decomposition import Decomposition as Decomposition
     from ._ensemble import ensemble as ensemble
     from ._forms import convert_gap as convert_gap
@@ -39,6 +41,7 @@ _HOMES = {
     ".._heavy_ball": ("HeavyBall", "heavy_ball"),
     "._assumptions": ("Assumptions", "assumptions"),
     "._averages": ("Density", "Losses", "Residuals", "Stationary"),
+    "._collapse": ("Collapse", "collapse_test"),
     "._decomposition": ("Decomposition",),
     "._ensemble": ("ensemble",),
     "._forms": ("convert_gap", "epochs", "local_losses", "records_before_spike", "sampling_shift"),

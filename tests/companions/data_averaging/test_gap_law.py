@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize, stats
 
 import feyngd as fd
-from feyngd.companions.data_averaging import fit_gap_law
+from feyngd.companions.data_averaging import collapse_test, fit_gap_law
 
 T = np.geomspace(0.01, 1, 8)
 TRUE = {"a": 0.002, "b": 0.1, "c": 0.8}
@@ -101,3 +101,24 @@ def test_four_points_name_their_form():
     assert fit_gap_law(T[:4], np.ones(4), np.ones(4), form="inverse").dof == 2
     with pytest.raises(fd.ArgumentError, match="temperature"):
         fit_gap_law(T, np.ones(8), np.ones(8)).predict(T)
+
+
+def test_collapse_is_rejected_as_often_as_it_says_and_the_worst_cell_named():
+    rng, temperatures = np.random.default_rng(5), [0.1, 0.2, 0.1, 0.4, 0.2, 0.1]
+    errors = rng.uniform(0.5, 2, size=6)
+
+    def tested(values):
+        return collapse_test(temperatures, [fd.Estimate(v, e, 99, "") for v, e in zip(values, errors, strict=True)])
+
+    found = [tested(np.array(temperatures) * 7 + errors * rng.normal(size=6)) for _ in range(400)]
+    assert {each.dof for each in found} == {3}
+    assert stats.kstest([each.pvalue for each in found], "uniform").pvalue > 0.01
+    moved = tested(np.array([0, 0, 0, 0, 30, 0]))
+    assert moved.pvalue < 1e-6
+    assert moved.worst in (1, 4)
+    with pytest.raises(fd.ArgumentError, match="No two cells share"):
+        collapse_test([0.1, 0.2], [fd.Estimate(1.0, 0.1, 9, "")] * 2)
+    with pytest.raises(fd.ArgumentError, match="level 0 has none"):
+        collapse_test([0.1, 0.1], [fd.Estimate(1.0, None, 0, "")] * 2)
+    with pytest.raises(fd.ArgumentError, match="positive temperature"):
+        collapse_test([0.1], [fd.Estimate(1.0, 0.1, 9, "")] * 2)

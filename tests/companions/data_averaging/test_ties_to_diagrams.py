@@ -74,3 +74,19 @@ def test_reshuffled_epochs_have_another_noise_than_the_temperature():
     assert predicted.mean[0] == pytest.approx(square / 2, rel=1e-5)
     replaced = 1 / n + rate * (1 - 1 / n) / (2 - rate)
     assert square < 0.8 * replaced
+
+
+@pytest.mark.slow
+def test_real_runs_settle_where_the_steady_state_says():
+    """At λ = T = 0.1 the diffusion is off by less than 0.0007."""
+    landscape = fd.Landscape(lambda theta, m: jnp.log1p(jnp.exp(-m * theta)), jnp.array([2.0, 1.0, 0.5, -1.0]))
+    ridge = {"weight_decay": 1.0, "noise": 1.0}
+    losses = steady_state(landscape, jnp.array(0.0), 12, domain=(-6.0, 6.0), panels=80, **ridge).averages(0.1)
+    assert (losses.train.value, losses.test.value) == pytest.approx((0.628389, 0.643430), abs=6e-7)
+    space = fd.Spacetime.sgd(N=12, B=1, T=120, sampling="with-replacement")
+    options = {"datasets": 60_000, "records": 2, "chunk_size": 6000, "key": KEY}
+    runs = ensemble(landscape, jnp.array(0.0), space, 0.1, **ridge, **options)
+    for name, exact in (("train_loss", losses.train), ("test_loss", losses.test)):
+        level = runs.level(name, tail=0)
+        assert level.stderr < 4e-4
+        assert abs(level.value - exact.value) < 7e-4 + 3 * level.stderr
