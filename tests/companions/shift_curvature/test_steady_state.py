@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import sympy
 
-from feyngd import ArgumentError, LandscapeError
-from feyngd.companions.shift_curvature import FIGURES, Diffusion, basins, steady_state, temperature_sweep
+from feyngd import ArgumentError, Landscape, LandscapeError
+from feyngd.companions.shift_curvature import FIGURES, BasinWarning, Diffusion, basins, steady_state, temperature_sweep
 
 TEMPERATURES = {"left": 0.003, "right": 0.003, "one basin": 0.01, "three basins": 0.01}
 
@@ -175,3 +175,42 @@ def test_no_density_is_refused():
         steady_state(one_dimensional(lambda x: x**2, lambda x: x**2), 0.1, box=[(-2, 2)])
     with pytest.raises(ArgumentError, match="local_steady_state"):
         steady_state(Diffusion(lambda x: x @ x, lambda x: jnp.eye(4), dimension=4), 0.1, box=[(-2, 2)] * 4)
+
+
+def test_noise_that_makes_basins_is_warned_of():
+    """D is largest at the minimum of U, which noise leaves: v has two minima, U has one."""
+    found = steady_state(one_dimensional(lambda x: x**2 / 2, lambda x: 0.2 + jnp.exp(-3 * x**2)), 1.0, box=[(-5, 5)])
+    np.testing.assert_allclose(found.modes[:, 0], np.array([-1, 1]) * (np.log(3) / 3) ** 0.5, rtol=1e-9)
+    np.testing.assert_allclose(found.weights, 0.5, atol=1e-9)
+    with pytest.warns(BasinWarning, match="2 minima in the box, the loss has 1"), pytest.raises(LandscapeError):
+        found.mixture()
+
+
+def test_of_a_landscape():
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    landscape = Landscape(
+        lambda theta, x: jnp.sum((theta - x) ** 2 * (1 + theta**2)) / 2, x[:20], x[20:], reading="conditional"
+    )
+    noisy = Diffusion.of(landscape, jnp.zeros(2), penalty=0.5, isotropic=0.1)
+    theta = np.array([0.3, -0.2])
+
+    def mean_loss(data):
+        return np.mean(np.sum((theta - data) ** 2 * (1 + theta**2), axis=1)) / 2
+
+    rows = (theta - x[:20]) * (1 + theta**2) + (theta - x[:20]) ** 2 * theta
+    covariance = np.cov(rows.T, bias=True) + 0.01 * np.eye(2)
+    np.testing.assert_allclose(noisy.covariance(theta), covariance, rtol=1e-4)
+    assert float(noisy.loss(theta)) == pytest.approx(mean_loss(x[:20]) + 0.25 * theta @ theta, rel=1e-5)
+    assert float(noisy.test_loss(theta)) == pytest.approx(mean_loss(x[20:]), rel=1e-5)
+    silent = Diffusion.of(Landscape(lambda theta, x: (theta @ x) ** 2 / 2, np.eye(3)[:1]), jnp.ones(3))
+    with pytest.raises(LandscapeError, match=r"M = 1 examples is not positive definite in p = 3"):
+        silent.field(np.ones(3), 0.1)
+
+
+@pytest.mark.slow
+def test_three_dimensions():
+    scales, noises = np.array([1.0, 2.0, 0.5]), np.array([1.0, 0.5, 2.0])
+    noisy = Diffusion(lambda x: x @ jnp.diag(scales) @ x / 2, lambda x: jnp.diag(noises), dimension=3)
+    found = steady_state(noisy, 0.2, box=[(-2.6, 2.6), (-1.3, 1.3), (-5.2, 5.2)])
+    np.testing.assert_allclose(found.basins[0].covariance, np.diag(0.1 * noises / scales), atol=1e-9)
+    assert found.laplace_correction == pytest.approx([0], abs=1e-12)
