@@ -3,7 +3,7 @@
 An edge from a child at step s weighs m(s), the multiplier of that step, so a block of simultaneous nodes weighs m to
 the number of its nodes, and the sum over the times of the blocks is an iterated one:
 
-    S_D(t) = Σ_{s<t} Σ_{last block b of D} w(b) m(s)^|b| S_{D∖b}(s),
+    S_D(t) = Σ_{s<t} Σ_{last block b of D} w(b) m(s)^|b| S_{D−b}(s),
 
 over the down-sets D. Where m is a polynomial in the step, piece by piece, so are all S_D, by Faulhaber's formula, with
 one sum for every piece. Sines and cosines of the step sum to such functions too. Otherwise the sums stay as they are.

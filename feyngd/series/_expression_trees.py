@@ -14,6 +14,7 @@ _HEADS: dict[str, Any] = {
     head.__name__: head
     for head in (sympy.Add, sympy.Mul, sympy.Pow, sympy.exp, sympy.cos, sympy.sin, sympy.Sum, sympy.Tuple)
 }
+_MOST = 10_000  # the exponent of a number; a greater one in a text could keep the reader busy for ever
 _CONSTANTS: dict[str, Any] = {"pi": sympy.pi, "E": sympy.E, "I": sympy.I}
 
 
@@ -48,7 +49,10 @@ def load_tree(read: Any, symbols: Mapping[str, sympy.Symbol]) -> sympy.Basic:
         return sympy.Rational(read)
     if isinstance(read, list):
         head, *parts = read
-        found: sympy.Basic = _HEADS[head](*(load_tree(part, symbols) for part in parts))
+        arguments = [load_tree(part, symbols) for part in parts]
+        if head == "Pow" and all(one.is_number for one in arguments) and abs(arguments[1]) > _MOST:
+            raise ValueError(f"the exponent {arguments[1]} is larger than {_MOST:,}")
+        found: sympy.Basic = _HEADS[head](*arguments)
         return found
     ((kind, inside),) = read.items()
     if kind == "float":

@@ -284,10 +284,23 @@ def test_json_of_your_own_series():
 
 
 @pytest.mark.parametrize("value", [sympy.sqrt(2), sympy.sqrt(N), sympy.sqrt(2) * N, sympy.pi * N, sympy.exp(N)])
-def test_json_holds_rational_functions_only(value):
+def test_json_holds_roots_and_exponentials(value):
     own = Series({parse("[a]"): value}, quantity="own", order=1)
-    with pytest.raises(fd.ArgumentError, match="not a rational"):
+    assert Series.from_json(own.to_json()) == own
+
+
+@pytest.mark.parametrize("value", [sympy.zeta(N), sympy.Function("f")(N), sympy.Integral(N, N), sympy.I * N])
+def test_json_refuses_what_it_has_no_form_for(value):
+    own = Series({parse("[a]"): value}, quantity="own", order=1)
+    with pytest.raises(fd.ArgumentError, match="no(t a)? rational function"):
         own.to_json()
+
+
+def test_json_with_powers_beyond_measure_is_refused_at_once():
+    text = Series({parse("[a]"): sympy.sqrt(2)}, quantity="own", order=1).to_json()
+    assert '"1/2"' in text
+    with pytest.raises(fd.ArgumentError, match="larger than 10,000"):
+        Series.from_json(text.replace('"1/2"', '["Pow", "9", "9999"]'))
 
 
 def test_json_of_symbols_that_share_a_name():
