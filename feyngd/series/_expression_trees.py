@@ -51,7 +51,7 @@ def load_tree(read: Any, symbols: Mapping[str, sympy.Symbol]) -> sympy.Basic:
         head, *parts = read
         arguments = [load_tree(part, symbols) for part in parts]
         if head == "Pow" and all(one.is_number for one in arguments) and abs(arguments[1]) > _MOST:
-            raise ValueError(f"the exponent {arguments[1]} is larger than {_MOST:,}")
+            raise ValueError(f"a number has an exponent larger than {_MOST:,}")
         found: sympy.Basic = _HEADS[head](*arguments)
         return found
     ((kind, inside),) = read.items()

@@ -292,7 +292,7 @@ def test_json_holds_roots_and_exponentials(value):
 @pytest.mark.parametrize("value", [sympy.zeta(N), sympy.Function("f")(N), sympy.Integral(N, N), sympy.I * N])
 def test_json_refuses_what_it_has_no_form_for(value):
     own = Series({parse("[a]"): value}, quantity="own", order=1)
-    with pytest.raises(fd.ArgumentError, match="no(t a)? rational function"):
+    with pytest.raises(fd.ArgumentError, match=r"no(t a)? rational function"):
         own.to_json()
 
 
