@@ -52,7 +52,10 @@ def test_numbers(full):
     assert max(vars(residuals).values()) < 1e-12
 
 
-@pytest.mark.parametrize(("reading", "potential"), [("population", "sgd"), ("unbiased", "sgd"), ("population", "loss")])
+@pytest.mark.parametrize(
+    ("reading", "potential"),
+    [("unbiased", "sgd"), *(pytest.param("population", name, marks=pytest.mark.slow) for name in ("sgd", "loss"))],
+)
 def test_against_literal_integrals(reading, potential):
     """Every ordered training set, each integral by SciPy, potentials by integrals within integrals."""
     n, T, alpha, beta = 2, 0.6, 1.0, 1.0

@@ -40,7 +40,11 @@ def first(p, x):
 
 @pytest.mark.parametrize(
     ("form", "schedule", "drawing"),
-    [("pytorch", "constant", "split"), ("pytorch", "cosine", "iid"), ("sutskever", [1, 0.5, 2, 0, 1], "overlap")],
+    [
+        ("pytorch", "cosine", "split"),
+        pytest.param("pytorch", "constant", "iid", marks=pytest.mark.slow),
+        ("sutskever", [1, 0.5, 2, 0, 1], "overlap"),
+    ],
 )
 def test_runs_are_what_a_literal_loop_does(form, schedule, drawing):
     rate, mu, alpha = 0.1, 0.6, 0.3
