@@ -384,14 +384,15 @@ def _shift_curvature() -> bytes:
     sweep = temperature_sweep(diffusion, np.geomspace(0.003, 0.1, 24), box=[(-30, 30)])
     figure = Figure(figsize=(10.5, 3.2), layout="constrained", dpi=140)
     left, middle, right = figure.subplots(1, 3)
-    theta = np.linspace(-3.4, 2.2, 800)[:, None]  # with room for the legend
+    theta = np.linspace(-2.2, 2.2, 800)[:, None]
     left.plot(theta[:, 0], diffusion.at("loss", theta), color=PALETTE[2], lw=2, label="train loss U")
     left.plot(theta[:, 0], diffusion.at("test_loss", theta), color=PALETTE[3], lw=2, label="test loss V")
     for k, (color, name) in enumerate(zip(PALETTE[4:0:-2] + PALETTE[5:], ("left", "middle", "right"), strict=True)):
         middle.semilogx(sweep.temperatures, sweep.weights[:, k], color=color, lw=2, label=f"{name} basin")
         middle.semilogx(sweep.temperatures, sweep.laplace_weights[:, k], "--", color="black", lw=1)
     sweep.plot(right)
-    left.set(xlabel="θ", ylabel="loss")
+    left.set(xlabel="θ", ylabel="loss", ylim=(-0.43, 0.17))  # with room for the legend
+    middle.plot([], [], "--", color="black", lw=1, label="Laplace's weights")
     middle.set(xlabel="temperature T = η/B", ylabel="probability")
     for axes in (left, middle, right):
         axes.spines[["top", "right"]].set_visible(False)
