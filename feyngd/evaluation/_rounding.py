@@ -29,7 +29,7 @@ from ..landscapes import Landscape
 from .engine import Engine, NotFiniteError, Rows
 from .planning import TEST, Number, Plan
 
-# Samples of the data, and examples in each. A third of a warm call goes to two samples, half of it went to four.
+# Samples of the data, and examples in each. Two take half of a small network's warm call; four took two thirds.
 _SAMPLES, _SIZE = 2, 64
 
 
