@@ -26,8 +26,9 @@ def check_number(
         ArgumentError: it is an array, not finite, or outside the range; the message says what is allowed.
     """
     number = None
-    if not isinstance(value, (bool, str, bytes)) and np.ndim(value) == 0:
-        with suppress(TypeError, ValueError):
+    is_truth_value = isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+    if not is_truth_value and not isinstance(value, str | bytes) and np.ndim(value) == 0:
+        with suppress(TypeError, ValueError, OverflowError):
             number = float(value)
     if (
         number is None

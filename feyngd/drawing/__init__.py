@@ -3,6 +3,7 @@
 from ._advice_plot import plot_advice as plot_advice
 from ._axes import PALETTE as PALETTE
 from ._axes import drawn as drawn
+from ._axes import new_axes as new_axes
 from ._axes import new_figure as new_figure
 from ._diagram_box import diagram_box as diagram_box
 from ._diagram_svg import diagram_svg as diagram_svg

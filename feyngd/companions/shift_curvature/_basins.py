@@ -9,8 +9,8 @@ from jax.scipy.stats import norm
 from numpy.typing import ArrayLike
 
 from ...errors import ArgumentError
+from .._numbers import check_number
 from ._diffusion import Diffusion
-from ._numbers import check_not_negative
 
 
 def basins(
@@ -49,7 +49,7 @@ def basins(
             f"Minima and shift are finite, weights and widths above 0; got minima={minima!r}, "
             f"weights={weights!r}, widths={widths!r}, shift={shift!r}."
         )
-    steepness = check_not_negative("confinement", confinement)
+    steepness = check_number("confinement", confinement, least=0)
 
     def loss(theta: Any) -> Any:
         return -jnp.sum(depths * norm.pdf(theta, places, scales)) + steepness * jnp.sum(theta**2)

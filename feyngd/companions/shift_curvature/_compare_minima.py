@@ -11,9 +11,9 @@ from ..._arguments import check_integer
 from ...errors import ArgumentError
 from ...estimates import Estimate
 from ...landscapes import Landscape
+from .._numbers import check_temperature
 from ._expected_shift import sampling_shift
 from ._local_settings import AtMinimum
-from ._numbers import check_positive
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def compare_minima(
     References:
         Bradley et al., equations 7 and 8; the shift by its expectation.
     """
-    rate = check_positive("temperature", temperature, ", T = η/B")
+    rate = check_temperature(temperature)
     check_integer("the number of minima", len(minima), least=1)
     settings = {"penalty": penalty, "method": method, "num_samples": num_samples, "max_steps": max_steps, "key": key}
     rows = []

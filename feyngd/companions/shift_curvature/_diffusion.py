@@ -14,7 +14,7 @@ from ..._arguments import check_integer
 from ...derivatives import CHUNK, flat_loss, sum_over
 from ...errors import ArgumentError, LandscapeError
 from ...landscapes import Landscape, enter
-from ._numbers import check_not_negative, check_positive
+from .._numbers import check_number, check_temperature
 
 Function = Callable[[Any], Any]
 
@@ -74,7 +74,7 @@ class Diffusion:
             ArgumentError: not a landscape, or a negative penalty or noise.
             LandscapeError: the parameters are invalid or the loss cannot be traced.
         """
-        alpha, beta = check_not_negative("penalty", penalty), check_not_negative("isotropic", isotropic)
+        alpha, beta = check_number("penalty", penalty, least=0), check_number("isotropic", isotropic, least=0)
         landscape, params = enter(landscape, params)
         start, loss = flat_loss(landscape.loss, params)
         count = landscape.num_examples
@@ -117,7 +117,7 @@ class Diffusion:
             ArgumentError: the temperature is not a positive number, or θ not of shape (p,).
             LandscapeError: D is singular there.
         """
-        point, temperature = self._point(theta)[None], check_positive("temperature", temperature)
+        point, temperature = self._point(theta)[None], check_temperature(temperature)
         self.check_positive_definite(point)
         return self.at("field", point, temperature)[0]
 
@@ -131,7 +131,7 @@ class Diffusion:
             ArgumentError: the temperature is not a positive number, or θ not of shape (p,).
             LandscapeError: D is singular there.
         """
-        return float(self.curls(self._point(theta)[None], check_positive("temperature", temperature))[0])
+        return float(self.curls(self._point(theta)[None], check_temperature(temperature))[0])
 
     # --- at many points -----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..._arguments import check_integer
 from ...errors import ArgumentError, LandscapeError
-from ._numbers import check_positive
+from .._numbers import check_number, check_temperature
 
 
 def leading_order(f: Callable[[Any], Any], *, most: int = 8, tolerance: float) -> tuple[int, float]:
@@ -38,7 +38,7 @@ def leading_order(f: Callable[[Any], Any], *, most: int = 8, tolerance: float) -
         (4, 72.0)
     """
     check_integer("most", most, least=1)
-    small = check_positive("tolerance", tolerance)
+    small = check_number("tolerance", tolerance, above=0)
     with jax.enable_x64(True):
         for order in range(1, most + 1):
             f = _derivative(f)
@@ -77,7 +77,7 @@ def flat_weight(order: int | Sequence[int], eigenvalues: ArrayLike, temperature:
         >>> print(f"{flat_weight(4, [24.0], 2.0, 0.0):.6f}")  # the integral of exp(−z⁴), 2Γ(5/4)
         1.812805
     """
-    rate, growth = check_positive("temperature", temperature, ", T = η/B"), np.asarray(eigenvalues, dtype=float)
+    rate, growth = check_temperature(temperature), np.asarray(eigenvalues, dtype=float)
     if growth.ndim != 1 or not len(growth) or not (np.isfinite(growth) & (growth > 0)).all():
         raise ArgumentError(
             f"Eigenvalues are of shape (p,) and above 0; got {np.asarray(eigenvalues).tolist()}. Along a direction "
@@ -101,7 +101,7 @@ def flat_excess(order: int | Sequence[int], temperature: float, *, directions: i
     Raises:
         ArgumentError: an order is odd or below 2, or an argument is invalid.
     """
-    rate = check_positive("temperature", temperature, ", T = η/B")
+    rate = check_temperature(temperature)
     count = check_integer("directions", directions, least=1)
     orders = _even_orders(order, count if np.ndim(order) == 0 else len(np.asarray(order)))
     return rate * sum(1 / (2 * j) for j in orders)

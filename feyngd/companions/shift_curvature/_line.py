@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..._arguments import check_integer
+from ...drawing import new_axes
 from ...errors import ArgumentError
 from ...landscapes import Landscape
 from ...minima import MeanLoss
-from ._axes import axes
-from ._numbers import check_positive
+from .._numbers import check_number
 
 Accuracy = Callable[[Any, Any], Any]
 Surfaces = tuple[MeanLoss, MeanLoss]  # of the train and of the test loss
@@ -57,7 +57,7 @@ class Line:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw both losses along the line, and return the Matplotlib axes."""
-        ax = axes(ax)
+        ax = new_axes(ax)
         for name, losses, at in (("train", self.train_losses, 0.0), ("test", self.test_losses, self.distance)):
             (drawn,) = ax.plot(self.r, losses, label=f"{name} loss")
             ax.axvline(at, color=drawn.get_color(), linestyle=":")
@@ -87,7 +87,7 @@ class Fit:
 
 def check_reach(num: Any, reach: Any, distance: float) -> tuple[int, float]:
     """Return number and reach of the points on a line, or raise `ArgumentError`."""
-    count, far = check_integer("num", num, least=3), check_positive("reach", reach, ", in lengths of the shift")
+    count, far = check_integer("num", num, least=3), check_number("reach", reach, above=0)
     if not distance:
         raise ArgumentError(
             "Train and test minimum are the same point, so that no line goes through both: give test data other than "

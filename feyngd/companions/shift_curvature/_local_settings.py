@@ -17,8 +17,8 @@ from ...estimates import PrecisionWarning
 from ...landscapes import Landscape, enter, kinks_at
 from ...minima import MeanLoss
 from ...spectra import DENSE
+from .._numbers import check_number, check_temperature
 from ._at_a_point import Noise
-from ._numbers import check_not_negative, check_positive
 
 METHODS = ("auto", "dense", "krylov")
 TIMES = ("continuous", "discrete")
@@ -57,7 +57,7 @@ def check_rates(temperature: Any, learning_rate: Any, batch_size: Any, time: str
     if temperature is not None:
         if time == "discrete":
             raise ArgumentError("Discrete time needs the size of a step: give learning_rate= and batch_size=.")
-        return Rates(check_positive("temperature", temperature, ", T = η/B"), 0.0)
+        return Rates(check_temperature(temperature), 0.0)
     rate, batch = check_learning_rate(learning_rate), check_integer("batch_size", batch_size, least=1)
     return Rates(rate / batch, rate if time == "discrete" else 0.0)
 
@@ -94,7 +94,7 @@ class AtMinimum:
     ) -> None:
         if method not in METHODS:
             raise ArgumentError(f"Unknown method {method!r}; the methods are {', '.join(map(repr, METHODS))}.")
-        alpha, beta = check_not_negative("penalty", penalty), check_not_negative("isotropic", isotropic)
+        alpha, beta = check_number("penalty", penalty, least=0), check_number("isotropic", isotropic, least=0)
         self.num_samples = check_integer("num_samples", num_samples, least=2)
         self.max_steps = check_integer("max_steps", max_steps, least=_LEAST_STEPS)
         self.landscape, self.params = enter(landscape, params)

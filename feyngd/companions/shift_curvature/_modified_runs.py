@@ -17,8 +17,8 @@ from ...errors import ArgumentError, LandscapeError
 from ...estimates import Estimate
 from ...landscapes import Landscape, enter
 from ...minima import MeanLoss
+from .._numbers import check_number
 from ._at_a_point import Noise
-from ._numbers import check_not_negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def simulate_modified(
     rate, batch = check_learning_rate(learning_rate), check_integer("batch_size", batch_size, least=1)
     count, number = check_integer("steps", steps, least=1), check_integer("runs", runs, least=2)
     every = check_integer("measure_every", measure_every or max(1, count // 100), least=1)
-    alpha, beta = check_not_negative("penalty", penalty), check_not_negative("isotropic", isotropic)
+    alpha, beta = check_number("penalty", penalty, least=0), check_number("isotropic", isotropic, least=0)
     check_key(key, "Runs draw batches and noise at random")
     landscape, params = enter(landscape, params)
     landscape.validate(params)

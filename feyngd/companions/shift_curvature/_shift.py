@@ -14,8 +14,8 @@ from ...estimates import TruncationWarning
 from ...landscapes import Landscape, enter
 from ...minima import MeanLoss, Minimum, minimum
 from ...spectra import DENSE
+from .._numbers import check_number
 from ._line import Fit, Line, check_reach, fitted, line
-from ._numbers import check_not_negative
 
 PROJECTIONS = ("hessian", None)
 
@@ -151,7 +151,7 @@ def shift(
     """
     if project not in PROJECTIONS:
         raise ArgumentError(f"Unknown projection {project!r}; known are 'hessian' and None.")
-    alpha = check_not_negative("penalty", penalty)
+    alpha = check_number("penalty", penalty, least=0)
     landscape, params = enter(landscape, params)
     if landscape.test_data is None:
         raise ArgumentError(

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from ...errors import ArgumentError, LandscapeError
 from ...estimates import PrecisionWarning
+from .._numbers import check_number, check_temperature
 from ._density import Density, check_box, density_on_box, descended, minima_on, polished, with_barriers
 from ._diffusion import Diffusion
 from ._laplace import log_laplace_weights, next_order
-from ._numbers import check_positive
 
 FORMS = ("direct", "paper")
 
@@ -280,8 +280,8 @@ def steady_state(
     """
     if not isinstance(diffusion, Diffusion):
         raise ArgumentError(f"A Diffusion is made as Diffusion(loss, covariance, …); got {type(diffusion).__name__}.")
-    temperature = check_positive("temperature", temperature, ", T = η/B")
-    tolerance = check_positive("curl_tolerance", curl_tolerance)
+    temperature = check_temperature(temperature)
+    tolerance = check_number("curl_tolerance", curl_tolerance, above=0)
     density = density_on_box(diffusion, temperature, check_box(box, diffusion.dimension), tolerance)
     if density.change > _SAME:
         warnings.warn(

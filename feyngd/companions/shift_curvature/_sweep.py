@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
+from ...drawing import new_axes
 from ...errors import ArgumentError, LandscapeError
-from ._axes import axes
+from .._numbers import check_temperature
 from ._diffusion import Diffusion
-from ._numbers import check_positive
 from ._steady_state import steady_state
 
 _EXACT = 1e-4  # relative, of the temperature of the optimum
@@ -44,7 +44,7 @@ class Sweep:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw both losses against the temperature, and return the Matplotlib axes."""
-        ax = axes(ax)
+        ax = new_axes(ax)
         ax.plot(self.temperatures, self.losses, label="test loss")
         ax.plot(self.temperatures, self.train_losses, "--", label="train loss")
         if self.optimum is not None:
@@ -73,7 +73,7 @@ def temperature_sweep(diffusion: Diffusion, temperatures: ArrayLike, *, box: Arr
     if rates.ndim != 1 or len(rates) < 2 or not (np.diff(rates) > 0).all():
         raise ArgumentError(f"Give two or more temperatures in increasing order; got {temperatures!r}.")
     for rate in rates:
-        check_positive("a temperature", float(rate), ", T = η/B")
+        check_temperature(float(rate))
     states = [steady_state(diffusion, float(rate), box=box) for rate in rates]
     counts = [len(state.modes) for state in states]
     if len({*counts}) > 1:
