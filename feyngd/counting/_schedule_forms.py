@@ -6,7 +6,9 @@ the number of its nodes, and the sum over the times of the blocks is an iterated
     S_D(t) = Σ_{s<t} Σ_{last block b of D} w(b) m(s)^|b| S_{D−b}(s),
 
 over the down-sets D. Where m is a polynomial in the step, piece by piece, so are all S_D, by Faulhaber's formula, with
-one sum for every piece. Sines and cosines of the step sum to such functions too. Otherwise the sums stay as they are.
+one sum for every piece, which begins and ends at a whole step within the run. Sines and cosines of the step sum to such
+functions too, unless their frequency is a multiple of a whole turn, where sums of them take another form. Otherwise the
+sums stay as they are.
 
 References:
     The project's own, checked against sums over steps.
@@ -43,8 +45,9 @@ def schedule_form(diagram: Diagram, spacetime: Spacetime, optimizer: Optimizer, 
 
     Returns:
         A closed form where the multiplier is made of powers, sines and cosines of the step, also piece by piece, as a
-        `Piecewise` with conditions such as t < T/2 in order; with cos(πt/T) it holds for T > order/2. Otherwise
-        iterated sums, whose `doit` with numbers is exact.
+        `Piecewise` with conditions such as t < T/2 in order. Where waves of few steps have another form, as those of
+        cos(πt/T) up to T = order/2, a `Piecewise` of the form and of sums. Otherwise iterated sums. `doit` of sums with
+        numbers is exact.
 
     Raises:
         ArgumentError: there are several epochs, or momentum or an average; or the function does not take a symbol.
@@ -58,9 +61,29 @@ def schedule_form(diagram: Diagram, spacetime: Spacetime, optimizer: Optimizer, 
         )
     pieces = _pieces(optimizer, spacetime.T)
     labels, total = parts_of_nodes(diagram.untie_root()), sympy.Integer(0)
+    sums, frequencies = sympy.Integer(0), set[sympy.Expr]()
     for own in coarser(labels) if basis == "cumulant" else [labels]:
-        total += _of_partition(diagram.untie_root(), own, spacetime, tuple(pieces))
-    return total if total.has(sympy.Sum) else sympy.factor(total)
+        form, met = _of_partition(diagram.untie_root(), own, spacetime, tuple(pieces))
+        total, frequencies = total + form, frequencies | met
+    total = total if total.has(sympy.Sum) else sympy.factor(total)
+    condition = sympy.And(*map(_no_whole_turn, frequencies))
+    if condition == sympy.true:
+        return total
+    for own in coarser(labels) if basis == "cumulant" else [labels]:
+        sums += _of_partition(diagram.untie_root(), own, spacetime, tuple(pieces), closed=False)[0]
+    return sympy.Piecewise((total, condition), (sums, True))
+
+
+def _no_whole_turn(frequency: sympy.Expr) -> Any:
+    """Return a condition under which a wave of a frequency does not turn by a multiple of 2π at every step."""
+    turns = sympy.cancel(frequency / (2 * sympy.pi))
+    above, below = turns.as_numer_denom()
+    share = sympy.cancel(turns * sympy.Mul(*turns.free_symbols))
+    if len(turns.free_symbols) == 1 and share.is_Rational:  # share/T
+        (steps,) = turns.free_symbols
+        if steps.is_integer and steps.is_positive:
+            return sympy.true if abs(share) < 1 else steps > abs(share)
+    return sympy.Ne(sympy.sin(sympy.pi * above / below), 0)
 
 
 def _pieces(optimizer: Optimizer, steps: sympy.Expr) -> list[Piece]:
@@ -81,17 +104,30 @@ def _pieces(optimizer: Optimizer, steps: sympy.Expr) -> list[Piece]:
         first = found[-1][1] if found else sympy.Integer(0)
         if condition == sympy.true:
             return [*found, (first, steps, value)]
-        if not isinstance(condition, sympy.StrictLessThan) or condition.lhs != _STEP:
+        if not isinstance(condition, sympy.StrictLessThan) or condition.lhs != _STEP or condition.rhs.has(_STEP):
             break
-        found.append((first, condition.rhs, value))
+        found.append((first, _within(condition.rhs, first, steps), value))
     raise ArgumentError(
         f"The pieces of a schedule have conditions t < a, t < b, …, in order, and the last is True; got {multiplier}."
     )
 
 
+def _within(end: sympy.Expr, first: sympy.Expr, steps: sympy.Expr) -> sympy.Expr:
+    """Return the step after the last one below an end, which may be fractional, or lie outside of the run."""
+    whole, share = sympy.ceiling(end), sympy.cancel(end / steps)
+    if not (share.is_Rational and 0 <= share <= 1):
+        whole = sympy.Min(whole, steps)
+    return whole if first == 0 and whole.is_nonnegative else sympy.Max(first, whole)
+
+
 @lru_cache(maxsize=1 << 10)
-def _of_partition(diagram: Diagram, labels: Labels, spacetime: Spacetime, pieces: tuple[Piece, ...]) -> sympy.Expr:
-    """Return the sum for one partition of the nodes: of nodes by step, or in an epoch of parts by batch."""
+def _of_partition(
+    diagram: Diagram, labels: Labels, spacetime: Spacetime, pieces: tuple[Piece, ...], *, closed: bool = True
+) -> tuple[sympy.Expr, frozenset[sympy.Expr]]:
+    """Return the sum for one partition of the nodes: of nodes by step, or in an epoch of parts by batch.
+
+    With it come the frequencies of the waves in it.
+    """
     parts = max(labels, default=-1) + 1
     points, batch = spacetime.N, spacetime.B
     if spacetime.sampling in ("fixed", "reshuffled"):  # a part has one step
@@ -99,14 +135,14 @@ def _of_partition(diagram: Diagram, labels: Labels, spacetime: Spacetime, pieces
         for node in range(1, diagram.order + 1):
             if parent := diagram.parents[node]:
                 if labels[node - 1] == labels[parent - 1]:
-                    return sympy.Integer(0)
+                    return sympy.Integer(0), frozenset()
                 before[labels[parent - 1]] |= 1 << labels[node - 1]
         sizes = Counter(labels)
         weights = {
             block: (sympy.ff(batch, block.bit_count()), sum(sizes[part] for part in range(parts) if block >> part & 1))
             for block in range(1, 1 << parts)
         }
-        return _iterated(before, weights, pieces)
+        return _iterated(before, weights, pieces, closed)
     before, weights = children_before(diagram), {}
     for block in range(1, 1 << diagram.order):
         weight = sympy.Integer(1)
@@ -115,19 +151,22 @@ def _of_partition(diagram: Diagram, labels: Labels, spacetime: Spacetime, pieces
             ways = spread_over_slots(groups.values())
             weight = sympy.Add(*(count * sympy.ff(batch, slots) / points**slots for slots, count in ways.items()))
         weights[block] = (sympy.expand(sympy.expand_func(weight)), block.bit_count())
-    return sympy.expand_func(sympy.ff(points, parts)) * _iterated(before, weights, pieces)
+    form, frequencies = _iterated(before, weights, pieces, closed)
+    return sympy.expand_func(sympy.ff(points, parts)) * form, frequencies
 
 
 def _iterated(
-    before: Sequence[int], weights: dict[int, tuple[sympy.Expr, int]], pieces: tuple[Piece, ...]
-) -> sympy.Expr:
-    """Return the iterated sum over strict weak orders, piece by piece.
+    before: Sequence[int], weights: dict[int, tuple[sympy.Expr, int]], pieces: tuple[Piece, ...], closed: bool
+) -> tuple[sympy.Expr, frozenset[sympy.Expr]]:
+    """Return the iterated sum over strict weak orders, piece by piece, and the frequencies of the waves in it.
 
     Args:
         before: for every item the mask of those that come before it.
         weights: for every block its weight, and the power of the multiplier.
         pieces: the schedule.
+        closed: whether to sum where there is a form.
     """
+    frequencies = set[sympy.Expr]()
     items = len(before)
     full = (1 << items) - 1
     down_sets = [
@@ -145,13 +184,15 @@ def _iterated(
                     weight, power = weights[block]
                     summand += weight * multiplier**power * sums[rest]
                 block = (block - 1) & chosen
-            sums[chosen] = at_start[chosen] + _summed(summand, first)
+            sums[chosen] = at_start[chosen] + (
+                _summed(summand, first, frequencies) if closed else _unevaluated(summand, first)
+            )
         at_start = {chosen: sums[chosen].subs(_STEP, after).replace(_is_wave, _reduced) for chosen in down_sets}
-    return sympy.expand_func(at_start[full])
+    return sympy.expand_func(at_start[full]), frozenset(frequencies)
 
 
-def _summed(summand: sympy.Expr, first: sympy.Expr) -> sympy.Expr:
-    """Return Σ_{first ≤ s < t} of a function of the step, as one of t."""
+def _summed(summand: sympy.Expr, first: sympy.Expr, frequencies: set[sympy.Expr]) -> sympy.Expr:
+    """Return Σ_{first ≤ s < t} of a function of the step, as one of t, and add the frequencies of waves in it."""
     if summand.has(sympy.Sum):
         return _unevaluated(summand, first)
     total, by_dependent = sympy.Integer(0), dict[sympy.Expr, sympy.Expr]()
@@ -171,6 +212,8 @@ def _summed(summand: sympy.Expr, first: sympy.Expr) -> sympy.Expr:
         summed = _antidifference(power, wave)
         if summed is None:
             return _unevaluated(summand, first)
+        if wave != 1:
+            frequencies.add(sympy.Poly(wave.args[0], _STEP).LC())
         total += coefficient * (summed - summed.subs(_STEP, first).replace(_is_wave, _reduced))
     return sympy.expand(total)
 

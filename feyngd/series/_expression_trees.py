@@ -12,7 +12,10 @@ from ..errors import ArgumentError
 
 _HEADS: dict[str, Any] = {
     head.__name__: head
-    for head in (sympy.Add, sympy.Mul, sympy.Pow, sympy.exp, sympy.cos, sympy.sin, sympy.Sum, sympy.Tuple)
+    for head in (
+        *(sympy.Add, sympy.Mul, sympy.Pow, sympy.exp, sympy.cos, sympy.sin),
+        *(sympy.Min, sympy.Max, sympy.ceiling, sympy.Sum, sympy.Tuple),
+    )
 }
 _MOST = 10_000  # the exponent of a number; a greater one in a text could keep the reader busy for ever
 _CONSTANTS: dict[str, Any] = {"pi": sympy.pi, "E": sympy.E, "I": sympy.I}

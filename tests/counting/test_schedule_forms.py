@@ -22,6 +22,14 @@ EXACT = {
 }
 
 
+SHORT = {
+    "late": lambda t, steps: sp.Piecewise((1, t < 3), (sp.Rational(1, 3), True)),
+    "half": lambda t, steps: sp.Piecewise((1, t < steps / 2), (sp.Rational(1, 3), True)),
+    "three": lambda t, steps: sp.Piecewise((1 + t, t < 2), (2, t < 2 * steps / 3), (1 - t / steps, True)),
+    "cosine": lambda t, steps: (1 + sp.cos(sp.pi * t / steps)) / 2,
+}
+
+
 def over_steps(schedule, steps: sp.Expr) -> list[F]:
     values = [sp.sympify(schedule(sp.Integer(step), steps)) for step in range(int(steps))]
     return [F(int(value.p), int(value.q)) for value in values]
@@ -55,6 +63,20 @@ def test_cosine_is_closed_too(steps):
         falling = fd.schedule(lambda t: float((1 + sp.cos(sp.pi * t / 50)) / 2))
         long = kernel_count(fd.Diagram.parse(diagram), scheme.subs(many), falling, basis="cumulant")
         assert float(form.subs(many)) == pytest.approx(float(long), rel=1e-11)
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_runs_may_be_shorter_than_pieces_and_waves(kind):
+    """Pieces that end beyond the run or between two steps; one step in which a wave turns a whole round."""
+    scheme, symbolic = SCHEMES[1][0], fd.schedule(lambda t: SHORT[kind](t, T))
+    for diagram in map(fd.Diagram.parse, ("[a]", "[a a]", "[a[b]]")):
+        form = kernel_count(diagram, scheme, symbolic)
+        for steps in range(1, 7):
+            sizes = {N: 3, B: 2, T: steps}
+            values = [SHORT[kind](sp.Integer(step), sp.Integer(steps)) for step in range(steps)]
+            exact = fd.schedule([float(value) for value in values])
+            expected = float(kernel_count(diagram, scheme.subs(sizes), exact))
+            assert float(form.subs(sizes).doit()) == pytest.approx(expected, rel=1e-12, abs=1e-12), (diagram, steps)
 
 
 def test_other_schedules_are_iterated_sums():
