@@ -13,6 +13,7 @@ import numpy as np
 from .._arguments import check_integer
 from .._files import check_writable
 from .._mesh import check_mesh, is_shared_by_processes
+from .._store import Store, beside, digest, digest_of_arrays, writing
 from .._version import __version__
 from ..diagrams import diagrams
 from ..errors import ArgumentError
@@ -21,7 +22,6 @@ from ..landscapes import DIGITS_MODELS, Landscape, cross_entropy, digits_landsca
 from ..prediction import Comparison, Prediction, compare
 from ..progress import Progress, check_progress
 from ..simulation import simulate
-from ._store import Store, beside, digest, digest_of_arrays, writing
 from ._study import predictions_of
 from ._sweep_config import Configuration, read_config
 from ._sweep_files import read_result, read_values, write_result, write_values

@@ -1,7 +1,6 @@
 """The configurations of a sweep: the file that lists them, checked as a whole, and each of them."""
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -10,14 +9,15 @@ from typing import Any
 import jax.numpy as jnp
 
 from .._arguments import check_integer, check_order
+from .._files import read_toml
 from .._learning_rates import check_learning_rates
+from .._store import digest
 from .._version import __version__
 from ..errors import ArgumentError, SpacetimeError
 from ..landscapes import DIGITS_MODELS, digits
 from ..optimizers import Optimizer, Recipe
 from ..quantities import QUANTITIES
 from ..spacetimes import Spacetime
-from ._store import digest
 
 SAMPLINGS = ("reshuffled", "fixed", "with-replacement", "full-batch")
 PLAIN = Recipe()
@@ -124,7 +124,7 @@ def read_config(config: str | os.PathLike[str] | Mapping[str, Any]) -> list[Conf
         ArgumentError: the file cannot be read, an entry is missing, unknown or invalid, or a combination of sizes does
             not make a spacetime.
     """
-    entries = dict(config) if isinstance(config, Mapping) else _read_toml(config)
+    entries = dict(config) if isinstance(config, Mapping) else read_toml(config, "sweep")
     if unknown := [key for key in entries if key not in _CHECKS]:
         raise ArgumentError(f"Unknown entry {unknown[0]!r}: a sweep has the entries {', '.join(_CHECKS)}. Remove it.")
     optional = (*_OPTIONAL, "E") if "T" in entries else _OPTIONAL
@@ -168,19 +168,6 @@ def _sound(one: Configuration) -> Configuration:
             f"{error} Or split the sweep into files in which all combinations are."
         ) from error
     return replace(one, drop_last=drop_last)
-
-
-def _read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    if not isinstance(path, (str, os.PathLike)):
-        raise ArgumentError(f"A sweep is given as the path of a TOML file or as a mapping; got {path!r}.")
-    shown = repr(os.fspath(path))
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ArgumentError(f"Cannot read {shown} ({error.strerror}): name the TOML file of the sweep.") from error
-    except ValueError as error:  # that of TOML, and that of text which is no UTF-8
-        raise ArgumentError(f"{shown} is not TOML ({error}): correct it there.") from error
 
 
 # --- checks of single entries -----------------------------------------------------------------------------------------

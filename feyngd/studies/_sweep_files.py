@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from .._files import write_json
+from .._store import UnsoundError, beside, read_json, read_npz, write_npz
 from .._version import __version__
 from ..diagrams import Diagram
 from ..evaluation import Values
 from ..prediction import Comparison, Prediction
 from ..simulation import Simulation
-from ._store import UnsoundError, beside, read_json, read_npz, write_npz
 from ._sweep_config import Configuration
 
 

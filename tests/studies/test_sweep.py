@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
-from feyngd.studies import _store, _sweep, sweep
+from feyngd import _store
+from feyngd.studies import _sweep, sweep
 from feyngd.studies._sweep_config import Configuration, read_config
 
 CONFIG = {

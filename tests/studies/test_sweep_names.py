@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import feyngd as fd
+from feyngd._store import Store, digest
 from feyngd.studies import _sweep
-from feyngd.studies._store import Store, UnsoundError, beside, digest
 from feyngd.studies._sweep_config import Configuration, read_config
 
 ONE = Configuration(
@@ -95,26 +95,6 @@ def test_keys_of_runs_do_not_depend_on_diagnosis():
     keys = [jax.random.key_data(_sweep._key_of_runs(replace(ONE, check_dtype=flag))) for flag in (None, True, False)]
     for other in keys[1:]:
         np.testing.assert_array_equal(other, keys[0])
-
-
-def test_files_that_are_left_alone_are_passed_by_in_order(tmp_path):
-    """Two spoilt files under one name: the third gets the suffix -3, and each is reported once."""
-    lines, tried = [], []
-    store = Store(tmp_path, lines.append)
-
-    def read(path):
-        file = beside(path, "json")
-        tried.append(path)
-        assert len(tried) <= 1 + 2 + 3, "no path is tried twice"
-        if not file.exists():
-            return None
-        raise UnsoundError(file, "is spoilt")
-
-    for number, name in enumerate(("one", "one-2", "one-3"), start=1):
-        found, path = store.find("one", read)
-        assert (found, path.name) == (None, name)
-        assert len(lines) == len(store.left_alone) == number - 1
-        beside(path, "json").write_text("")
 
 
 def test_sweeps_say_whether_to_measure():

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from .._files import replace_file
-from ..errors import FeynGDError
+from ._files import replace_file
+from .errors import FeynGDError
 
 try:
     import fcntl
