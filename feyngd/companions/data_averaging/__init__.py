@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .._assumptions import Assumption as Assumption
+    from .._assumptions import Assumptions as Assumptions
     from .._heavy_ball import HeavyBall as HeavyBall
     from .._heavy_ball import heavy_ball as heavy_ball
-    from ._assumptions import Assumptions as Assumptions
     from ._assumptions import assumptions as assumptions
     from ._averages import Density as Density
     from ._averages import Losses as Losses
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from ._steady_state import SteadyState as SteadyState
 
 _HOMES = {
+    ".._assumptions": ("Assumption", "Assumptions"),
     ".._heavy_ball": ("HeavyBall", "heavy_ball"),
-    "._assumptions": ("Assumptions", "assumptions"),
+    "._assumptions": ("assumptions",),
     "._averages": ("Density", "Losses", "Residuals", "Stationary"),
     "._collapse": ("Collapse", "collapse_test"),
     "._decomposition": ("Decomposition",),

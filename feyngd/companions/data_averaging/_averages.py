@@ -1,10 +1,11 @@
 """What the steady state gives: losses, densities, what is left of moment equations, temperatures that stand out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...estimates import Estimate
+from .._assumptions import Assumptions
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,13 @@ class Losses:
         train: E⟨U⟩.
         test: E⟨U_e⟩; ⟨⟨Ū⟩⟩ where training sets are independent draws.
         gap: test less train.
+        failing: the assumptions of the steady state that do not hold at this temperature.
     """
 
     train: Estimate
     test: Estimate
     gap: Estimate
+    failing: Assumptions = field(default_factory=Assumptions)
 
 
 @dataclass(frozen=True, eq=False)

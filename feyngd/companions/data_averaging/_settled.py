@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from ...errors import ArgumentError
+from .._assumptions import Assumptions
+from ._assumptions import assumptions
 from ._decomposition import Decomposition, decomposed
 from ._run_moments import Rates, Stationarity, rates, stationarity
 from ._trained import Runs
@@ -41,6 +48,33 @@ class Ensemble(Runs):
         self.check_plain("The fluctuation–dissipation relation")
         self.check_diverged()
         return stationarity(self)
+
+    def assumptions(self, *, dataset: int = 0, run: int = 0, at: int = -1, key: jax.Array | None = None) -> Assumptions:
+        """Measure what the steady state in closed form assumes, where a run is, for the settings of these runs.
+
+        Levels and gaps of runs do not depend on it: they are what SGD did.
+
+        Args:
+            dataset, run: of which run.
+            at: the number of a record; other than the last one with keep="records".
+            key: as for `assumptions`.
+
+        Raises:
+            ArgumentError: parameters were not kept there, the run diverged, or a key is missing.
+        """
+        if self.diverged[dataset, run]:
+            raise ArgumentError(f"Run {run} on training set {dataset} diverged: name another.")
+        where = self.params_at(at)[dataset, run]
+        return assumptions(
+            self.landscape,
+            ravel_pytree(self.template)[1](jnp.asarray(where)),
+            self.spacetime,
+            self.learning_rate,
+            weight_decay=self.weight_decay,
+            noise=self.noise,
+            optimizer=self.optimizer,
+            key=key,
+        )
 
     def rates(self, dataset: int, *, time: str = "discrete") -> Rates:
         """Return what the next step does on average to the runs on one training set, from their parameters at the end.

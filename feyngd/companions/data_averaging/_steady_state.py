@@ -10,7 +10,9 @@ from scipy import optimize
 from ..._arguments import check_integer
 from ...errors import ArgumentError, LandscapeError
 from ...estimates import Estimate
+from .._assumptions import Assumption, Assumptions
 from .._numbers import check_choice, check_number, check_temperature
+from ._assumptions import small_steps
 from ._averages import Density, Losses, Residuals, Stationary
 from ._axis import Axis
 from ._grid_losses import ExampleLosses
@@ -141,12 +143,30 @@ class SteadyState:
         own = np.einsum("d,dg,dg->", self.weights, measure, values)
         return Estimate(float((self.weights @ measure) @ (self.weights @ values) - own), None, 0, "quadrature")
 
-    def _split(self, train: np.ndarray, pool: np.ndarray) -> Losses:
+    def _split(self, train: np.ndarray, pool: np.ndarray, temperature: float) -> Losses:
         """Return losses from means over ρ, of every training set, of U and of the pool's mean loss."""
         test = train + self._of_gap * (pool - train)
-        return Losses(self._mean(train), self._mean(test), self._mean(test - train))
+        failing = self.assumptions(temperature).failing
+        return Losses(self._mean(train), self._mean(test), self._mean(test - train), failing)
 
     # --- public -------------------------------------------------------------------------------------------------------
+
+    def assumptions(self, temperature: float) -> Assumptions:
+        """Return what the steady state assumes at a temperature, measured; losses carry what fails of it.
+
+        Steps are at least λ = T, with single examples as batches. Their λh is judged there, with h = U'' + α averaged
+        over the density, the largest over training sets. With one parameter there is no curl, and the noise was found
+        not to be zero.
+        """
+        measure, _, _ = self._at(temperature)
+        bends = self.counts @ self._losses.bends / self.n + self._alpha
+        steepest = float(np.abs(np.einsum("dg,dg->d", measure, bends)).max())
+        return Assumptions(
+            [
+                Assumption.judged("no curl", 0.0, most=0.0, meaning="one parameter has none"),
+                small_steps(float(temperature) * steepest),
+            ]
+        )
 
     def density(self, temperature: float) -> Density:
         """Return the densities at a temperature.
@@ -165,7 +185,7 @@ class SteadyState:
             "Studying Generalization Through Data Averaging", equations (3)–(6).
         """
         measure, _, _ = self._at(temperature)
-        return self._split(np.einsum("dg,dg->d", measure, self._train), measure @ self._pool)
+        return self._split(np.einsum("dg,dg->d", measure, self._train), measure @ self._pool, temperature)
 
     def slopes(self, temperature: float) -> Losses:
         """Return the derivatives of `averages` by the temperature: −E Cov_ρ(∂g/∂T, U), (2/T²) E Cov_ρ(v, U) for SGD.
@@ -175,7 +195,8 @@ class SteadyState:
         """
         measure, _, slope = self._at(temperature)
         away = slope - np.einsum("dg,dg->d", measure, slope)[:, None]
-        return self._split(-np.einsum("dg,dg,dg->d", measure, away, self._train), -(measure * away) @ self._pool)
+        train = -np.einsum("dg,dg,dg->d", measure, away, self._train)
+        return self._split(train, -(measure * away) @ self._pool, temperature)
 
     def bound(self, temperature: float, baseline: float | None = None) -> Estimate:
         """Return n^(−½) ∫ σ_ρ σ_l dθ, which no gap exceeds in size.
