@@ -1,7 +1,8 @@
 """Ensembles of real runs over independently drawn training sets."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,10 +99,13 @@ def ensemble(
         >>> ensemble(landscape, start, space, 0.1, datasets=5, key=jax.random.key(0)).train_loss.shape
         (5, 1, 9)
     """
-    rate = check_learning_rate(learning_rate)
-    sets, each = check_integer("datasets", datasets, least=2), check_integer("runs", runs, least=1)
-    alpha = check_number("weight_decay", weight_decay, least=0)
-    beta = check_number("noise", noise, least=0)
+    settings = _Settings(
+        check_learning_rate(learning_rate),
+        check_number("weight_decay", weight_decay, least=0),
+        check_number("noise", noise, least=0),
+        check_integer("datasets", datasets, least=2),
+        check_integer("runs", runs, least=1),
+    )
     check_choice("keep", keep, ("last", "records"))
     looks = check_integer("records", records, least=2)
     chunk = check_integer("chunk_size", chunk_size, least=1)
@@ -109,41 +113,94 @@ def ensemble(
     assert key is not None
     shown = check_progress(progress)
     check_spacetime(spacetime, concrete="SGD is run")
-    steps = int(spacetime.T)
-    optimizer = _optimizer(momentum, form, schedule, steps)
+    optimizer = _optimizer(momentum, form, schedule, int(spacetime.T))
     check_landscape(landscape)
     drawing, tests = _check_drawing(landscape, int(spacetime.N), drawing, test_size)
-    for_start, for_sets, for_tests, for_batches, for_noise = jax.random.split(key, 5)
-    starts = _starts(start, sets * each, for_start)
-    landscape, template = enter(landscape, starts[0])
+    draws = _Draws.make(landscape, start, spacetime, settings, drawing, tests, key)
+    landscape, template = enter(landscape, draws.starts[0])
     named = _check_metrics(metrics, template, landscape)
     landscape.validate(template)
-    times = np.unique(np.round(np.linspace(0, steps, looks)).astype(np.int32))
-    plan = Plan.make(optimizer, spacetime.batch_sizes(), times, rate, alpha, beta)
-    training = _training_sets(landscape.num_examples, int(spacetime.N), sets, drawing, for_sets)
-    testing = _test_sets(training, landscape.num_examples, tests, drawing, for_tests)
-    compiled = compiled_runs(landscape.loss, tuple(named.values()), keep == "records", beta > 0)
-    rng = _generator(for_batches)
-    noise_keys = jax.random.split(for_noise, sets * each)
-    flat = jnp.stack([ravel_pytree(one)[0] for one in starts])
-    chunk = min(chunk, sets * each)
-    seen = []
-    with shown.task(sets * each, "runs of SGD") as task:
-        for first in range(0, sets * each, chunk):
-            number = np.minimum(np.arange(first, first + chunk), sets * each - 1)  # filled up: one shape
+    times = np.unique(np.round(np.linspace(0, int(spacetime.T), looks)).astype(np.int32))
+    rates = settings.rate, settings.weight_decay, settings.noise
+    plan = Plan.make(optimizer, spacetime.batch_sizes(), times, *rates)
+    compiled = compiled_runs(landscape.loss, tuple(named.values()), keep == "records", settings.noise > 0)
+    whole = _seen(partial(compiled, template, landscape.data, plan), spacetime, settings, draws, chunk, shown)
+    return _gathered(whole, landscape, template, spacetime, optimizer, settings, drawing, draws.training, times, named)
+
+
+class _Settings(NamedTuple):
+    """The numbers of an ensemble: λ, α, β, how many training sets, and runs on each."""
+
+    rate: float
+    weight_decay: float
+    noise: float
+    sets: int
+    each: int
+
+
+class _Draws(NamedTuple):
+    """What is random in an ensemble.
+
+    Attributes:
+        starts: the parameters at the start of every run, or the same of all.
+        training: the examples of every training set, shape (datasets, N).
+        testing: likewise of every test set; `None` where the whole pool tests.
+        rng: draws batches.
+        noise_keys: of the injected noise of every run.
+    """
+
+    starts: list[Any]
+    training: np.ndarray
+    testing: np.ndarray | None
+    rng: np.random.Generator
+    noise_keys: jax.Array
+
+    @classmethod
+    def make(
+        cls,
+        landscape: Landscape,
+        start: Any,
+        spacetime: Spacetime,
+        settings: _Settings,
+        drawing: str,
+        tests: int | None,
+        key: jax.Array,
+    ) -> "_Draws":
+        """Draw from keys of their own, so that none depends on how much another draws."""
+        for_start, for_sets, for_tests, for_batches, for_noise = jax.random.split(key, 5)
+        pool, count = landscape.num_examples, settings.sets * settings.each
+        training = _training_sets(pool, int(spacetime.N), settings.sets, drawing, for_sets)
+        testing = _test_sets(training, pool, tests, drawing, for_tests)
+        noise_keys = jax.random.split(for_noise, count)
+        return cls(_starts(start, count, for_start), training, testing, _generator(for_batches), noise_keys)
+
+
+def _seen(
+    compiled: Callable[[Drawn], Seen],
+    spacetime: Spacetime,
+    settings: _Settings,
+    draws: _Draws,
+    chunk: int,
+    progress: Progress,
+) -> Seen:
+    """Run everything in chunks of one size, and return what was seen with axes of datasets and runs in front."""
+    count, each = settings.sets * settings.each, settings.each
+    flat = jnp.stack([ravel_pytree(one)[0] for one in draws.starts])
+    chunk, found = min(chunk, count), []
+    with progress.task(count, "runs of SGD") as task:
+        for first in range(0, count, chunk):
+            number = np.minimum(np.arange(first, first + chunk), count - 1)  # filled up: one shape
             of_set = number // each
-            cells = spacetime.sample(rng, chunk, fill=True)
-            batches = training[of_set[:, None, None], cells]
-            tested = None if testing is None else testing[of_set]
-            start_of = flat[number if len(starts) > 1 else np.zeros_like(number)]
-            block = Drawn(start_of, training[of_set], tested, batches, noise_keys[number])
-            found = compiled(template, landscape.data, plan, block)
-            real = min(chunk, sets * each - first)
-            seen.append(jax.tree.map(lambda leaf, real=real: np.asarray(leaf)[:real], found))
+            chosen = draws.training[of_set]
+            batches = draws.training[of_set[:, None, None], spacetime.sample(draws.rng, chunk, fill=True)]
+            tested = None if draws.testing is None else draws.testing[of_set]
+            start_of = flat[number if len(flat) > 1 else np.zeros_like(number)]
+            seen = compiled(Drawn(start_of, chosen, tested, batches, draws.noise_keys[number]))
+            real = min(chunk, count - first)
+            found.append(jax.tree.map(lambda leaf, real=real: np.asarray(leaf)[:real], seen))
             task.advance(real)
-    whole = jax.tree.map(lambda *leaves: np.concatenate(leaves).reshape(sets, each, *leaves[0].shape[1:]), *seen)
-    return _gathered(
-        whole, landscape, template, spacetime, optimizer, (rate, alpha, beta), drawing, training, times, named
+    return jax.tree.map(
+        lambda *leaves: np.concatenate(leaves).reshape(settings.sets, each, *leaves[0].shape[1:]), *found
     )
 
 
@@ -153,19 +210,18 @@ def _gathered(
     template: Any,
     spacetime: Spacetime,
     optimizer: Optimizer,
-    parameters: tuple[float, float, float],
+    settings: _Settings,
     drawing: str,
     training: np.ndarray,
     times: np.ndarray,
     named: Mapping[str, Any],
 ) -> Ensemble:
-    rate, alpha, beta = parameters
     is_finite = np.isfinite(seen.train).all(axis=(2, 3)) & np.isfinite(seen.test).all(axis=(2, 3))
     is_finite &= np.isfinite(seen.params).reshape(*is_finite.shape, -1).all(axis=2)
     return Ensemble(
-        learning_rate=rate,
-        weight_decay=alpha,
-        noise=beta,
+        learning_rate=settings.rate,
+        weight_decay=settings.weight_decay,
+        noise=settings.noise,
         optimizer=optimizer,
         spacetime=spacetime,
         drawing=drawing,
