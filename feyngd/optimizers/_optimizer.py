@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import sympy
+from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
+from .._learning_rates import check_learning_rate
 from ..errors import ArgumentError
 from ._average import Average
 from ._metric import Metric
 from ._parameters import Number, as_number, is_symbolic, symbols_of
 from ._recurrence import Recurrence, VectorRecurrence
 from ._schedules import Multipliers, as_multipliers, over_steps
+from ._steps_alike import stable_bound, step_matrix
 
 _ALIKE = 1e-6  # of kernels that were measured, which are exact to fewer digits
 
@@ -221,6 +224,43 @@ class Optimizer:
             )
         value = self.realization(max(length, t)).kernel(t, s)
         return sympy.expand(value) if is_symbolic(value) else value
+
+    def companion(self, eta_h: ArrayLike) -> np.ndarray:
+        """Return what a step does to (θ, ηu) along an eigenvector of the Hessian, u being PyTorch's velocity.
+
+        With a = 0, b = 1 for heavy ball and a = 1, b = β for Nesterov's momentum it is
+        [[1 − (a + b)ηh, −bβ], [ηh, β]]. Averages play no part.
+
+        Args:
+            eta_h: ηh, the learning rate times the curvature; a number or an array.
+
+        Returns:
+            Shape (..., 2, 2).
+
+        Raises:
+            ArgumentError: the optimizer has symbols, a metric, or steps that differ.
+
+        Examples:
+            >>> momentum(0.5).companion(0.25)
+            array([[ 0.75, -0.5 ],
+                   [ 0.25,  0.5 ]])
+        """
+        return step_matrix(self, eta_h)
+
+    def max_curvature(self, eta: float) -> float:
+        """Return the curvature below which steps are stable at a learning rate η, such as 2(1 + β)/η for heavy ball.
+
+        Args:
+            eta: η.
+
+        Raises:
+            ArgumentError: η is not positive and finite, or the optimizer has symbols, a metric, or steps that differ.
+
+        Examples:
+            >>> momentum(0.5).max_curvature(0.1)
+            30.0
+        """
+        return stable_bound(self) / check_learning_rate(eta)
 
     def to_end(self, steps: int) -> list[Number]:
         """Return what the gradient of every step has moved the point of measurement by: κ(T, s), or Σ_t w_t κ(t, s)."""

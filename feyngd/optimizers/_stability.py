@@ -4,15 +4,14 @@ Along an eigenvector with the curvature h the optimizer is linear, and all there
 which curvatures are stable at which learning rate, and how a gradient is passed on.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
 from ._optimizer import Optimizer
-
-_ALIKE = 1e-6  # relative: of the steps of a kernel that was measured
+from ._steps_alike import later_step, stable_bound
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def companion(optimizer: Optimizer, damping: ArrayLike) -> Companion:
         array([[ 0.75 ,  1.   ],
                [-0.125,  0.5  ]])
     """
-    direct, gain, decay, readout = _later_step(optimizer)
+    direct, gain, decay, readout = later_step(optimizer)
     x = np.asarray(damping, dtype=float)
     has_memory = bool(gain and readout)
     matrix = np.zeros((*x.shape, 3, 3))
@@ -87,36 +86,4 @@ def stable_damping(optimizer: Optimizer) -> float:
         >>> stable_damping(momentum(0.5)), stable_damping(momentum(0.5, nesterov=True))
         (3.0, 1.5)
     """
-    # The eigenvalues of [[1 − c d, r], [−c g, λ]] are inside the unit circle if and only if its determinant is below 1
-    # and 1 ± trace + determinant are positive: Jury's conditions.
-    direct, gain, decay, readout = _later_step(optimizer)
-    crossing = direct * (1 + decay) - gain * readout  # an eigenvalue leaves at −1
-    turning = gain * readout - decay * direct  # a pair leaves elsewhere
-    bounds = [2 * (1 + decay) / crossing] if crossing > 0 else []
-    if turning > 0:
-        bounds.append((1 - decay) / turning)
-    return min(bounds, default=float("inf"))
-
-
-def _later_step(optimizer: Optimizer) -> tuple[float, float, float, float]:
-    """Return direct, gain, decay and readout of the steps after the first, which are all alike.
-
-    Raises:
-        ArgumentError: the optimizer has symbols, a metric, or steps that differ.
-    """
-    floats = replace(optimizer, average=None).in_floats()
-    if floats.metric is not None:
-        raise ArgumentError(
-            "Near a minimum a metric changes the Hessian: use the landscape in the coordinates M^(−½) θ, and the "
-            "optimizer without it."
-        )
-    if callable(floats.multipliers) or len(set(floats.multipliers or ())) > 1:
-        raise ArgumentError(f"Steps of {optimizer} differ: give an optimizer of a constant rate.")
-    steps = 2 if floats.multipliers is None else len(floats.multipliers)
-    recurrence = floats.recurrence(steps if floats.measured is None else floats.measured.steps)
-    parts = np.array([recurrence.direct, recurrence.gain, recurrence.decay, recurrence.readout], dtype=float)
-    later = parts[:, 1:] if parts.shape[1] > 1 else parts
-    if np.any(np.ptp(later, axis=1) > _ALIKE * np.abs(later).max(axis=1)):
-        raise ArgumentError(f"Steps of {optimizer} differ: give an optimizer of a constant rate.")
-    direct, gain, decay, readout = later[:, 0].tolist()
-    return direct, gain, decay, readout
+    return stable_bound(optimizer)
