@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ._log_normal_forms import delta_covariance as delta_covariance
     from ._log_normal_forms import potential_variance as potential_variance
     from ._log_normal_forms import small_spread_factor as small_spread_factor
+    from ._loss_spread import LossSpread as LossSpread
+    from ._loss_spread import loss_spread as loss_spread
     from ._one_parameter import steady_state as steady_state
     from ._run_moments import Rates as Rates
     from ._run_moments import Stationarity as Stationarity
@@ -50,6 +52,7 @@ _HOMES = {
     "._gap_law": ("GapLaw", "fit_gap_law"),
     "._log_normal": ("LogNormal",),
     "._log_normal_forms": ("delta_covariance", "potential_variance", "small_spread_factor"),
+    "._loss_spread": ("LossSpread", "loss_spread"),
     "._one_parameter": ("steady_state",),
     "._run_moments": ("Rates", "Stationarity"),
     "._steady_state": ("SteadyState",),

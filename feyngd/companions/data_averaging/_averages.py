@@ -6,10 +6,11 @@ import numpy as np
 
 from ...estimates import Estimate
 from .._assumptions import Assumptions
+from ._plain import Plain
 
 
 @dataclass(frozen=True)
-class Losses:
+class Losses(Plain):
     """Losses, or their slopes in the temperature, on average over training sets and the steady state.
 
     Attributes:
@@ -26,7 +27,7 @@ class Losses:
 
 
 @dataclass(frozen=True, eq=False)
-class Density:
+class Density(Plain):
     """Densities of the parameter, in its inverse unit.
 
     Attributes:
@@ -45,7 +46,7 @@ class Density:
 
 
 @dataclass(frozen=True)
-class Residuals:
+class Residuals(Plain):
     """What is left of four stationary moment equations, divided by λ: the largest over training sets, in size.
 
     Attributes:
@@ -62,7 +63,7 @@ class Residuals:
 
 
 @dataclass(frozen=True)
-class Stationary:
+class Stationary(Plain):
     """A temperature at which the test loss stops falling or rising.
 
     Attributes:

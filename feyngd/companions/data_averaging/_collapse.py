@@ -9,12 +9,13 @@ from scipy import stats
 
 from ...errors import ArgumentError
 from ...estimates import Estimate
+from ._plain import Plain
 
 _SAME = 1e-9  # relative: temperatures that count as one
 
 
 @dataclass(frozen=True)
-class Collapse:
+class Collapse(Plain):
     """A χ² test that levels agree wherever temperatures do.
 
     Attributes:

@@ -12,11 +12,12 @@ from ...derivatives import CHUNK, Loss, flat_loss, per_loss
 from ...errors import ArgumentError
 from ...estimates import Estimate
 from ._jackknife import cross_gap, cross_gaps_without_one, from_left_out
+from ._plain import Plain
 from ._trained import Runs, in_blocks
 
 
 @dataclass(frozen=True, eq=False)
-class Decomposition:
+class Decomposition(Plain):
     """E⟨U_e⟩ − E⟨U⟩ = −∫Cov(ρ, U) dθ + shift, estimated from runs; all in the unit of the loss.
 
     Errors come from few training sets: use `Estimate.interval`, which is Student's. Two standard errors covered 0.915

@@ -11,6 +11,7 @@ from scipy import optimize, stats
 from ...errors import ArgumentError
 from ...estimates import Estimate
 from .._numbers import check_choice, check_number, check_temperature
+from ._plain import Plain
 
 # The forms, by their number of parameters: each is the next one with a parameter at zero.
 FORMS = {"constant": 1, "inverse": 2, "law": 3}
@@ -22,7 +23,7 @@ _MOST_DECAY = 16.0
 
 
 @dataclass(frozen=True, eq=False)
-class GapLaw:
+class GapLaw(Plain):
     """A fit of gaps against temperatures; its parameters describe the data and were not derived from anything.
 
     Attributes:

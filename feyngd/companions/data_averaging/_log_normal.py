@@ -6,11 +6,12 @@ import numpy as np
 
 from ...errors import LandscapeError
 from ._axis import Axis
+from ._plain import Plain
 from ._support import check_ends
 
 
 @dataclass(frozen=True, eq=False)
-class LogNormal:
+class LogNormal(Plain):
     """Approximate losses and bounds if g is normal over training sets; nothing here is exact.
 
     ⟨⟨·⟩⟩ is a mean over the approximate density. All numbers depend on the gauge, the function of the training set that

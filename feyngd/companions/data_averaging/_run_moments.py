@@ -13,11 +13,12 @@ from ...errors import ArgumentError
 from ...estimates import Estimate, mean_and_stderr
 from .._heavy_ball import TIMES
 from .._numbers import check_choice
+from ._plain import Plain
 from ._trained import Runs, in_blocks
 
 
 @dataclass(frozen=True)
-class Stationarity:
+class Stationarity(Plain):
     """A test of whether runs have settled.
 
     Attributes:
@@ -33,7 +34,7 @@ class Stationarity:
 
 
 @dataclass(frozen=True, eq=False)
-class Rates:
+class Rates(Plain):
     """What a step does on average on one training set, with standard errors across runs.
 
     Attributes:

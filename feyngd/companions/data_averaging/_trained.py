@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ...errors import ArgumentError
-from ...estimates import Estimate
+from ...estimates import Estimate, mean_and_stderr
 from ...landscapes import Landscape
 from ...optimizers import Optimizer
 from ...spacetimes import Spacetime
@@ -99,6 +99,20 @@ class Runs:
             found["gap"] = self.test_loss - self.train_loss
         found |= {f"{name}/{side}": values for name, both in self.metrics.items() for side, values in both.items()}
         return found[check_choice("quantity", quantity, tuple(found))]
+
+    def mean_curve(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a quantity at every record over training sets and its standard error, shape (K,) each.
+
+        Runs that diverged are left out.
+        """
+        held = [
+            row[~lost].mean(axis=0)
+            for row, lost in zip(self.curve(quantity), self.diverged, strict=True)
+            if not lost.all()
+        ]
+        if len(held) < 2:
+            return np.full(len(self.times), np.nan), np.full(len(self.times), np.nan)
+        return mean_and_stderr(np.array(held, dtype=float))
 
     def level(
         self,

@@ -1,5 +1,6 @@
 """Ensembles over training sets: literal loops and closed forms, the gap taken apart, stationarity, rates, refusals."""
 
+import json
 from dataclasses import replace
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 import feyngd as fd
-from feyngd.companions.data_averaging import convert_gap, ensemble
+from feyngd.companions.data_averaging import Ensemble, convert_gap, ensemble, loss_spread
 from feyngd.companions.data_averaging._jackknife import cross_gap
 
 KEY = jax.random.key(0)
@@ -229,6 +230,47 @@ def test_levels_of_made_up_runs(warm):
         )
     with pytest.raises(fd.ArgumentError, match="Unknown quantity 'loss'"):
         runs.level("loss")
+
+
+def test_runs_come_back_from_a_file_and_are_drawn(tmp_path):
+    runs = toy_runs(datasets=3, runs=2, momentum=0.6, schedule="cosine")
+    runs.save(tmp_path / "runs")
+    found = Ensemble.load(tmp_path / "runs", TOY, TOY_START)
+    assert str(found) == str(runs)
+    for name in ("train_loss", "test_loss", "training_sets", "times", "flat_params"):
+        assert np.array_equal(getattr(found, name), getattr(runs, name))
+    assert np.array_equal(found.curve("first/test"), runs.curve("first/test"))
+    assert found.decompose(at=2).gap_cross == runs.decompose(at=2).gap_cross
+    assert found.to_dict() == runs.to_dict()
+    content = json.loads(json.dumps(runs.decompose().to_dict()))
+    assert content["gap_cross"]["interval"] == pytest.approx(list(runs.decompose().gap_cross.interval()))
+    mean, _ = runs.mean_curve("gap")
+    assert runs.plot().lines[-1].get_ydata() == pytest.approx(mean)
+    other = fd.Landscape(TOY.loss, TOY.data + 1, reading="unbiased")
+    with pytest.raises(fd.ArgumentError, match="These runs belong to other data"):
+        Ensemble.load(tmp_path / "runs", other, TOY_START)
+    with pytest.raises(fd.ArgumentError, match="name a file that save has written"):
+        Ensemble.load(tmp_path / "no", TOY, TOY_START)
+
+
+def test_the_spread_of_losses_has_the_slope_of_a_line(warm):
+    """Spreads made of losses by a line of its own for every training set: the mean slope, and its error."""
+    rng = np.random.default_rng(0)
+    losses = rng.uniform(1, 2, size=(12, 2, 80))
+    lines = 0.7 + 0.05 * rng.normal(size=(12, 1, 1))
+    shown = {"test_loss": losses, "test_spread": 0.2 + lines * losses, "times": np.arange(80)}
+    runs = replace(part_of(warm, slice(12)), diverged=np.zeros((12, 2), dtype=bool), **shown)
+    found = loss_spread(runs)
+    assert found.losses.shape == found.spreads.shape == (12 * 2 * 20,)
+    assert np.isin(found.losses, losses[:, :, 60:]).all()
+    assert abs(found.slope.value - 0.7) < 4 * found.slope.stderr < 0.3
+    exact = loss_spread(replace(runs, test_spread=0.2 + 0.7 * losses), points=5)
+    assert (exact.slope.value, exact.intercept.value) == pytest.approx((0.7, 0.2))
+    assert exact.plot().lines[0].get_ydata() == pytest.approx(0.2 + 0.7 * exact.plot().lines[0].get_xdata())
+    with pytest.raises(fd.ArgumentError, match="runs diverged"):
+        loss_spread(replace(runs, diverged=np.ones((12, 2), dtype=bool)))
+    with pytest.raises(fd.ArgumentError, match="20 records are in the last"):
+        loss_spread(runs, points=21, tail=0.25)
 
 
 def test_starts_may_be_drawn_and_runs_may_diverge():
