@@ -54,6 +54,13 @@ class Minimum:
     is_strict: bool
     steps: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, for JSON, the parameters as a flat list."""
+        lowest = {"value": self.lowest_curvature.value, "stderr": self.lowest_curvature.stderr}
+        names = ("loss", "gradient_norm", "flat_directions", "is_strict", "steps")
+        flat = [float(x) for leaf in jax.tree.leaves(self.params) for x in np.ravel(leaf)]
+        return {name: getattr(self, name) for name in names} | {"lowest_curvature": lowest, "params": flat}
+
 
 def minimum(
     landscape: Landscape,

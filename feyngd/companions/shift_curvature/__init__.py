@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ...minima import Minimum as Minimum
     from ...minima import minimum as minimum
-    from ._assumptions import Assumption as Assumption
+    from .._assumptions import Assumption as Assumption
+    from .._assumptions import Assumptions as Assumptions
     from ._assumptions import assumptions as assumptions
     from ._basins import FIGURES as FIGURES
     from ._basins import basins as basins
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "..minima": ("Minimum", "minimum"),
-    "_assumptions": ("Assumption", "assumptions"),
+    "._assumptions": ("Assumption", "Assumptions"),
+    "_assumptions": ("assumptions",),
     "_basins": ("FIGURES", "basins"),
     "_compare_minima": ("ComparedMinima", "ComparedMinimum", "compare_minima"),
     "_diffusion": ("Diffusion",),

@@ -66,7 +66,7 @@ class Line:
         return ax
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """Curvatures c of the parabolas ½cr² that fit a loss on one side of its minimum.
 
@@ -76,6 +76,8 @@ class Fit:
         train_residual: the root mean square of what the parabola leaves of U, in the unit of the loss.
         test_residual: the same of V.
         r: the distances from the minimum, shape (n,).
+        train_rises: U minus its minimum there, shape (n,).
+        test_rises: V minus its minimum there, shape (n,).
     """
 
     train: float
@@ -83,6 +85,23 @@ class Fit:
     train_residual: float
     test_residual: float
     r: np.ndarray
+    train_rises: np.ndarray
+    test_rises: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fits as numbers, for JSON."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw both losses above their minima, reflected, with their parabolas, and return the Matplotlib axes."""
+        ax = new_axes(ax)
+        both = np.concatenate([-self.r[::-1], self.r])
+        for name, rises, c in (("train", self.train_rises, self.train), ("test", self.test_rises, self.test)):
+            (drawn,) = ax.plot(both, np.concatenate([rises[::-1], rises]), label=f"{name} loss, reflected")
+            ax.plot(both, c * both**2 / 2, ":", color=drawn.get_color(), label=f"½cr², c = {c:.3g}")
+        ax.set(xlabel="distance r from the minimum", ylabel="loss above its minimum")
+        ax.legend()
+        return ax
 
 
 def check_reach(num: Any, reach: Any, distance: float) -> tuple[int, float]:
@@ -125,6 +144,6 @@ def fitted(surfaces: Surfaces, ends: Ends, num: int, reach: float) -> Fit:
         f = np.array([surface(end + share / distance * back)[0] for share in r])
         f = f - f[0]
         c = 2 * float(r**2 @ f) / float(np.sum(r**4))
-        found.append((c, float(np.sqrt(np.mean((f - c * r**2 / 2) ** 2)))))
-    (train, train_rest), (test, test_rest) = found
-    return Fit(train, test, train_rest, test_rest, r)
+        found.append((c, float(np.sqrt(np.mean((f - c * r**2 / 2) ** 2))), f))
+    (train, train_rest, train_rises), (test, test_rest, test_rises) = found
+    return Fit(train, test, train_rest, test_rest, r, train_rises, test_rises)

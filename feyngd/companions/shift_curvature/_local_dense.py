@@ -83,7 +83,7 @@ def check_stable(largest: float, rates: Rates) -> None:
 
 @dataclass(frozen=True)
 class DenseResult:
-    """Numbers of a local steady state, exact: see `LocalSteadyState`."""
+    """Numbers of a local steady state, exact: see `LocalSteadyState`. `moved` is |b|/√tr Σ."""
 
     train_excess: float
     covariance_curvature: float
@@ -91,6 +91,8 @@ class DenseResult:
     commutator: float
     covariance: np.ndarray
     bias: np.ndarray
+    curvatures: np.ndarray
+    moved: float
 
 
 def dense_result(point: AtMinimum, rates: Rates) -> DenseResult:
@@ -111,7 +113,7 @@ def dense_result(point: AtMinimum, rates: Rates) -> DenseResult:
     bias = spectrum.solve(push) / 2
     gradient = point.test(point.theta)[1]
     product = spectrum.curvatures[:, None] * spectrum.noise  # C D
-    size = np.linalg.norm(product)
+    size, spread = np.linalg.norm(product), np.trace(covariance) ** 0.5
     return DenseResult(
         float(np.sum(np.diag(inside) * spectrum.curvatures)) / 2,
         float(np.sum(covariance * point.test.hessian(point.theta))) / 2,
@@ -119,6 +121,8 @@ def dense_result(point: AtMinimum, rates: Rates) -> DenseResult:
         float(np.linalg.norm(product - product.T) / (np.sqrt(2) * size)) if size > 0 else 0.0,
         covariance,
         bias,
+        spectrum.curvatures,
+        float(np.linalg.norm(bias) / spread) if spread > 0 else 0.0,
     )
 
 

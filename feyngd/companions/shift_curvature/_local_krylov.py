@@ -26,7 +26,10 @@ _RESIDUAL = 1e-2  # relative, of conjugate gradients, above which there is a war
 
 @dataclass(frozen=True)
 class KrylovResult:
-    """Replicates of the numbers of a local steady state, shape (m,) each, and estimates made of them."""
+    """Replicates of the numbers of a local steady state, shape (m,) each, and estimates made of them.
+
+    The curvatures are Ritz values that the noise reaches, else NaN, shape (m, k); `moved` is |b|/√tr Σ.
+    """
 
     train_excess: np.ndarray
     covariance_curvature: np.ndarray
@@ -34,6 +37,8 @@ class KrylovResult:
     commutator: Estimate
     bias: np.ndarray
     residual: float
+    curvatures: np.ndarray
+    moved: Estimate
 
 
 def grown(point: AtMinimum, starts: np.ndarray) -> Krylov:
@@ -80,12 +85,13 @@ def krylov_result(point: AtMinimum, rates: Rates) -> KrylovResult:
     check_stable(float(nodes.max()), rates)
     gradient = point.test(point.theta)[1]
     y, residual = solved(point, gradient)
-    excess, curved, pushes = [], [], []
+    excess, curved, pushes, spreads = [], [], [], []
     for h, v, basis in zip(nodes, along, rows, strict=True):
         held = (h > point.flat * np.abs(h).max()) & (v != 0)
         h, v, basis = h[held], v[held], basis[held]
         inside = np.outer(v, v) * rates.lasting(h[:, None], h)
         excess.append(np.sum(np.diag(inside) * h) / 2)
+        spreads.append(np.trace(inside))
         sizes, directions = np.linalg.eigh(inside)
         kept = sizes > _SMALL * sizes.max(initial=0.0)  # nothing is left of a v that is 0
         vectors = (directions[:, kept] * np.sqrt(sizes[kept])).T @ basis
@@ -93,16 +99,45 @@ def krylov_result(point: AtMinimum, rates: Rates) -> KrylovResult:
         curved.append(np.sum(images * vectors) / 2)
         pushes.append(point.train.third(point.theta, vectors).sum(axis=0))
     push = np.array(pushes)
-    bias, rest = solved(point, push.mean(axis=0))
-    if (worst := max(residual, rest)) > _RESIDUAL:
+    # Each half of the samples for itself: the product of both estimates |b|² without the noise's own square.
+    halves, rests = zip(*(solved(point, part.mean(axis=0)) for part in np.array_split(push, 2)), strict=True)
+    shares = np.array([len(part) for part in np.array_split(push, 2)]) / len(push)
+    bias = shares @ np.array(halves) / 2
+    if (worst := max(residual, *rests)) > _RESIDUAL:
         warnings.warn(
             f"Conjugate gradients left {worst:.1%} of a right-hand side: raise max_steps={point.max_steps}.",
             PrecisionWarning,
             stacklevel=3,
         )
     return KrylovResult(
-        np.array(excess), np.array(curved), -push @ y / 2, commutator(point, for_commutator), bias / 2, residual
+        np.array(excess),
+        np.array(curved),
+        -push @ y / 2,
+        commutator(point, for_commutator),
+        bias,
+        residual,
+        np.where(along != 0, nodes, np.nan),
+        _moved(point, bias, max(float(halves[0] @ halves[1]) / 4, 0.0) ** 0.5, push, np.array(spreads)),
     )
+
+
+def _moved(point: AtMinimum, bias: np.ndarray, length: float, push: np.ndarray, spreads: np.ndarray) -> Estimate:
+    """Return |b|/√tr Σ with its error to first order in those of both.
+
+    Args:
+        point: where.
+        bias: b, for its direction.
+        length: |b|.
+        push: replicates of J:Σ, shape (m, p).
+        spreads: replicates of tr Σ, shape (m,).
+    """
+    size, spread = float(np.linalg.norm(bias)), float(spreads.mean())
+    if not size or not spread:
+        return Estimate(0.0, None, 0, "exact")
+    along = push @ solved(point, bias / size)[0] / 2
+    value = length / spread**0.5
+    replicates = along / spread**0.5 - value / 2 * (spreads / spread)
+    return Estimate(value, float(replicates.std(ddof=1) / len(push) ** 0.5), len(push), "lanczos")
 
 
 def solved(point: AtMinimum, vector: np.ndarray) -> tuple[np.ndarray, float]:

@@ -30,10 +30,11 @@ _LEAST_STEPS = 4
 
 @dataclass(frozen=True)
 class Rates:
-    """T, and in discrete time η: 0 stands for continuous time."""
+    """T, and in discrete time η: 0 stands for continuous time. The step is η if it was given."""
 
     temperature: float
     learning_rate: float
+    step: float | None = None
 
     @property
     def time(self) -> str:
@@ -59,7 +60,7 @@ def check_rates(temperature: Any, learning_rate: Any, batch_size: Any, time: str
             raise ArgumentError("Discrete time needs the size of a step: give learning_rate= and batch_size=.")
         return Rates(check_temperature(temperature), 0.0)
     rate, batch = check_learning_rate(learning_rate), check_integer("batch_size", batch_size, least=1)
-    return Rates(rate / batch, rate if time == "discrete" else 0.0)
+    return Rates(rate / batch, rate if time == "discrete" else 0.0, rate)
 
 
 class AtMinimum:

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from ...drawing import new_axes
 from ...estimates import Estimate
 from ...kinks import Kink
 from ...landscapes import Landscape
-from ._local_dense import dense_result
-from ._local_krylov import krylov_result
-from ._local_settings import AtMinimum, check_rates, warn_of_precision
+from .._assumptions import Assumption, Assumptions
+from ._judgements import commuting, exact, scaled, small_fluctuations, small_steps, strict_minimum
+from ._local_dense import DenseResult, dense_result
+from ._local_krylov import KrylovResult, krylov_result
+from ._local_settings import AtMinimum, Rates, check_rates, warn_of_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class LocalSteadyState:
         time: "continuous" or "discrete".
         residual: what conjugate gradients left of ∇V in y, relative; 0 with matrices.
         kinks: where the loss is not smooth.
+        assumptions: what is known of them on the way; `failing` in it are those that do not hold. Without matrices the
+            curvatures are those that the noise reaches.
     """
 
     train_excess: Estimate
@@ -43,6 +48,7 @@ class LocalSteadyState:
     time: str
     residual: float
     kinks: tuple[Kink, ...]
+    assumptions: Assumptions
 
     @property
     def estimates(self) -> dict[str, Estimate]:
@@ -53,10 +59,25 @@ class LocalSteadyState:
     def to_dict(self) -> dict[str, Any]:
         """Return the estimates as numbers, for JSON; an exact one has `None` for its standard error."""
         numbers = {name: {"value": each.value, "stderr": each.stderr} for name, each in self.estimates.items()}
-        return {"temperature": self.temperature, "time": self.time, **numbers}
+        about = {"temperature": self.temperature, "time": self.time}
+        return about | numbers | {"assumptions": self.assumptions.to_dict()}
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<20} {estimate}" for name, estimate in self.estimates.items())
+        lines = [f"{name:<20} {estimate}" for name, estimate in self.estimates.items()]
+        return "\n".join([*lines, *map(str, self.assumptions.failing)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw what fluctuations add to both losses, with two standard errors, and return the Matplotlib axes."""
+        ax = new_axes(ax)
+        added = self.covariance_curvature.value + self.bias_term.value
+        names = ("train_excess", "covariance_curvature", "bias_term")
+        heights = [*(self.estimates[name].value for name in names), added]
+        errors = [*(self.estimates[name].stderr or 0.0 for name in names), self.test_loss.stderr or 0.0]
+        labels = ("train loss", "test loss:\ncovariance", "test loss:\nbias", "test loss:\nsum")
+        ax.bar(labels, heights, yerr=2 * np.array(errors), color=("C0", "C1", "C1", "C2"), capsize=4)
+        ax.axhline(0, color="0.4", lw=0.8)
+        ax.set(ylabel="added by fluctuations, unit of the loss", title=f"T = {self.temperature:g}, {self.time} time")
+        return ax
 
 
 def local_steady_state(
@@ -126,17 +147,17 @@ def local_steady_state(
     )
     warn_of_precision(point.params)
     start = point.test(point.theta)[0]
+    found: DenseResult | KrylovResult
     if point.is_dense:
-        dense = dense_result(point, rates)
+        found = dense = dense_result(point, rates)
         excess, curved, bias = (
             np.array([each]) for each in (dense.train_excess, dense.covariance_curvature, dense.bias_term)
         )
-        commutator = Estimate(dense.commutator, None, 0, "exact")
-        covariance, moved, residual = dense.covariance, dense.bias, 0.0
+        commutator, covariance, residual = exact(dense.commutator), dense.covariance, 0.0
     else:
-        sampled = krylov_result(point, rates)
+        found = sampled = krylov_result(point, rates)
         excess, curved, bias = sampled.train_excess, sampled.covariance_curvature, sampled.bias_term
-        commutator, covariance, moved, residual = sampled.commutator, None, sampled.bias, sampled.residual
+        commutator, covariance, residual = sampled.commutator, None, sampled.residual
     kind = "exact" if point.is_dense else "lanczos"
 
     def estimate(replicates: np.ndarray) -> Estimate:
@@ -149,9 +170,29 @@ def local_steady_state(
         test_loss=estimate(start + curved + bias),
         commutator=commutator,
         covariance=covariance,
-        bias=point.train.shaped(moved),
+        bias=point.train.shaped(found.bias),
         temperature=rates.temperature,
         time=rates.time,
         residual=residual,
         kinks=point.kinks,
+        assumptions=Assumptions(_judged(point, rates, commutator, found)),
     )
+
+
+def _judged(
+    point: AtMinimum, rates: Rates, commutator: Estimate, found: DenseResult | KrylovResult
+) -> list[Assumption]:
+    """Judge the assumptions by what is at hand."""
+    if isinstance(found, DenseResult):
+        top, ratio = exact(found.curvatures.max()), exact(found.curvatures.min() / (found.curvatures.max() or np.nan))
+        moved = exact(found.moved)
+    else:
+        tops = np.nanmax(found.curvatures, axis=1)
+        top, ratio = (
+            Estimate.from_replicates(each, "lanczos") for each in (tops, np.nanmin(found.curvatures, axis=1) / tops)
+        )
+        moved = found.moved
+    rows = [commuting(commutator), strict_minimum(ratio, point.flat), small_fluctuations(moved)]
+    if rates.time == "continuous" and rates.step is not None:  # else steps are not small, or of unknown size
+        rows.append(small_steps(scaled(top, rates.step)))
+    return rows

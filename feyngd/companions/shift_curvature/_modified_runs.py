@@ -13,8 +13,9 @@ from ..._arguments import check_integer
 from ..._keys import check_key
 from ..._learning_rates import check_learning_rate
 from ...derivatives import Loss, flat_loss, per_loss
+from ...drawing import new_axes
 from ...errors import ArgumentError, LandscapeError
-from ...estimates import Estimate
+from ...estimates import Estimate, mean_and_stderr
 from ...landscapes import Landscape, enter
 from ...minima import MeanLoss
 from .._numbers import check_number
@@ -43,6 +44,27 @@ class ModifiedRuns:
     penalty: float
     isotropic: float
     key: Any = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return settings, and means of the losses over runs with their standard errors, as plain numbers for JSON."""
+        settings = ("learning_rate", "batch_size", "penalty", "isotropic")
+        found: dict[str, Any] = {name: getattr(self, name) for name in settings}
+        found |= {"runs": len(self.params), "steps": self.steps.tolist()}
+        for name in ("train_losses", "test_losses"):
+            mean, stderr = mean_and_stderr(getattr(self, name).T)
+            found[name] = {"mean": mean.tolist(), "stderr": stderr.tolist()}
+        return found
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw mean losses over steps with two standard errors, and return the Matplotlib axes."""
+        ax = new_axes(ax)
+        for name, losses in (("train", self.train_losses), ("test", self.test_losses)):
+            mean, stderr = mean_and_stderr(losses.T)
+            (drawn,) = ax.plot(self.steps, mean, label=f"{name} loss")
+            ax.fill_between(self.steps, mean - 2 * stderr, mean + 2 * stderr, color=drawn.get_color(), alpha=0.3, lw=0)
+        ax.set(xlabel="steps", ylabel=f"mean over {len(self.params)} runs")
+        ax.legend()
+        return ax
 
     def settled(self, burn_in: int) -> tuple[Estimate, Estimate]:
         """Return mean train and test loss after a number of steps, over time and runs; errors are from the runs.

@@ -14,6 +14,7 @@ from ...estimates import TruncationWarning
 from ...landscapes import Landscape, enter
 from ...minima import MeanLoss, Minimum, minimum
 from ...spectra import DENSE
+from .._assumptions import Assumption, Assumptions
 from .._numbers import check_number
 from ._line import Fit, Line, check_reach, fitted, line
 
@@ -57,6 +58,28 @@ class Shift:
     surfaces: tuple[MeanLoss, MeanLoss] = field(repr=False)
     ends: tuple[np.ndarray, np.ndarray] = field(repr=False)
 
+    @property
+    def assumptions(self) -> Assumptions:
+        """What the quadratic picture assumes, as measured; `failing` in it are those that do not hold."""
+        rest = abs(self.remainder / self.shift_curvature) if self.shift_curvature else float(bool(self.remainder))
+        meaning = "|rise − ½sᵀCs| over ½sᵀCs: else third derivatives matter as much; use rise"
+        rows = [Assumption.judged("quadratic between the minima", rest, most=_LARGE, meaning=meaning)]
+        for name, end in (("train", self.train), ("test", self.test)):
+            meaning = "1 if its lowest curvature is above 0: else the search ended at a saddle or on a flat piece"
+            rows.append(Assumption.judged(f"strict {name} minimum", float(end.is_strict), least=1, meaning=meaning))
+        return Assumptions(rows)
+
+    def __str__(self) -> str:
+        lines = [
+            f"|s| = {self.magnitude:.4g}, ½sᵀCs = {self.shift_curvature:.4g}, rise {self.rise:.4g}",
+            f"curvature along s: train {self.curvature_train:.4g}, test {self.curvature_test:.4g}",
+        ]
+        return "\n".join([*lines, *map(str, self.assumptions.failing)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw both losses along the line through the minima, and return the Matplotlib axes."""
+        return self.line().plot(ax)
+
     def line(self, num: int = 101, reach: float = 1.5) -> Line:
         """Return losses and accuracies on the line through both minima.
 
@@ -94,14 +117,11 @@ class Shift:
         names = ("magnitude", "shift_curvature", "rise", "remainder", "curvature_train", "curvature_test", "newton")
         numbers = {name: getattr(self, name) for name in names}
         ends = {
-            name: {"loss": end.loss, "gradient_norm": end.gradient_norm, "is_strict": end.is_strict}
+            name: {key: value for key, value in end.to_dict().items() if key != "params"}
             for name, end in (("train", self.train), ("test", self.test))
         }
-        return (
-            {name: value if np.isfinite(value) else None for name, value in numbers.items()}
-            | ends
-            | {"rank": self.rank}
-        )
+        about = {"rank": self.rank, "assumptions": self.assumptions.to_dict()}
+        return {name: value if np.isfinite(value) else None for name, value in numbers.items()} | ends | about
 
 
 def shift(

@@ -7,9 +7,11 @@ from typing import Any
 
 import jax
 
+from ...drawing import new_axes
 from ...errors import ArgumentError
 from ...estimates import Estimate, TruncationWarning
 from ...landscapes import Landscape
+from .._assumptions import Assumption, Assumptions
 from ._expected_shift import sampling_shift
 from ._local_settings import AtMinimum
 from ._shift import shift
@@ -28,6 +30,7 @@ class ShiftTest:
         ratio: observed over expected.
         z: (observed − expected)/spread; `None` where the training data are interpolated, so that their noise at θtr
             is not that of the distribution.
+        noises: tr D at θtr on the training and on the test data, in (loss/θ)².
     """
 
     observed: float
@@ -35,15 +38,43 @@ class ShiftTest:
     spread: float
     ratio: float
     z: float | None
+    noises: tuple[float, float]
+
+    @property
+    def assumptions(self) -> Assumptions:
+        """What the expectation assumes, as measured; `failing` in it are those that do not hold."""
+        train, test = self.noises
+        meaning = "tr D on the training data over that on the test data: lower, the model interpolates"
+        share = train / test if test else math.inf
+        return Assumptions([Assumption.judged("no interpolation", share, least=_INTERPOLATED, meaning=meaning)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the test as numbers, for JSON."""
+        """Return the test as numbers, for JSON; what is not finite is `None`."""
         expected = {"value": self.expected.value, "stderr": self.expected.stderr}
-        return {**vars(self), "expected": expected}
+        finite = {name: x if x is not None and math.isfinite(x) else None for name, x in self._numbers.items()}
+        about = {"noises": list(self.noises), "assumptions": self.assumptions.to_dict()}
+        return finite | {"expected": expected} | about
+
+    @property
+    def _numbers(self) -> dict[str, float | None]:
+        return {name: getattr(self, name) for name in ("observed", "spread", "ratio", "z")}
 
     def __str__(self) -> str:
         score = "no z: the training data are interpolated" if self.z is None else f"z = {self.z:.2f}"
         return f"observed {self.observed:.4g}, expected {self.expected.figure}, spread {self.spread:.2g}: {score}"
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the observed shift-curvature beside what sampling makes of it, and return the Matplotlib axes."""
+        ax = new_axes(ax)
+        mean = self.expected.value
+        ax.axvspan(mean - self.spread, mean + self.spread, color="C0", alpha=0.2, lw=0, label="± spread")
+        ax.axvspan(mean - 2 * self.spread, mean + 2 * self.spread, color="C0", alpha=0.1, lw=0, label="± 2 spreads")
+        ax.axvline(mean, color="C0", label="expected from sampling")
+        ax.axvline(self.observed, color="C1", label="observed")
+        ax.set(xlabel="shift-curvature, unit of the loss", yticks=[])
+        ax.set_title("interpolated: no z" if self.z is None else f"z = {self.z:.2f}")
+        ax.legend()
+        return ax
 
 
 def shift_test(
@@ -102,4 +133,4 @@ def shift_test(
         z = None
     expected = sampled.mean
     ratio = found.shift_curvature / expected.value if expected.value else math.inf
-    return ShiftTest(found.shift_curvature, expected, sampled.spread, ratio, z)
+    return ShiftTest(found.shift_curvature, expected, sampled.spread, ratio, z, (train, test))

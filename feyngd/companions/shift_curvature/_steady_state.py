@@ -10,11 +10,14 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...drawing import new_axes
 from ...errors import ArgumentError, LandscapeError
 from ...estimates import PrecisionWarning
+from .._assumptions import Assumption, Assumptions
 from .._numbers import check_number, check_temperature
 from ._density import Density, check_box, density_on_box, descended, minima_on, polished, with_barriers
 from ._diffusion import Diffusion
+from ._judgements import small_correction
 from ._laplace import log_laplace_weights, next_order
 
 FORMS = ("direct", "paper")
@@ -49,6 +52,13 @@ class Basin:
     covariance: np.ndarray
     weight: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the basin as lists of numbers, for JSON; NaN is `None`."""
+        found = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        for name in ("loss_minimum", "mode_bias", "mean_bias"):
+            found[name] = [x if np.isfinite(x) else None for x in found[name]]
+        return found | {"weight": self.weight}
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -80,6 +90,21 @@ class Parts:
         """Return the parts as lists of numbers, for JSON."""
         names = ("depth", "shift", "covariance", "bias", "total", "weights")
         return {name: getattr(self, name).tolist() for name in names} | {"weighted": self.weighted}
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the parts of every basin and their weighted means as bars, and return the Matplotlib axes."""
+        ax = new_axes(ax)
+        names = ("depth", "shift", "covariance", "bias", "total")
+        places, width = np.arange(len(names)), 0.8 / (len(self.weights) + 1)
+        for k, weight in enumerate(self.weights):
+            heights = [getattr(self, name)[k] for name in names]
+            ax.bar(places + k * width, heights, width, label=f"basin {k + 1}, weight {weight:.3g}")
+        ax.bar(places + len(self.weights) * width, list(self.weighted.values()), width, color="0.3", label="all")
+        ax.set_xticks(places + 0.4 - width / 2, names)
+        ax.set_ylabel("test loss, in parts")
+        ax.axhline(0, color="0.4", lw=0.8)
+        ax.legend()
+        return ax
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +263,41 @@ class SteadyState:
         covariance = np.einsum("kij,kji->k", spread, curvature) / 2
         return Parts(depth, shift, covariance, bias, depth + shift + covariance + bias, self.weights)
 
+    @cached_property
+    def assumptions(self) -> Assumptions:
+        """What the numbers assume, measured: `failing` in it are those that do not hold.
+
+        Without a potential, noise in all directions or a box that holds the density there is no state at all.
+        """
+        return Assumptions(
+            [
+                Assumption.judged(
+                    "as many basins as minima of the loss",
+                    abs(len(self.modes) - len(minima_of(self.diffusion, self.density, "loss"))),
+                    most=0,
+                    meaning="by how many the numbers differ: else shifts and biases of basins mean little",
+                ),
+                small_correction(self.laplace_correction),
+            ]
+        )
+
+    def __str__(self) -> str:
+        weights = ", ".join(f"{weight:.4g}" for weight in self.weights)
+        lines = [f"T = {self.temperature:g}: train loss {self.train_loss:.6g}, test loss {self.test_loss:.6g}"]
+        return "\n".join([*lines, f"weights of basins: {weights}", *map(str, self.assumptions.failing)])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the density of every coordinate, and return the Matplotlib axes."""
+        ax = new_axes(ax)
+        mass = self.density.mass.reshape(self.density.grid.shape)
+        for i, axis in enumerate(self.density.grid.axes):
+            others = tuple(j for j in range(mass.ndim) if j != i)
+            ax.plot(axis.points, mass.sum(axis=others) / axis.weights, label=f"θ{i + 1}" if mass.ndim > 1 else None)
+        if mass.ndim > 1:
+            ax.legend()
+        ax.set(xlabel="θ", ylabel="density", title=f"T = {self.temperature:g}")
+        return ax
+
     def to_dict(self) -> dict[str, Any]:
         """Return the losses and basins as plain numbers, for JSON."""
         return {
@@ -247,7 +307,10 @@ class SteadyState:
             "test_loss": self.test_loss,
             "weights": self.weights.tolist(),
             "laplace_weights": self.laplace_weights.tolist(),
+            "laplace_correction": self.laplace_correction.tolist(),
             "modes": self.modes.tolist(),
+            "basins": [basin.to_dict() for basin in self.basins],
+            "assumptions": self.assumptions.to_dict(),
         }
 
 

@@ -9,6 +9,7 @@ from scipy import optimize
 
 from ...drawing import new_axes
 from ...errors import ArgumentError, LandscapeError
+from .._assumptions import Assumptions
 from .._numbers import check_temperature
 from ._diffusion import Diffusion
 from ._steady_state import steady_state
@@ -28,6 +29,7 @@ class Sweep:
         laplace_weights: the same to leading order.
         optimum: the temperature between the first and the last with the lowest test loss, and that loss; `None` if the
             lowest is at an end, so that it may lie outside.
+        assumptions: of the steady state at each temperature.
     """
 
     temperatures: np.ndarray
@@ -36,11 +38,32 @@ class Sweep:
     weights: np.ndarray
     laplace_weights: np.ndarray
     optimum: tuple[float, float] | None
+    assumptions: tuple[Assumptions, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sweep as lists of numbers, for JSON."""
         names = ("temperatures", "train_losses", "losses", "weights", "laplace_weights")
-        return {name: getattr(self, name).tolist() for name in names} | {"optimum": self.optimum}
+        return {name: getattr(self, name).tolist() for name in names} | {
+            "optimum": self.optimum,
+            "assumptions": [each.to_dict() for each in self.assumptions],
+        }
+
+    def __str__(self) -> str:
+        lines = ["T            train loss   test loss    weights of basins"]
+        for i, rate in enumerate(self.temperatures):
+            weights = ", ".join(f"{weight:.4g}" for weight in self.weights[i])
+            lines.append(f"{rate:<12.4g} {self.train_losses[i]:<12.6g} {self.losses[i]:<12.6g} {weights}")
+        lines += [
+            f"T = {rate:.4g}: {row}"
+            for rate, rows in zip(self.temperatures, self.assumptions, strict=False)
+            for row in rows.failing
+        ]
+        best = (
+            "the lowest test loss is at an end: go further"
+            if self.optimum is None
+            else (f"lowest test loss {self.optimum[1]:.6g} at T = {self.optimum[0]:.4g}")
+        )
+        return "\n".join([*lines, best])
 
     def plot(self, ax: Any = None) -> Any:
         """Draw both losses against the temperature, and return the Matplotlib axes."""
@@ -102,4 +125,5 @@ def temperature_sweep(diffusion: Diffusion, temperatures: ArrayLike, *, box: Arr
         np.array([state.weights for state in states]),
         np.array([state.laplace_weights for state in states]),
         optimum,
+        tuple(state.assumptions for state in states),
     )

@@ -9,10 +9,11 @@ import pytest
 from scipy import linalg
 
 import feyngd as fd
-from feyngd.companions.shift_curvature import compare_minima, expected_shift, local_steady_state, minimum
+from feyngd.companions.shift_curvature import assumptions, compare_minima, expected_shift, local_steady_state, minimum
 from feyngd.companions.shift_curvature._local_settings import warn_of_precision
 from feyngd.landscapes import toys
 from feyngd.minima import DenseMinimum
+from feyngd.training import stic, tic
 
 KEY = jax.random.key(0)
 NOISES = np.array(
@@ -128,6 +129,17 @@ def test_without_matrices(network):
         assert found.stderr < max(abs(exact.value), 0.01)
     for one, other in zip(jax.tree.leaves(dense.bias), jax.tree.leaves(sampled.bias), strict=True):
         assert np.abs(one - other).max() < 0.5 * np.abs(one).max()
+    # What failed is carried along; an assumption that is sampled is judged as the exact one.
+    assert dense.assumptions.keys() == ["noise and curvature commute", "strict minimum", "small fluctuations"]
+    assert str(dense.assumptions.failing) in str(dense)
+    steps = {"learning_rate": 0.3, "batch_size": 15, "penalty": 0.1}
+    dense, sampled = (
+        assumptions(landscape, params, **steps, **way)
+        for way in ({}, {"method": "krylov", "num_samples": 64, "key": KEY})
+    )
+    for row, exact in zip(sampled, dense, strict=True):
+        assert (row.name, exact.stderr, row.holds) == (exact.name, None, exact.holds)
+        assert abs(row.measured - exact.measured) < 3 * row.stderr + 1e-9, row.name
     exact = expected_shift(landscape, params, num_test=10, penalty=0.1)
     found = expected_shift(landscape, params, num_test=10, penalty=0.1, method="krylov", num_samples=64, key=KEY)
     assert abs(found.value - exact.value) < 3 * found.stderr
@@ -154,8 +166,18 @@ def test_minima_are_compared_from_training_data():
         lambda theta, x: jnp.sum((theta**2 - 1) ** 2 * jnp.array([1.0, 2.0])) / 8 - 0.2 * x @ theta * (1.2 + theta[0]),
         jnp.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]]),
     )
-    table = compare_minima(landscape, [np.ones(2), -np.ones(2)], temperature=0.05)
+    descent = {"learning_rate": 0.05, "steps": 30}
+    table = compare_minima(landscape, [np.ones(2), -np.ones(2)], temperature=0.05, **descent)
     assert table.best == 1
+    for row, point in zip(table.rows, (np.ones(2), -np.ones(2)), strict=True):
+        assert row.tic.value == pytest.approx(tic(landscape, point).value)
+        assert row.stic.value == pytest.approx(stic(landscape, point, **descent).value)
+    with pytest.raises(fd.ArgumentError, match="give both, or neither"):
+        compare_minima(landscape, [np.ones(2)], temperature=0.05, steps=30)
+    point = minimum(landscape, np.ones(2), penalty=0.3, key=KEY).params
+    held = compare_minima(landscape, [point], temperature=0.05, penalty=0.3).rows[0]
+    assert held.tic.value == pytest.approx(tic(landscape, point, damping=0.3).value)
+    assert held.stic is None
     for row in table.rows:
         assert row.crossover * row.covariance / 0.05 == pytest.approx(row.expected_shift.value)
         assert row.criterion == pytest.approx(row.train_loss + 2 * row.expected_shift.value + row.covariance)

@@ -153,10 +153,11 @@ def test_noise_along_flat_directions_needs_a_penalty():
 
 def test_assumptions_are_measured():
     landscape = fd.Landscape(quadratic, np.array([[0.0, 1.0], [0.0, -1.0]]))
-    found = {each.name: each for each in assumptions(landscape, jnp.zeros(2), learning_rate=0.3, batch_size=3)}
+    found = assumptions(landscape, jnp.zeros(2), learning_rate=0.3, batch_size=3)
     assert found["noise and curvature commute"].holds is False
     assert found["noise in all directions"].holds is False
     assert found["strict minimum"].holds is True
     assert found["small steps"].measured == pytest.approx(0.3 * np.linalg.eigvalsh(CURVATURE)[1])
     assert found["small fluctuations"].measured == pytest.approx(0, abs=1e-12)
     assert "fails" in str(found["small steps"])
+    assert found.failing.keys() == ["noise and curvature commute", "noise in all directions", "small steps"]
