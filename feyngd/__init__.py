@@ -44,6 +44,7 @@ from .errors import MismatchError as MismatchError
 from .errors import SpacetimeError as SpacetimeError
 
 if TYPE_CHECKING:
+    from . import companions as companions
     from . import drawing as drawing
     from . import experiments as experiments
     from . import landscapes as landscapes
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from .prediction import predict as predict
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
+    from .quantities import measurement as measurement
     from .series import ModifiedFlow as ModifiedFlow
     from .series import ResummedSeries as ResummedSeries
     from .series import Series as Series
@@ -105,7 +107,7 @@ if TYPE_CHECKING:
     from .studies import study as study
     from .studies import sweep as sweep
 
-_SUBMODULES = ("drawing", "experiments", "landscapes", "testing", "training")
+_SUBMODULES = ("companions", "drawing", "experiments", "landscapes", "testing", "training")
 _HOMES = {
     "anchoring": ("AdviceTable", "Anchored", "AnchoredPrediction", "advise", "anchor"),
     "counting": ("count_embeddings", "embeddings", "sanity_check"),
@@ -126,6 +128,7 @@ _HOMES = {
     "optimizers": ("Optimizer", "averaged", "from_optax", "momentum", "preconditioned", "schedule", "sgd"),
     "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
+    "quantities": ("measurement",),
     "series": ("ModifiedFlow", "ResummedSeries", "Series", "expand", "modified_flow", "ode", "resum", "sde"),
     "simulation": ("SDESimulation", "SimulatedCurves", "Simulation", "simulate", "simulate_sde"),
     "spacetimes": ("Spacetime",),

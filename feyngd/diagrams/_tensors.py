@@ -60,7 +60,13 @@ def _possible_roots(diagram: Diagram) -> Iterable[int]:
 
 
 def tensor_expression(
-    diagram: Diagram, *, basis: str = "cumulant", latex: bool = False, indexed: bool = False, open_root: bool = False
+    diagram: Diagram,
+    *,
+    basis: str = "cumulant",
+    latex: bool = False,
+    indexed: bool = False,
+    open_root: bool = False,
+    root: str | None = None,
 ) -> str:
     """Write the value of a diagram as a tensor expression.
 
@@ -71,6 +77,8 @@ def tensor_expression(
         indexed: whether to keep the root and all indices: the edge above node v has the v-th of the letters ijkmn….
         open_root: whether the root is the first index, left free, instead of a derivative of a loss, as for the
             displacement.
+        root: the letter of another function in the place of the loss at the root, which is alone: its derivatives are
+            written with an index each, and the root stays where it is.
 
     Raises:
         ArgumentError: the basis is unknown, or `diagram` is not a `Diagram`.
@@ -87,7 +95,7 @@ def tensor_expression(
     check_basis(basis)
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"The value of a Diagram is written, such as Diagram.parse('[a a]'); got {diagram!r}.")
-    shape = diagram if indexed or open_root else value_representative(diagram)
+    shape = diagram if indexed or open_root or root else value_representative(diagram)
     slots: list[list[str]] = [[] for _ in range(shape.order + 1)]
     for node in range(1, shape.order + 1):
         for end in (shape.parents[node], node):
@@ -98,6 +106,8 @@ def tensor_expression(
     ]
     if open_root:
         tensors = tensors[1:]
+    elif root:
+        tensors[0] = tensors[0][0], root
     elif not indexed and all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
         return short.replace("tr", r"\operatorname{tr}") if latex else short
     return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_sort_key))

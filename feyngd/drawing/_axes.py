@@ -14,6 +14,11 @@ PALETTE = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
 LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
 
 
+def label_of(quantity: str) -> str:
+    """Return what an axis calls a quantity; a measurement by its own name."""
+    return LABELS.get(quantity, f"expected {quantity}")
+
+
 def new_axes(ax: Any = None) -> Any:
     """Return the axes given, or new ones.
 

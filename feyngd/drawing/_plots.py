@@ -11,7 +11,7 @@ import numpy as np
 
 from ..diagrams import Diagram
 from ..estimates import PredictedCurve, mean_and_stderr
-from ._axes import LABELS, PALETTE, new_axes
+from ._axes import PALETTE, label_of, new_axes
 from ._diagram_box import diagram_box
 
 _OF_PARTS = {"minibatch noise": PALETTE[3], "finite data": PALETTE[1], "gap": PALETTE[4]}
@@ -124,7 +124,7 @@ def plot_prediction(prediction: DrawnSeries, ax: Any = None) -> Any:
                 ax.axvspan(edge, rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label=_doubt(prediction))
     ax.set_xlim(0, rates[-1])
     ax.set_xlabel("learning rate η")
-    ax.set_ylabel(LABELS[prediction.quantity])
+    ax.set_ylabel(label_of(prediction.quantity))
     ax.set_title(str(prediction.spacetime), fontsize=10)
     return ax
 
@@ -146,7 +146,7 @@ def plot_resummed(prediction: DrawnResult, ax: Any = None) -> Any:
     if len(far):
         ax.axvspan(far[0], rates[-1], color="#777777", alpha=0.12, lw=0, zorder=0, label=_doubt(prediction))
     ax.set_xlabel("learning rate η")
-    ax.set_ylabel(LABELS[prediction.quantity])
+    ax.set_ylabel(label_of(prediction.quantity))
     ax.set_title(str(prediction.spacetime), fontsize=10)
     return ax
 
@@ -178,7 +178,7 @@ def plot_simulated_curves(curves: DrawnCurves, ax: Any = None) -> Any:
         ax.plot(curves.times, mean, color=colour, lw=1.6, marker="." if few else None, label=f"η = {rate:.3g}")
         ax.fill_between(curves.times, mean - reach, mean + reach, color=colour, alpha=0.25, lw=0)
     ax.set_xlabel("step t")
-    ax.set_ylabel(LABELS[curves.quantity])
+    ax.set_ylabel(label_of(curves.quantity))
     ax.set_title(curves.setting, fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     return ax
@@ -201,7 +201,7 @@ def _with_bands(
     ax.fill_between(times, mean - reach, mean + reach, color=colour, alpha=0.12, lw=0, zorder=2)
     ax.fill_between(times, mean - sampling, mean + sampling, color=colour, alpha=0.3, lw=0, zorder=2)
     ax.set_xlabel("step t")
-    ax.set_ylabel(LABELS[prediction.quantity])
+    ax.set_ylabel(label_of(prediction.quantity))
     if alone:
         ax.legend(frameon=False, fontsize=8)
     return ax

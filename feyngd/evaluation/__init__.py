@@ -2,6 +2,7 @@
 
 from ..estimates import Estimate as Estimate
 from ..estimates import PrecisionWarning as PrecisionWarning
+from ._evaluate import MEASURED as MEASURED
 from ._evaluate import evaluate as evaluate
 from ._evaluate import evaluate_for as evaluate_for
 from ._evaluate import plan as plan

@@ -14,15 +14,17 @@ from .._keys import check_key
 from ..derivatives import num_params
 from ..diagrams import Diagram
 from ..errors import ArgumentError
-from ..landscapes import READINGS, Landscape, Origin, enter, kinks_at
+from ..landscapes import READINGS, Landscape, Origin, check_landscape, enter, kinks_at
 from ..progress import Progress, check_progress
-from ._rounding import Measurement, Rounding, is_double
+from ..quantities import Measurement
+from ._rounding import Rounding, RoundingMeasurement, is_double
 from ._values import Values
 from .engine import Engine, NotFiniteError, check_mesh, cost_model
 from .estimators import KINDS, NAMES, Aim, AimedSampler, Effort, Sampler, Setting
 from .planning import ARITHMETIC_BOUND, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
+MEASURED = "measured"  # where untied roots are that are a measurement
 
 
 def evaluate(
@@ -31,7 +33,7 @@ def evaluate(
     params: PyTree,
     *,
     basis: str | None = None,
-    root: str | None = None,
+    root: str | Measurement | None = None,
     estimator: str = "auto",
     replicates: int = 16,
     rtol: float | None = None,
@@ -68,7 +70,8 @@ def evaluate(
         params: the point, a pytree of floating-point arrays.
         basis: "moment" or "cumulant". A series brings its own; for diagrams the default is "moment".
         root: in the conditional reading, whether untied roots are measured on "test" or on "train" data; a series of
-            the train loss brings "train", otherwise the default is "test".
+            the train loss brings "train", otherwise the default is "test". In any reading, a `measurement` whose
+            derivatives stand at the root; a series of one brings it.
         estimator: how interleaved parts are averaged: "auto", "pairing", "deflation", "strata", "contraction" or
             "double-sum".
         replicates: the number of random pairings, at least 2; the least number if `rtol` or `budget` decides.
@@ -95,6 +98,7 @@ def evaluate(
         Tenka, "A Space-Time Approach to Analyzing SGD", Definition 4; the estimators are the project's own.
     """
     diagrams, basis, root = _requested(what, basis, root)
+    landscape, where = _measuring(landscape, root, diagrams)
     if estimator not in NAMES:
         raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, NAMES))}.")
     effort = Effort.checked(replicates, rtol, budget)
@@ -109,7 +113,7 @@ def evaluate(
         params,
         lambda plan, setting: Sampler(plan, setting, estimator, effort),
         basis=basis,
-        root=root,
+        root=where,
         chunk_size=None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1),
         mesh=mesh,
         check_dtype=check_dtype,
@@ -181,7 +185,7 @@ def _evaluated(
     kinks = kinks_at(landscape, params, stacklevel=4)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
     check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
-    measurement = Measurement(landscape, params, plan) if check_dtype else None
+    measurement = RoundingMeasurement(landscape, params, plan) if check_dtype else None
     try:
         numbers, kinds = sampler.estimate(engine, shown, key)
         rounding = Rounding() if measurement is None else measurement.finish(engine)
@@ -206,7 +210,7 @@ def plan(
     params: PyTree = None,
     *,
     basis: str | None = None,
-    root: str | None = None,
+    root: str | Measurement | None = None,
     reading: str | None = None,
     num_examples: int | None = None,
 ) -> Plan:
@@ -220,7 +224,7 @@ def plan(
         landscape: the loss and its data, which decide about the reading, the number of examples and the costs.
         params: the point; needed with a landscape.
         basis: "moment" or "cumulant".
-        root: in the conditional reading, whether untied roots are measured on "test" or "train" data.
+        root: in the conditional reading, whether untied roots are measured on "test" or "train" data; or a measurement.
         reading: "population", "unbiased" or "conditional"; that of the landscape, or else "population".
         num_examples: M, which matters to the weights of the unbiased and the conditional reading; that of the
             landscape, or else a million.
@@ -250,11 +254,13 @@ def plan(
         if reading not in READINGS:
             raise ArgumentError(f"Unknown reading {reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
         count = 10**6 if num_examples is None else check_integer("num_examples", num_examples, least=1)
-        return _own(_make_plan(tuple(diagrams), basis, reading, root, count))
+        where = "measured" if isinstance(root, Measurement) else root
+        return _own(_make_plan(tuple(diagrams), basis, reading, where, count))
     if reading is not None or num_examples is not None:
         raise ArgumentError("The landscape brings a reading and a number of examples: leave them out.")
+    landscape, where = _measuring(landscape, root, diagrams)
     landscape, params = enter(landscape, params)
-    return _own(_plan_at(diagrams, basis, root, landscape, params))
+    return _own(_plan_at(diagrams, basis, where, landscape, params))
 
 
 def _own(kept: Plan) -> Plan:
@@ -288,17 +294,39 @@ def _make_plan(
     return make_plan(values, basis, reading, model)
 
 
-def _requested(what: Any, basis: str | None, root: str | None) -> tuple[list[Diagram], str, str]:
+def _measuring(landscape: Any, root: str | Measurement, diagrams: Iterable[Diagram]) -> tuple[Any, str]:
+    """Return the landscape with what is measured in it, and where untied roots are: on test, train or measured data."""
+    if root == MEASURED and getattr(landscape, MEASURED, None) is None:
+        raise ArgumentError("Nothing is measured on this landscape: give root=measurement(name, function).")
+    if not isinstance(root, Measurement):
+        return landscape, root
+    if tied := next((diagram for diagram in diagrams if diagram.is_root_tied), None):
+        raise ArgumentError(
+            f"A measurement is not tied to training points, and the root of {tied} is: give diagrams with their roots "
+            "alone."
+        )
+    check_landscape(landscape)
+    return landscape.measuring(root), MEASURED
+
+
+def _requested(
+    what: Any, basis: str | None, root: str | Measurement | None
+) -> tuple[list[Diagram], str, str | Measurement]:
     from ..series import Series
 
-    if root not in (None, *ROOTS):
-        raise ArgumentError(f"Untied roots are measured on 'test' or 'train' data, got root={root!r}.")
+    if not isinstance(root, Measurement) and root not in (None, *ROOTS, MEASURED):
+        raise ArgumentError(
+            f"Untied roots are measured on 'test' or 'train' data, or are a measurement(name, function); got {root!r}."
+        )
     if isinstance(what, Series):
         if what.quantity == "displacement":
             raise ArgumentError("The values of a displacement are vectors of parameters, which evaluate does not give.")
         if basis not in (None, what.basis):
             raise ArgumentError(f"The series is in {what.basis}s, but basis={basis!r}: use series.in_basis({basis!r}).")
-        return list(what), what.basis, root or ("train" if what.quantity == "train_loss" else "test")
+        own = what.quantity if isinstance(what.quantity, Measurement) else None
+        if root is None:
+            root = own or ("train" if what.quantity == "train_loss" else "test")
+        return list(what), what.basis, root
     basis = "moment" if basis is None else basis
     check_basis(basis)
     single = isinstance(what, (Diagram, str)) or not isinstance(what, Iterable)

@@ -16,6 +16,7 @@ from jaxtyping import Int, PyTree
 from ..derivatives import (
     FrozenLoss,
     LiftingError,
+    Loss,
     double_dtype,
     is_double_throughout,
     is_key_array,
@@ -56,7 +57,7 @@ def is_double(landscape: Landscape, params: PyTree) -> bool:
     return noted(loss, "double throughout", lambda: is_double_throughout(loss.jaxpr.jaxpr))
 
 
-class Measurement:
+class RoundingMeasurement:
     """A measurement of rounding, of which the half in double precision runs in another thread meanwhile; never raises.
 
     The loss is not traced again: the equations of its one trace are lifted to double precision. So random draws are the
@@ -116,12 +117,17 @@ def _reason(error: Exception) -> str:
 def _in_double(landscape: Landscape, params: PyTree, plan: Plan, samples: Sequence[Rows]) -> list[dict[Number, float]]:
     """Return the numbers of every sample in double precision."""
     frozen = landscape.frozen(params)
-    loss = noted(frozen.loss, "in double precision", lambda: _double_loss(frozen, params))
+    loss = noted(frozen.loss, "in double precision", lambda: _double_loss(frozen.loss, params, frozen.example_shapes))
+    measured = frozen.measured and noted(
+        frozen.measured,
+        "in double precision",
+        lambda: _double_loss(frozen.test_function, params, frozen.test_example_shapes),
+    )
     found = []
     for sample in samples:
         with jax.enable_x64(True):
             picked = {p: _double(_pick(landscape, p, examples)) for p, examples in sample.items()}
-            double = Landscape(loss, picked[0], picked.get(TEST), reading=landscape.reading)
+            double = frozen.with_functions(loss, measured, data=picked[0], test_data=picked.get(TEST))
             found.append(_numbers(Engine(double, _double(params), draft=True), plan))
     return found
 
@@ -137,15 +143,13 @@ def _differences(
     return {diagram: np.concatenate([column[diagram] for column in columns]) for diagram in plan.values}
 
 
-def _double_loss(landscape: Landscape, params: PyTree) -> FrozenLoss:
+def _double_loss(single: Loss, params: PyTree, example_shapes: PyTree) -> FrozenLoss:
     """Return the lifted loss, traced once so that its programs can be used again."""
-    loss = lifted(landscape.loss, params, landscape.example_shapes)
+    loss = lifted(single, params, example_shapes)
     with jax.enable_x64(True):
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, double_dtype(leaf.dtype)), params)
-        example = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, double_dtype(leaf.dtype)), landscape.example_shapes
-        )
-        return FrozenLoss(jax.make_jaxpr(loss)(shapes, example), None, getattr(landscape.loss, "__name__", "loss"))
+        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, double_dtype(leaf.dtype)), example_shapes)
+        return FrozenLoss(jax.make_jaxpr(loss)(shapes, example), None, getattr(single, "__name__", "loss"))
 
 
 def _samples(landscape: Landscape) -> list[Rows]:

@@ -24,7 +24,8 @@ class Values(Kept, Mapping[Diagram, Estimate]):
 
     Attributes:
         basis: "moment" or "cumulant".
-        root: in the conditional reading, where untied roots are measured: on "test" or on "train" data.
+        root: in the conditional reading, where untied roots are measured: on "test" or on "train" data; "measured" for
+            a measurement.
         origin: the loss, the data and the parameters they were evaluated at; `None` if they were made by hand.
         not_measured: why rounding could not be measured; `None` if it was measured or need not be.
         kinks: where the loss is not smooth within reach of the parameters.

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from ..derivatives import FrozenLoss, noted
-from ..errors import ArgumentError
+from ..errors import ArgumentError, LandscapeError
 from ..kinks import Kink
 from ._landscape import Landscape
 from .checks import (
@@ -43,19 +43,29 @@ def enter(landscape: Any, params: Any, *, forward: bool = True) -> tuple[Landsca
     check_landscape(landscape)
     params = param_arrays(params)
     frozen = landscape.frozen(params)
-    loss = frozen.loss
-    assert isinstance(loss, FrozenLoss)
     leaves = len(jax.tree.leaves(params))
+    _check_function(frozen.loss, leaves, forward)
+    if frozen.measured is not None:
+        try:
+            _check_function(frozen.measured, leaves, forward)
+        except LandscapeError as error:
+            raise LandscapeError(
+                f"A measurement is read like a loss of its own, which this one is not. {error}"
+            ) from error
+    return frozen, params
+
+
+def _check_function(loss: Any, leaves: int, forward: bool) -> None:
+    assert isinstance(loss, FrozenLoss)
     noted(loss, "entered", lambda: check_depends_on_params(loss.jaxpr, leaves))
     noted(loss, "no constant key", lambda: check_no_constant_key(loss.jaxpr))
     noted(loss, "reverse", lambda: check_reverse_mode(loss.jaxpr, leaves))
     if forward:
         noted(loss, "forward", lambda: check_forward_mode(loss.jaxpr, leaves))
-    return frozen, params
 
 
 def kinks_at(landscape: Landscape, params: Any, *, stacklevel: int = 3) -> tuple[Kink, ...]:
-    """Return the kinks of a frozen landscape's loss within reach of the parameters, and warn of them.
+    """Return the kinks of a frozen landscape's loss and measurement within reach of the parameters, and warn of them.
 
     Results that use derivatives carry them: they are never called converged.
 
@@ -67,5 +77,7 @@ def kinks_at(landscape: Landscape, params: Any, *, stacklevel: int = 3) -> tuple
     loss = landscape.loss
     assert isinstance(loss, FrozenLoss)
     found = find_kinks(loss, params, landscape.data, jaxpr=loss.jaxpr)
+    if isinstance(landscape.measured, FrozenLoss):
+        found += find_kinks(landscape.measured, params, landscape.test_data, jaxpr=landscape.measured.jaxpr)
     warn_of_kinks(found, stacklevel=stacklevel)
     return found

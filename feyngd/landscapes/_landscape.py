@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import numpy as np
 from .._arguments import check_integer
 from ..derivatives import CHUNK, FrozenLoss, Loss, digest_of_arrays, flat_loss, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
+from ..quantities import Measurement
 from .checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays, trace_loss
 
 READINGS = ("population", "unbiased", "conditional")
@@ -69,6 +70,7 @@ class Landscape:
     data: Any
     test_data: Any = None
     reading: str = field(default="population", kw_only=True)
+    measured: ClassVar[Any] = None  # what `measuring` puts in the place of the test loss
 
     def __post_init__(self) -> None:
         if not callable(self.loss):
@@ -99,8 +101,13 @@ class Landscape:
 
     @property
     def num_test_examples(self) -> int:
-        """The number of separate test examples; 0 unless the reading is conditional."""
+        """The number of separate test examples, or of those of a measurement; 0 where there are none."""
         return 0 if self.test_data is None else int(jax.tree.leaves(self.test_data)[0].shape[0])
+
+    @property
+    def test_function(self) -> Loss:
+        """What is averaged over the examples of the test loss: the loss, or the function that is measured."""
+        return self.loss if self.measured is None else self.measured
 
     def example(self, i: int) -> Any:
         """One example of the population.
@@ -151,7 +158,7 @@ class Landscape:
             ArgumentError: `chunk_size` is not a positive integer.
         """
         data = self.data if self.test_data is None else self.test_data
-        return jnp.mean(self._losses(params, data, chunk_size))
+        return jnp.mean(self._losses(params, data, chunk_size, is_test=True))
 
     def losses(self, params: Any, chunk_size: int = 256) -> jax.Array:
         """The loss of every example.
@@ -184,11 +191,12 @@ class Landscape:
         """
         params = param_arrays(params)
         frozen = self.frozen(params)
-        for data, name in ((self.data, "example"), (self.test_data, "test example")):
+        named = (frozen.loss, self.data, "loss", "example"), (frozen.test_function, self.test_data, *self._test_names)
+        for loss, data, what, name in named:
             if data is not None:
-                frozen._check_losses(params, data, self._chunk(chunk_size), name)
+                _check_values(loss, params, data, self._chunk(chunk_size), what, name)
                 if gradients:
-                    frozen._check_gradients(params, data, self._chunk(chunk_size), name)
+                    _check_gradients(loss, params, data, self._chunk(chunk_size), what, name)
 
     def frozen(self, params: Any) -> "Landscape":
         """The landscape with its loss as it is now: traced once, so that it cannot change during a computation.
@@ -208,15 +216,66 @@ class Landscape:
         if isinstance(self.loss, FrozenLoss):
             return self
         loss = frozen_loss(self.loss, trace_loss(self.loss, params, self.example_shapes), self)
+        measured = None if self.measured is None else self._frozen_measurement(self.measured, params)
+        return self.with_functions(loss, measured, _given=self)
+
+    def with_functions(self, loss: Loss, measured: Loss | None, **others: Any) -> "Landscape":
+        """The landscape with the same data and another loss and measurement, which are not checked."""
         twin = copy.copy(self)
-        object.__setattr__(twin, "loss", loss)
-        object.__setattr__(twin, "_given", self)
+        for name, value in {"loss": loss, "measured": measured, **others}.items():
+            object.__setattr__(twin, name, value)
         return twin
+
+    def measuring(self, measurement: Measurement) -> "Landscape":
+        """The landscape with a measurement in the place of its test loss.
+
+        The measured function is then `measured`, and its examples are `test_data`.
+
+        Args:
+            measurement: made by `feyngd.measurement`, with a function.
+
+        Raises:
+            ArgumentError: the measurement has a name alone, or is one of examples in the unbiased reading without data.
+            LandscapeError: its data are no arrays with a common leading axis.
+        """
+        if measurement.loss is None:
+            raise ArgumentError(
+                f"The measurement {str(measurement)!r} has a name and no function: numbers need "
+                f"measurement({str(measurement)!r}, function)."
+            )
+        if not measurement.takes_example:
+            data: Any = jnp.zeros(1)  # one example that nothing depends on
+        elif measurement.data is not None:
+            data = example_arrays(measurement.data, "measurement's data")
+        elif self.reading == "unbiased":
+            raise ArgumentError(
+                "In the unbiased reading the examples of a training set are not those that test it: give the "
+                f"measurement {str(measurement)!r} its data, or measure a function of the parameters alone."
+            )
+        else:
+            data = self.data if self.test_data is None else self.test_data
+        twin = self.with_functions(self.loss, measurement.loss, test_data=data)
+        for kept in ("data_digest", "_given"):
+            twin.__dict__.pop(kept, None)
+        return twin
+
+    def _frozen_measurement(self, measured: Loss, params: Any) -> FrozenLoss:
+        try:
+            return frozen_loss(measured, trace_loss(measured, params, self.test_example_shapes), measured)
+        except LandscapeError as error:
+            raise LandscapeError(
+                f"A measurement is read like a loss of its own, which this one is not. {error}"
+            ) from error
 
     @property
     def example_shapes(self) -> Any:
         """One example as a pytree of `jax.ShapeDtypeStruct`, without the leading axis."""
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.data)
+
+    @property
+    def test_example_shapes(self) -> Any:
+        """One separate test example, or one of the measurement, likewise."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.test_data)
 
     @cached_property
     def data_digest(self) -> str:
@@ -226,7 +285,7 @@ class Landscape:
         return digest_of_arrays((self.data, self.test_data)) + self.reading
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("loss", "data", "test_data", "reading")}
+        return {name: getattr(self, name) for name in ("loss", "data", "test_data", "reading", "measured")}
 
     def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.
@@ -242,34 +301,41 @@ class Landscape:
         """
         return flat_loss(self.loss, param_arrays(params))
 
-    def _check_losses(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
-        losses = np.asarray(_compiled_losses(self.loss, chunk_size)(params, data))
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if bad.size:
-            raise LandscapeError(
-                f"The loss is {losses[bad[0]]} on {name} {bad[0]}, the first of {bad.size} among {len(losses)} "
-                f"{name}s where it is not finite. Check that example (a label out of range, a missing value), or start "
-                "from other parameters."
-            )
-
-    def _check_gradients(self, params: Any, data: Any, chunk_size: int, name: str) -> None:
-        good = np.asarray(_compiled_good_gradients(self.loss, chunk_size)(params, data))
-        bad = np.flatnonzero(~good)
-        if bad.size:
-            example = jax.tree.map(lambda leaf: leaf[int(bad[0])], data)
-            where = nonfinite_leaf(jax.grad(self.loss)(params, example), "params")
-            raise LandscapeError(
-                f"The gradient of the loss by {where} is not finite on {name} {bad[0]}, the first of {bad.size} among "
-                f"{len(good)} {name}s, although the loss is. Look for a square root, norm or logarithm at 0 "
-                "there, or start from other parameters."
-            )
+    @property
+    def _test_names(self) -> tuple[str, str]:
+        """What messages call the function of the test examples, and one of these."""
+        return ("loss", "test example") if self.measured is None else ("measurement", "example of the measurement")
 
     def _chunk(self, chunk_size: int) -> int:
         return min(check_integer("chunk_size", chunk_size, least=1), self.num_examples)
 
-    def _losses(self, params: Any, data: Any, chunk_size: int) -> jax.Array:
-        params = param_arrays(params)
-        return _compiled_losses(self.frozen(params).loss, self._chunk(chunk_size))(params, data)
+    def _losses(self, params: Any, data: Any, chunk_size: int, *, is_test: bool = False) -> jax.Array:
+        params, frozen = param_arrays(params), self.frozen(params)
+        loss = frozen.test_function if is_test else frozen.loss
+        return _compiled_losses(loss, self._chunk(chunk_size))(params, data)
+
+
+def _check_values(loss: Loss, params: Any, data: Any, chunk_size: int, what: str, name: str) -> None:
+    losses = np.asarray(_compiled_losses(loss, chunk_size)(params, data))
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        raise LandscapeError(
+            f"The {what} is {losses[bad[0]]} on {name} {bad[0]}, the first of {bad.size} among {len(losses)} where it "
+            "is not finite. Check that example (a label out of range, a missing value), or start from other parameters."
+        )
+
+
+def _check_gradients(loss: Loss, params: Any, data: Any, chunk_size: int, what: str, name: str) -> None:
+    good = np.asarray(_compiled_good_gradients(loss, chunk_size)(params, data))
+    bad = np.flatnonzero(~good)
+    if bad.size:
+        example = jax.tree.map(lambda leaf: leaf[int(bad[0])], data)
+        where = nonfinite_leaf(jax.grad(loss)(params, example), "params")
+        raise LandscapeError(
+            f"The gradient of the {what} by {where} is not finite on {name} {bad[0]}, the first of {bad.size} among "
+            f"{len(good)}, although the {what} is. Look for a square root, norm or logarithm at 0 there, or start from "
+            "other parameters."
+        )
 
 
 # The data are arguments, not closed-over constants, so that XLA does not embed them in the compiled program.

@@ -1,7 +1,6 @@
 """A landscape in coordinates in which learning rates of single parameters are all one."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -43,8 +42,12 @@ def in_metric(landscape: Landscape, params: Any, metric: Any) -> tuple[Landscape
         for tree in (roots, fixed)
         for leaf in jax.tree.leaves(tree)
     )
-    loss = _loss_in(_ByObject(landscape.loss), jax.tree.structure(params), numbers)
-    return replace(landscape, loss=loss), start
+    loss, measured = (
+        None if function is None else _loss_in(_ByObject(function), jax.tree.structure(params), numbers)
+        for function in (landscape.loss, landscape.measured)
+    )
+    assert loss is not None
+    return landscape.with_functions(loss, measured), start
 
 
 def metric_like(params: Any, metric: Any) -> Any:

@@ -15,7 +15,7 @@ class Origin:
     """Hashes of what a result was computed from; an empty one is not known and differs from nothing.
 
     Attributes:
-        loss: of what the loss computes.
+        loss: of what the loss computes, and a measurement.
         data: of the reading, the data and the test data.
         params: of the parameters.
     """
@@ -27,12 +27,14 @@ class Origin:
     @classmethod
     def of(cls, landscape: Landscape, params: Any) -> "Origin":
         """Return the origin of what is computed from a landscape at parameters, arrays, now."""
-        loss = landscape.frozen(params).loss
+        frozen = landscape.frozen(params)
+        loss, measured = frozen.loss, frozen.measured
         assert isinstance(loss, FrozenLoss)
+        digest = loss.digest + (measured.digest if isinstance(measured, FrozenLoss) else "")
         try:
-            return cls(loss.digest, landscape.data_digest, digest_of_arrays(params))
+            return cls(digest, landscape.data_digest, digest_of_arrays(params))
         except UnprovableError:  # inside a transformation of JAX nothing has a value yet
-            return cls(loss.digest, "", "")
+            return cls(digest, "", "")
 
     def check(self, now: "Origin", what: str, cure: str) -> None:
         """Raise `ArgumentError` unless what is asked for now has the same origin.

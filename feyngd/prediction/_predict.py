@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from .._learning_rates import check_learning_rates
 from ..errors import ArgumentError
 from ..estimates import TruncationWarning
-from ..evaluation import Effort, Values
+from ..evaluation import MEASURED, Effort, Values
 from ..landscapes import (
     Landscape,
     Origin,
@@ -26,7 +26,7 @@ from ..landscapes import (
 )
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress
-from ..quantities import check_quantity
+from ..quantities import Measurement, check_quantity
 from ..series import Series
 from ..spacetimes import Spacetime, check_spacetime
 from ._convergence import by_tree
@@ -104,7 +104,7 @@ def predict(
         spacetime: the concrete N, B, E, T and sampling.
         learning_rates: one or more learning rates, positive and finite.
         order: the highest power of η.
-        quantity: "test_loss", "train_loss" or "gap".
+        quantity: "test_loss", "train_loss" or "gap", or a `measurement` with a function.
         optimizer: plain SGD by default; see `feyngd.momentum`, `feyngd.schedule` and their relatives. Parameters are
             numbers.
         times: the numbers of steps of a learning curve, from 0 to T, or "all"; with one learning rate.
@@ -147,10 +147,12 @@ def predict(
         ['0.5000', '0.0000', '0.5000']
     """
     rates = check_learning_rates(learning_rates)
-    check_quantity(quantity)
+    check_quantity(quantity, measured=True)
     check_spacetime(spacetime, concrete="SGD is predicted")
     check_landscape(landscape)
     check_reading(landscape, spacetime)
+    if isinstance(quantity, Measurement):
+        landscape = landscape.measuring(quantity)
     optimizer = check_optimizer(optimizer)
     if not optimizer.is_plain:
         optimizer = optimizer.over_steps(int(spacetime.T)).in_floats()
@@ -240,8 +242,9 @@ def _warn(prediction: Prediction | LearningCurve, rates: np.ndarray, order: int)
 def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> np.ndarray:
     """Return what updates do to a prediction that are lost to the precision of the parameters, shape (R,).
 
-    The first order is ηT|G|² of a loss and ηT(⟨|g|²⟩ − |G|²)/N of the gap, from which a squared gradient is known. An
-    optimizer counts as SGD at the learning rate that moves as far: η times the mean of κ over the steps.
+    The first order is ηT|G|² of a loss and ηT(⟨|g|²⟩ − |G|²)/N of the gap, from which a squared gradient is known; that
+    of a measurement says nothing of it. An optimizer counts as SGD at the learning rate that moves as far: η times the
+    mean of κ over the steps.
     """
     spacetime, optimizer, squared = prediction.spacetime, prediction.optimizer, None
     steps = int(spacetime.T)
@@ -250,7 +253,7 @@ def _lost_updates(prediction: Prediction, landscape: Landscape, params: Any) -> 
         if optimizer.is_plain or not steps
         else abs(float(np.mean(np.array(optimizer.to_end(steps), dtype=float)))) or 1.0
     )
-    if prediction.order and steps:
+    if prediction.order and steps and not isinstance(prediction.quantity, Measurement):
         points = int(spacetime.N) if prediction.quantity == "gap" else 1
         squared = abs(float(prediction.coefficients.mean(axis=0)[1])) / steps / scale * points
     errors = (prediction.stderr, prediction.truncation, np.nan_to_num(prediction.dtype_error))
@@ -276,7 +279,7 @@ def _check_values(values: Values, series: Series, landscape: Landscape, params: 
         )
     if values.basis != "moment":
         raise ArgumentError(f"predict takes values in the moment basis; these are in the {values.basis} basis.")
-    if landscape.reading == "conditional" and values.root != root:
+    if (landscape.reading == "conditional" or MEASURED in (root, values.root)) and values.root != root:
         raise ArgumentError(
             f"The untied roots of these values are measured on {values.root} data, and {series.quantity} needs them on "
             f"{root} data: evaluate with root={root!r}."

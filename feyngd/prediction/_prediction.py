@@ -129,7 +129,7 @@ class Prediction(PredictedCurve):
     def _edge(self) -> tuple[float, str]:
         if self.kinks:
             return 0.0, "the loss has kinks, and what they do is left out"
-        return self._orders.edge(falls=self.quantity != "gap")
+        return self._orders.edge(falls=self.quantity in ("test_loss", "train_loss"))
 
     @property
     def _orders(self) -> Orders:

@@ -11,10 +11,11 @@ import numpy as np
 
 from ..diagrams import Diagram, diagrams
 from ..estimates import mean_and_stderr
-from ..evaluation import MOST_TWINS, Aim, Effort, Goal, Values, evaluate, evaluate_for
+from ..evaluation import MEASURED, MOST_TWINS, Aim, Effort, Goal, Values, evaluate, evaluate_for
 from ..landscapes import Landscape
 from ..optimizers import PLAIN, Optimizer
 from ..progress import Progress
+from ..quantities import Measurement
 from ..series import Series, expand
 from ..spacetimes import Spacetime
 from ._convergence import Orders, by_tree
@@ -98,7 +99,7 @@ def _wanted(series: Sequence[Series]) -> list[Diagram]:
     """
     found = {diagram for one in series for diagram in one}
     order = max(one.order for one in series)
-    root_tied = any(one.quantity != "test_loss" for one in series)
+    root_tied = any(one.quantity in ("train_loss", "gap") for one in series)
     every = {diagram for k in range(order + 1) for diagram in diagrams(k, root_tied=root_tied)}
     return sorted(found | every if len(found) >= _NEARLY_ALL * len(every) else found)
 
@@ -119,6 +120,8 @@ def series_by_root(
 
 def roots_of(quantity: str, reading: str) -> dict[str, tuple[int, str]]:
     """Return where untied roots are measured, each with the sign and the name of its series."""
+    if isinstance(quantity, Measurement):
+        return {MEASURED: (1, quantity)}
     if reading != "conditional" or quantity != "gap":
         return {"train" if quantity == "train_loss" else "test": (1, quantity)}
     return {"test": (1, "test_loss"), "train": (-1, "train_loss")}

@@ -18,7 +18,7 @@ def expand_curve(
     """Return the coefficients of `expand`, in moments, after 0, 1, …, T steps, from one sum over time for each diagram.
 
     Args:
-        quantity: "test_loss", "train_loss" or "gap".
+        quantity: "test_loss", "train_loss" or "gap", or a `measurement`.
         order: the highest power of η to keep.
         spacetime: the concrete spacetime of the whole run.
         optimizer: the optimizer, with numbers as parameters, measured at its iterates.
@@ -36,7 +36,7 @@ def expand_curve(
         >>> curve[fd.Diagram.parse("[a]")][1:].tolist()
         [-1.0, -2.5, -4.25]
     """
-    check_quantity(quantity)
+    check_quantity(quantity, measured=True)
     order = check_order(order)
     check_spacetime(spacetime, concrete="A learning curve is expanded")
     if check_optimizer(optimizer).average is not None:

@@ -9,7 +9,7 @@ from ..counting import count_ratio, kernel_count, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_number
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
-from ..quantities import SERIES, check_quantity
+from ..quantities import SERIES, Measurement, check_quantity
 from ..spacetimes import Spacetime, check_spacetime
 from ._conditional import READINGS, check_exchangeable, given_training_set
 from ._measurements import measured_diagrams, measurements
@@ -68,7 +68,7 @@ def expand(
     the two for the gap. So its three series have the same coefficients.
 
     Args:
-        quantity: "test_loss", "train_loss", "gap" or "displacement".
+        quantity: "test_loss", "train_loss", "gap" or "displacement", or a `measurement`.
         order: the highest power of η to keep.
         spacetime: N, B, E, T, numbers or symbols, and the sampling.
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
@@ -99,7 +99,7 @@ def expand(
         gap to order η^1, cumulant basis, reshuffled, N, B, E
           η^1   E/B   a[a]   tr(C)
     """
-    check_quantity(quantity, SERIES)
+    check_quantity(quantity, SERIES, measured=True)
     order = check_order(order)
     check_basis(basis)
     check_spacetime(spacetime)
@@ -107,6 +107,7 @@ def expand(
     if reading not in READINGS:
         raise ArgumentError(f"Unknown reading {reading!r}. A series has one of {', '.join(map(repr, READINGS))}.")
     if resummed:
+        check_quantity(quantity, SERIES)
         if reading != "population":
             raise ArgumentError("Re-summed series are those of the population reading: leave reading= out.")
         return ResummedSeries(quantity, order, spacetime, optimizer=optimizer, limit=limit)
@@ -120,7 +121,7 @@ def expand(
     }
     if reading == "conditional":
         check_exchangeable(spacetime)
-        name = "displacement" if quantity == "displacement" else "test_loss"
+        name = quantity if quantity == "displacement" or isinstance(quantity, Measurement) else "test_loss"
         found = given_training_set(_terms(name, order, spacetime, "moment", optimizer), spacetime.N)
         return Series(found, basis="moment", **made_of).in_basis(basis)
     return Series(_terms(quantity, order, spacetime, basis, optimizer), basis=basis, **made_of)

@@ -18,7 +18,7 @@ def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: s
     """Iterate over a diagram and those with its root tied, with the factor of the embedding count in a quantity.
 
     Args:
-        quantity: one of `SERIES`.
+        quantity: one of `SERIES`, or a `Measurement`.
         diagram: a diagram whose root is alone.
         spacetime: N and B, and whether batches are full.
         basis: "moment" or "cumulant".
@@ -33,10 +33,10 @@ def measurements(quantity: str, diagram: Diagram, spacetime: Spacetime, basis: s
     # In cumulants all terms with the root alone belong to the test loss, whatever the root may join.
     joined = len(diagram.parts) - 1 if basis == "moment" else 0
     share = one_over_n.scale(joined)  # P/N, the weight of all ways to join the root to a part
-    alone = {"test_loss": constant(1), "train_loss": constant(1) + share.scale(-1), "gap": share}[quantity]
+    alone = {"train_loss": constant(1) + share.scale(-1), "gap": share}.get(quantity, constant(1))
     if alone.numerator:
         yield diagram, (factor * alone).scale(Fraction(1, diagram.automorphisms))
-    if quantity != "test_loss":
+    if quantity in ("train_loss", "gap"):
         sign = 1 if quantity == "train_loss" else -1
         for joint in diagram.root_ties():
             yield joint, (factor * one_over_n).scale(Fraction(sign, joint.automorphisms))

@@ -13,6 +13,7 @@ from .._arguments import check_basis, check_order
 from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
+from ..quantities import Measurement
 from ..spacetimes import Spacetime, as_expression, by_name
 from . import _json, _printing
 
@@ -313,7 +314,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
         return sympy.Symbol("_".join(piece for piece in pieces if piece))
 
     def _tensors(self, diagram: Diagram, *, latex: bool = False) -> str:
-        return tensor_expression(diagram, basis=self.basis, latex=latex, open_root=self.is_vector)
+        root = "s" if isinstance(self.quantity, Measurement) else None
+        return tensor_expression(diagram, basis=self.basis, latex=latex, open_root=self.is_vector, root=root)
 
     def latex(self, *, align: bool = False) -> str:
         """Return the series as LaTeX, without dollar signs: tensor expressions, collected by value.

@@ -17,10 +17,10 @@ from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
 from ..derivatives import Loss, flat_loss, per_loss
 from ..errors import ArgumentError
-from ..landscapes import Landscape, check_reading, enter, metric_like
+from ..landscapes import Landscape, check_landscape, check_reading, enter, metric_like
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress, check_progress
-from ..quantities import check_quantity
+from ..quantities import Measurement, check_quantity
 from ..spacetimes import Spacetime, check_spacetime
 from ._simulated_curves import SimulatedCurves
 from ._simulation import Simulation
@@ -104,7 +104,7 @@ def simulate(
         times: numbers of steps, 0 to T in increasing order, or "all", after each of which the quantity is measured in
             the same runs; by default after T. An average is then that of the steps up to there.
         runs: the number of runs at every learning rate, at least 2.
-        quantity: "test_loss", "train_loss" or "gap".
+        quantity: "test_loss", "train_loss" or "gap", or a `measurement` with a function.
         control: subtract from every run's loss what its batches do to first order by being better or worse than others,
             η Σ_s κ(T, s) G·(g_s − G) with the gradients at the start and the optimizer's kernel κ, 1 for plain SGD.
             That is zero on average, so that the mean stays, and most of the spread for small learning rates. Samples
@@ -137,7 +137,7 @@ def simulate(
     """
     rates = check_learning_rates(learning_rates)
     check_optimizer(optimizer)
-    check_quantity(quantity)
+    check_quantity(quantity, measured=True)
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
     check_mesh(mesh)
@@ -146,6 +146,9 @@ def simulate(
     check_spacetime(spacetime, concrete="SGD is simulated")
     looks = check_times(times, int(spacetime.T))
     plan = StepPlan.make(optimizer, _shares(spacetime), looks)
+    if isinstance(quantity, Measurement):
+        check_landscape(landscape)
+        landscape = landscape.measuring(quantity)
     landscape, params = enter(landscape, params, forward=control)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
@@ -155,11 +158,14 @@ def simulate(
     training_sets, batches = _draw(landscape, spacetime, runs, key)
     rows = with_room(batches, LEAST_STEPS, axis=1)
     # N is in the program only where a run is measured on its training set.
-    sets = training_sets if quantity != "test_loss" or landscape.reading == "unbiased" else training_sets[:, :0]
+    where = landscape.reading if landscape.test_data is None else "apart"
+    needs_sets = quantity in ("train_loss", "gap") or where == "unbiased"
+    sets = training_sets if needs_sets else training_sets[:, :0]
     devices = Devices(mesh)
     own = min(devices.each(runs), BLOCK)
     size = devices.size * own
-    measure = _compiled_measure(landscape.loss, quantity, landscape.reading, min(chunk_size, own), devices)
+    name = "test_loss" if isinstance(quantity, Measurement) else quantity
+    measure = _compiled_measure(landscape.loss, name, where, min(chunk_size, own), devices, landscape.measured)
     given = params, (landscape.data, landscape.test_data), metric, plan.with_room(), _luck(landscape, params)
     start, data, *others = devices.placed(given)  # once for all blocks
     count = 1 if looks is None else len(looks)
@@ -211,22 +217,22 @@ def _gains(
     landscape: Landscape, params: PyTree, quantity: str, metric: PyTree | None
 ) -> Float[np.ndarray, " examples"]:
     """Return how much a step along every example's gradient lowers the loss to first order, G·Mg with the metric M."""
-    is_tested = quantity == "test_loss" and landscape.test_data is not None
-    gains = _compiled_gains(landscape.loss, min(BLOCK, landscape.num_examples))
-    measured = landscape.test_data if is_tested else landscape.data
+    is_tested = quantity not in ("train_loss", "gap") and landscape.test_data is not None
+    tested, measured = (landscape.test_function, landscape.test_data) if is_tested else (landscape.loss, landscape.data)
+    gains = _compiled_gains(landscape.loss, min(BLOCK, landscape.num_examples), tested)
     return np.asarray(gains(params, landscape.data, measured, metric), dtype=float)
 
 
 @per_loss
 def _compiled_gains(
-    loss: Loss, chunk_size: int
+    loss: Loss, chunk_size: int, tested: Loss
 ) -> Callable[[PyTree, PyTree, PyTree, PyTree | None], Float[Array, " examples"]]:
-    """Compile G·Mg of every example, G being the gradient of the mean loss over data of their own."""
+    """Compile G·Mg of every example, G being the gradient of the mean of `tested` over data of their own."""
 
     @jax.jit
     def gains(params: PyTree, data: PyTree, measured: PyTree, metric: PyTree | None) -> Float[Array, " examples"]:
         def mean(params: PyTree) -> Float[Array, ""]:
-            return jnp.mean(jax.lax.map(partial(loss, params), measured, batch_size=chunk_size))
+            return jnp.mean(jax.lax.map(partial(tested, params), measured, batch_size=chunk_size))
 
         direction = jax.grad(mean)(params)
         if metric is not None:
@@ -246,7 +252,12 @@ def _shares(spacetime: Spacetime) -> Float[np.ndarray, "steps slots"]:
 
 @per_loss
 def _compiled_measure(
-    example_loss: Loss, quantity: str, reading: str, chunk_size: int, devices: Devices
+    example_loss: Loss,
+    quantity: str,
+    where: str,
+    chunk_size: int,
+    devices: Devices,
+    measured: Loss | None = None,
 ) -> Callable[..., Float[Array, "runs looks"]]:
     """Compile runs of SGD and their measurements, once for every loss, shape and question.
 
@@ -265,7 +276,8 @@ def _compiled_measure(
         luck: Float[Array, " examples"],
     ) -> Float[Array, "runs looks"]:
         theta, loss = flat_loss(example_loss, params)
-        run = _make_run(loss, quantity, reading)
+        tested = loss if measured is None else flat_loss(measured, params)[1]
+        run = _make_run(loss, tested, quantity, where)
         rate, plan, luck = jax.tree.map(partial(_in_precision, theta.dtype), (rate, plan, luck))
         flat_metric = None if metric is None else ravel_pytree(metric)[0]
         one = partial(run, theta, rate, data, flat_metric, plan, luck)
@@ -295,7 +307,10 @@ class _State(NamedTuple):
 
 
 def _make_run(
-    loss: Callable[[Float[Array, " params"], PyTree], Any], quantity: str, reading: str
+    loss: Callable[[Float[Array, " params"], PyTree], Any],
+    tested: Callable[[Float[Array, " params"], PyTree], Any],
+    quantity: str,
+    where: str,
 ) -> Callable[..., Float[Array, " looks"]]:
     """Return a function that does one run of SGD and measures the quantity at its end, or whenever it is looked at."""
 
@@ -313,10 +328,10 @@ def _make_run(
         training_set: Int[Array, " points"],
         luck: Float[Array, " examples"],
     ) -> Float[Array, ""]:
-        if reading == "conditional":
-            return mean_loss(theta, test_data, jnp.arange(jax.tree.leaves(test_data)[0].shape[0]))
+        if where == "apart":
+            return jnp.mean(jax.vmap(partial(tested, theta))(test_data))
         population = jnp.arange(len(luck))
-        if reading == "population":
+        if where == "population":
             return mean_loss(theta, data, population)
         everything = losses(theta, data, population) - luck
         return (jnp.sum(everything) - jnp.sum(everything[training_set])) / (len(luck) - len(training_set))

@@ -61,14 +61,20 @@ def check_work(kinds: int, spacetime: Spacetime) -> None:
 
 
 def check_reading(
-    reading: str, landscape: PolynomialLandscape, spacetime: Spacetime, test: PolynomialLandscape | None
+    reading: str,
+    landscape: PolynomialLandscape,
+    spacetime: Spacetime,
+    test: PolynomialLandscape | None,
+    quantity: str = "gap",
 ) -> None:
     """Raise `ArgumentError` unless the reading is known and suits the landscape, the spacetime and the test losses."""
     if reading not in ("population", "unbiased", "conditional"):
         raise ArgumentError(f"Unknown reading {reading!r}. Known: 'population', 'unbiased', 'conditional'.")
-    if (test is not None) != (reading == "conditional"):
+    is_needed = reading == "conditional"
+    if (test is None and is_needed) or (test is not None and not is_needed and quantity != "test_loss"):
         raise ArgumentError(
-            f"Test losses are given in the conditional reading and in no other; got {reading!r} and test={test!r}."
+            "Test losses are given in the conditional reading; in the others, for the quantity 'test_loss' alone, a "
+            f"measurement that takes its place. Got reading={reading!r}, quantity={quantity!r} and test={test!r}."
         )
     count = len(landscape.losses)
     if reading != "population" and len(set(landscape.weights)) > 1:

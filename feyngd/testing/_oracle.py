@@ -56,7 +56,8 @@ def exact_series(
         spacetime: a concrete spacetime.
         order: the highest power of η.
         reading: "population", "unbiased" or "conditional".
-        test: the test losses of the conditional reading.
+        test: the test losses of the conditional reading. In any reading, for "test_loss", the mean of these is measured
+            in its place: a polynomial of your own.
         optimizer: made by `sgd`, `momentum`, `schedule`, `averaged` or `preconditioned`, without symbols. A metric is
             one number, or one for each coordinate of θ.
 
@@ -77,7 +78,7 @@ def exact_series(
         (Fraction(0, 1), Fraction(1, 1))
     """
     check_options(quantity, order, spacetime)
-    check_reading(reading, landscape, spacetime, test)
+    check_reading(reading, landscape, spacetime, test, quantity)
     check_work(1 if reading == "conditional" else len(landscape.losses), spacetime)
     runner = _Runner(landscape, theta, order, LiteralOptimizer.read(optimizer, int(spacetime.T), landscape.dimensions))
     total = [Fraction(0)] * (order + 1)
@@ -141,7 +142,7 @@ def _measure(
     quantity: str, landscape: PolynomialLandscape, training_set: Kinds, reading: str, test: PolynomialLandscape | None
 ) -> Polynomial:
     train = mean_of([landscape.losses[kind] for kind in training_set])
-    if reading == "unbiased":
+    if reading == "unbiased" and test is None:
         tested = mean_of([loss for kind, loss in enumerate(landscape.losses) if kind not in training_set])
     else:
         tested = landscape.mean if test is None else test.mean

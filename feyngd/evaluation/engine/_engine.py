@@ -17,7 +17,7 @@ from ..planning import TEST, Dot, Given, Mean, Number, Vector, constants_in, vec
 from ._factored_vectors import TangentSpace
 from ._not_finite import NotFiniteError
 from ._passes import Pass, run_pass
-from ._row import Row, Rows
+from ._row import Measured, Row, Rows
 from ._rows_at_once import gradients_together, rows_together
 
 
@@ -132,7 +132,7 @@ class Engine:
 
     def chunk_size(self, numbers: Sequence[Number], positions: Sequence[int]) -> int:
         """Return how many rows of a pass over numbers are differentiated together."""
-        return self._chunk(Pass((), (), tuple(numbers), (), (), tuple(positions)))
+        return self._chunk(Pass((), (), tuple(numbers), (), (), tuple(positions), self._measured(positions)))
 
     @contextmanager
     def compiling(
@@ -163,14 +163,15 @@ class Engine:
     def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
         """Return the examples of the first row in which a vector or number is not finite."""
         loss, params, constants = self.landscape.loss, self.params, self._constants
+        shapes, measured = self.landscape.example_shapes, self.landscape.measured
 
         @jax.jit
         def is_finite(index: dict[int, Array], data: PyTree, test_data: PyTree) -> Bool[Array, ""]:
             examples = {
                 p: jax.tree.map(lambda leaf, i=i: leaf[i], test_data if p == TEST else data) for p, i in index.items()
             }
-            traced = TracedLoss(loss, params, next(iter(examples.values())))
-            row = Row(TangentSpace(traced, params), constants, examples)
+            traced = TracedLoss(loss, params, shapes)
+            row = Row(TangentSpace(traced, params), constants, examples, Measured.at(measured, params))
             result = row.dense(item.of) if isinstance(item, Mean) else row.number(item)
             return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(result)]))
 
@@ -194,10 +195,13 @@ class Engine:
         constants = dict.fromkeys(constant for item in items for constant in constants_in(item))
         # A shared vector that rows compute anyway is averaged over them.
         of_rows = {vector for item in numbers for vector in vectors_in(item)}
-        shared = tuple(mean for mean in means if mean.is_shared and mean.of not in of_rows)
+        measured = self._measured(rows)
+        shared = tuple(mean for mean in means if mean.is_shared and (measured is not None or mean.of not in of_rows))
         others = tuple(mean for mean in means if mean not in shared)
         # The stacked vectors of outers come last, where the pass expects them.
-        job = Pass(shared, others, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows))
+        job = Pass(
+            shared, others, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows), measured
+        )
         averages, by_chunk, products, bad = run_pass(
             self.landscape.loss,
             job,
@@ -218,6 +222,10 @@ class Engine:
         if broken:
             raise NotFiniteError(broken[0], self.locate(broken[0], rows))
         return averages, by_chunk, products
+
+    def _measured(self, positions: Iterable[int]) -> Loss | None:
+        """Return what is measured at the position `TEST`, if that is another function than the loss."""
+        return self.landscape.measured if TEST in positions else None
 
     def _product(self, number: Dot) -> float:
         """Return the inner product of two averaged vectors, in double precision."""

@@ -19,7 +19,7 @@ from ...derivatives import Loss, TracedLoss, per_loss
 from ..planning import TEST, Given, Mean, Number, Vector
 from ._compiler import compiled
 from ._factored_vectors import TangentSpace
-from ._row import Row, Rows, shared_vector
+from ._row import Measured, Row, Rows, shared_vector
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Pass:
         outers: pairs of vectors u, v of one example, to average (Q_a·u) v for stacked vectors Q, the last constant.
         constants: the means and given vectors they are made from.
         positions: the positions of a row.
+        measured: the function of the position `TEST`; `None` where it is the loss.
     """
 
     shared: tuple[Mean, ...]
@@ -41,6 +42,7 @@ class Pass:
     outers: tuple[tuple[Vector, Vector], ...]
     constants: tuple[Mean | Given, ...]
     positions: tuple[int, ...]
+    measured: Loss | None = None
 
     @property
     def is_shared_only(self) -> bool:
@@ -114,17 +116,20 @@ def compile_pass(
             position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
             for position, index in indices.items()
         }
-        traced = _traced(loss, params, next(iter(examples.values())))
-        space = TangentSpace(traced, params)
+        traced = _traced(loss, params, data)
+        space, measured = TangentSpace(traced, params), Measured.at(job.measured, params)
 
         # Mean vectors with shared directions are derivatives of the summed loss: one reverse pass for the whole chunk.
         def whole(params: PyTree, example: PyTree) -> Float[Array, ""]:
             return traced(jax.tree.leaves(params), example)[0]
 
-        shared = [shared_vector(whole, params, known, mean.of, examples[mean.of.position], real) for mean in job.shared]
+        shared = []
+        for mean in job.shared:
+            own = job.measured if mean.of.position == TEST and job.measured is not None else whole
+            shared.append(shared_vector(own, params, known, mean.of, examples[mean.of.position], real))
 
         def one_row(examples: dict[int, PyTree]) -> tuple:
-            row = Row(space, known, examples)
+            row = Row(space, known, examples, measured)
             vectors = [row.vector(mean.of) for mean in job.means]
             pairs = [(row.components(job.constants[-1], u), row.dense(v)) for u, v in job.outers]
             return vectors, [row.number(number) for number in job.numbers], pairs

@@ -1,6 +1,7 @@
 """Expressions at one row of examples: derivatives of the loss at one example for every position."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -9,11 +10,37 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...derivatives import Loss
-from ..planning import Dot, Given, Input, Mean, Number, Vector
+from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector
 from ._factored_vectors import FactoredVector, TangentSpace
 
 Constants = Mapping[Mean | Given, PyTree]  # averaged and given vectors, pytrees like the parameters
 Rows = dict[int, Int[np.ndarray, " rows"]]  # the numbers of the examples at every position
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A function that takes the place of the loss at the position `TEST`, whose derivatives are written out.
+
+    Attributes:
+        function: of parameters and example.
+        params: the point.
+    """
+
+    function: Loss
+    params: PyTree
+
+    @classmethod
+    def at(cls, function: Loss | None, params: PyTree) -> "Measured | None":
+        """Return it at a point; `None` where there is no such function."""
+        return None if function is None else cls(function, params)
+
+    def number(self, example: PyTree, directions: Sequence[PyTree]) -> Float[Array, ""]:
+        """Return the derivative along all directions."""
+        return derivative(lambda params: self.function(params, example), directions)(self.params)
+
+    def vector(self, example: PyTree, directions: Sequence[PyTree]) -> PyTree:
+        """Return the gradient, differentiated along all directions."""
+        return derivative(jax.grad(lambda params: self.function(params, example)), directions)(self.params)
 
 
 class Row:
@@ -23,10 +50,17 @@ class Row:
         space: the point, and the loss of one example.
         constants: the means and given vectors.
         examples: the example at every position.
+        measured: the function of the position `TEST`; `None` where it is the loss.
     """
 
-    def __init__(self, space: TangentSpace, constants: Constants, examples: Mapping[int, PyTree]) -> None:
-        self._space, self._constants, self._examples = space, constants, examples
+    def __init__(
+        self,
+        space: TangentSpace,
+        constants: Constants,
+        examples: Mapping[int, PyTree],
+        measured: Measured | None = None,
+    ) -> None:
+        self._space, self._constants, self._examples, self._measured = space, constants, examples, measured
         self._vectors: dict[Input, FactoredVector] = {}
 
     def number(self, number: Number) -> Float[Array, ""]:
@@ -34,6 +68,8 @@ class Row:
         directions = [self.vector(item) for item in number.inputs]
         if isinstance(number, Dot):
             return self._space.dot(*directions)
+        if self._measured is not None and number.position == TEST:
+            return self._measured.number(self._examples[TEST], [self._space.dense(each) for each in directions])
         return self._space.number(self._examples[number.position], directions)
 
     def vector(self, item: Input) -> FactoredVector:
@@ -58,6 +94,9 @@ class Row:
         if item.centred:
             return self._space.minus(self.vector(item.uncentred), self._constants[Mean(item.uncentred)])
         directions = [self.vector(inner) for inner in item.inputs]
+        if self._measured is not None and item.position == TEST:
+            dense = [self._space.dense(each) for each in directions]
+            return self._space.constant(self._measured.vector(self._examples[TEST], dense))
         return self._space.vector(self._examples[item.position], directions)
 
 
@@ -72,7 +111,7 @@ def shared_vector(
     return derivative(jax.grad(total), [constants[item] for item in vector.inputs])(params)  # type: ignore[index]
 
 
-def derivative(function: Callable[[PyTree], PyTree], directions: list[PyTree]) -> Callable[[PyTree], PyTree]:
+def derivative(function: Callable[[PyTree], PyTree], directions: Sequence[PyTree]) -> Callable[[PyTree], PyTree]:
     """Differentiate a function of the parameters along each direction in turn, in forward mode."""
     for direction in directions:
         function = partial(_along, function, direction)

@@ -182,7 +182,8 @@ class Tensors:
             data: PyTree = landscape.test_data if is_test else landscape.data
             if len(examples) < (landscape.num_test_examples if is_test else landscape.num_examples):
                 data = jax.tree.map(lambda leaf, at=examples: leaf[at], data)
-            found = derivative_tensors(landscape.loss, engine.params, data, sorted(wanted), engine.chosen_chunk_size)
+            loss = landscape.test_function if is_test else landscape.loss
+            found = derivative_tensors(loss, engine.params, data, sorted(wanted), engine.chosen_chunk_size)
             for order, tensor in found.items():
                 bad = np.flatnonzero(~_are_finite(tensor))
                 if bad.size:

@@ -39,7 +39,8 @@ def terms_of_value(diagram: Diagram, *, basis: str, reading: str, root: str, num
         diagram: the diagram.
         basis: "moment" or "cumulant"; cumulants are made from centred terms.
         reading: "population", "unbiased" or "conditional".
-        root: in the conditional reading, whether an untied root is measured on "test" or on "train" data.
+        root: in the conditional reading, whether an untied root is measured on "test" or on "train" data; in any, a
+            root that is "measured" has examples of its own.
         num_examples: M.
 
     Raises:
@@ -48,7 +49,8 @@ def terms_of_value(diagram: Diagram, *, basis: str, reading: str, root: str, num
     References:
         "Three readings of a dataset" in the documentation.
     """
-    centred, test_root = basis == "cumulant", reading == "conditional" and root == "test" and not diagram.is_root_tied
+    is_apart = root == "measured" or (reading == "conditional" and root == "test")
+    centred, test_root = basis == "cumulant", is_apart and not diagram.is_root_tied
     moments = diagram.refinements() if basis == "cumulant" else iter([(diagram, 1)])
     found: Weights = {}
     for moment, weight in moments:
