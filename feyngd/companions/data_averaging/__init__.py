@@ -35,10 +35,18 @@ if TYPE_CHECKING:
     from ._loss_spread import LossSpread as LossSpread
     from ._loss_spread import loss_spread as loss_spread
     from ._one_parameter import steady_state as steady_state
+    from ._optimum import Optimum as Optimum
+    from ._optimum import optimal_temperature as optimal_temperature
     from ._run_moments import Rates as Rates
     from ._run_moments import Stationarity as Stationarity
     from ._settled import Ensemble as Ensemble
     from ._steady_state import SteadyState as SteadyState
+    from ._sweep import SweepCell as SweepCell
+    from ._sweep import TemperatureSweep as TemperatureSweep
+    from ._sweep import temperature_sweep as temperature_sweep
+    from ._sweep_analysis import SweepGroup as SweepGroup
+    from ._sweep_analysis import SweepPoint as SweepPoint
+    from ._sweep_analysis import SweepVerdict as SweepVerdict
 
 _HOMES = {
     ".._assumptions": ("Assumption", "Assumptions"),
@@ -54,9 +62,12 @@ _HOMES = {
     "._log_normal_forms": ("delta_covariance", "potential_variance", "small_spread_factor"),
     "._loss_spread": ("LossSpread", "loss_spread"),
     "._one_parameter": ("steady_state",),
+    "._optimum": ("Optimum", "optimal_temperature"),
     "._run_moments": ("Rates", "Stationarity"),
     "._steady_state": ("SteadyState",),
     "._settled": ("Ensemble",),
+    "._sweep": ("SweepCell", "TemperatureSweep", "temperature_sweep"),
+    "._sweep_analysis": ("SweepGroup", "SweepPoint", "SweepVerdict"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

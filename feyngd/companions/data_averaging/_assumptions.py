@@ -109,7 +109,7 @@ def assumptions(
         check_key(key, f"With {count} parameters some of the assumptions are sampled")
     found = _dense(landscape, params, alpha, beta) if count <= DENSE else _sampled(landscape, params, alpha, beta, key)
     curl = _curl(landscape, params, alpha, beta, rate / int(spacetime.B), found.rank, key)
-    lasting = rate * _reach(optimizer, steps)
+    lasting = rate * reach(optimizer, steps)
     return Assumptions(
         [
             _of_noise(found.rank, count),
@@ -153,7 +153,7 @@ def _scaled(stderr: float | None, factor: float) -> float | None:
     return None if stderr is None else stderr * factor
 
 
-def _reach(optimizer: Optimizer, steps: int) -> float:
+def reach(optimizer: Optimizer, steps: int) -> float:
     """Return how far the optimizer goes down a constant slope of 1, in units of λ: T for plain SGD."""
     found = optimizer.in_floats().recurrence(steps)
     moved = memory = 0.0

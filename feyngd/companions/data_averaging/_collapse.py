@@ -56,7 +56,7 @@ def collapse_test(temperatures: ArrayLike, levels: Sequence[Estimate]) -> Collap
     if missing := [k for k, level in enumerate(levels) if not level.stderr]:
         raise ArgumentError(f"A test takes standard errors; level {missing[0]} has none.")
     values, errors = (np.array([getattr(each, name) for each in levels]) for name in ("value", "stderr"))
-    alike = np.abs(T[:, None] - T) <= _SAME * T
+    alike = same_temperature(T)
     if not np.any(alike.sum(axis=1) > 1):
         raise ArgumentError("No two cells share a temperature: run one at other λ and B with the same λ/B.")
     weights = alike / errors**2
@@ -65,3 +65,8 @@ def collapse_test(temperatures: ArrayLike, levels: Sequence[Estimate]) -> Collap
     dof = len(T) - len({tuple(row) for row in alike.tolist()})
     worst = int(np.argmax(np.abs(distances)))
     return Collapse(chi2, dof, float(stats.chi2.sf(chi2, dof)), worst, float(distances[worst]))
+
+
+def same_temperature(temperatures: np.ndarray) -> np.ndarray:
+    """Return which temperatures count as one, shape (T, T): those that differ by rounding."""
+    return np.abs(temperatures[:, None] - temperatures) <= _SAME * temperatures

@@ -113,9 +113,9 @@ def ensemble(
     assert key is not None
     shown = check_progress(progress)
     check_spacetime(spacetime, concrete="SGD is run")
-    optimizer = _optimizer(momentum, form, schedule, int(spacetime.T))
+    optimizer = optimizer_of(momentum, form, schedule, int(spacetime.T))
     check_landscape(landscape)
-    drawing, tests = _check_drawing(landscape, int(spacetime.N), drawing, test_size)
+    drawing, tests = check_drawing(landscape, int(spacetime.N), drawing, test_size)
     draws = _Draws.make(landscape, start, spacetime, settings, drawing, tests, key)
     landscape, template = enter(landscape, draws.starts[0])
     named = _check_metrics(metrics, template, landscape)
@@ -241,7 +241,8 @@ def _gathered(
     )
 
 
-def _optimizer(momentum: Any, form: Any, schedule: Any, steps: int) -> Optimizer:
+def optimizer_of(momentum: Any, form: Any, schedule: Any, steps: int) -> Optimizer:
+    """Return momentum in a form with a schedule for a number of steps, or raise `ArgumentError`."""
     mu = check_number("momentum", momentum, least=0, below=1)
     base = with_momentum(mu, classical=check_choice("form", form, FORMS) == "sutskever")
     if isinstance(schedule, str):
@@ -257,7 +258,7 @@ def _optimizer(momentum: Any, form: Any, schedule: Any, steps: int) -> Optimizer
     return with_schedule(multipliers.tolist(), base)
 
 
-def _check_drawing(landscape: Landscape, N: int, drawing: Any, test_size: Any) -> tuple[str, int | None]:
+def check_drawing(landscape: Landscape, N: int, drawing: Any, test_size: Any) -> tuple[str, int | None]:
     """Return how training and test sets are drawn, and the number of test examples, `None` for the whole pool."""
     if landscape.reading == "conditional":
         raise ArgumentError(

@@ -44,9 +44,13 @@ def epochs(
         >>> epochs(4e-5), epochs(4e-5, rule="equal-time")
         (600, 1500)
     """
-    T = _as_written(check_temperature(temperature))
+    return epochs_of_batch(check_temperature(temperature), 1, reference=reference, rule=rule, cap=cap)
+
+
+def epochs_of_batch(rate: float, B: int, *, reference: tuple[float, int], rule: str, cap: float) -> int:
+    """Return the same at T = λ/B, from a learning rate that is read as it is written."""
     coldest, number = reference
-    ratio = _as_written(check_temperature(coldest)) / T
+    ratio = _as_written(check_temperature(coldest)) * B / _as_written(rate)
     number = check_integer("The epochs of the reference", number, least=1)
     limit = _as_written(check_number("The cap", cap, least=1))
     if check_choice("rule", rule, RULES) == "equal-time":

@@ -69,6 +69,11 @@ class GapLaw(Plain):
         stderr = float(np.sqrt(np.array(slopes) @ self.covariance @ np.array(slopes)))
         return Estimate(float(value), stderr, self.num_points, "fit")
 
+    @property
+    def shown(self) -> str:
+        """The form that was fitted, in symbols."""
+        return _SHOWN[self.form]
+
     def __str__(self) -> str:
         ends = {name: f"[{low:.4g}, {high:.4g}]" for name, (low, high) in self.intervals.items()}
         parts = [f"{name} = {getattr(self, name):.4g} {interval}" for name, interval in ends.items()]
