@@ -1,0 +1,53 @@
+"""Limiting dynamics: where SGD with momentum settles around a minimum, and how it moves there for ever.
+
+After Kunin et al., "The limiting dynamics of SGD: modified loss, phase space oscillations, and anomalous diffusion",
+with the corrections that docs/limiting.md lists. A basin is measured once; every limit is then arithmetic in double
+precision: exact in discrete time on a quadratic loss, for any noise, with and without replacement.
+
+Conventions: η is the learning rate, β the momentum, λ a coupled weight decay, B the batch size; H and Σ are Hessian and
+covariance of the examples' gradients (divided by N) at the minimum, K = H + λ; δ is a step, v = δ/η the velocity.
+Numbers are in params² per step, losses in the unit of the loss.
+
+Names are imported on first use: this module itself needs neither JAX nor SciPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .._assumptions import Assumption as Assumption
+    from .._assumptions import Assumptions as Assumptions
+    from ._basin import Basin as Basin
+    from ._eigenpairs import Eigenpairs as Eigenpairs
+    from ._eigenpairs import top_eigenpairs as top_eigenpairs
+    from ._limit import Limit as Limit
+    from ._measure import basin as basin
+    from ._ornstein_uhlenbeck import Decomposition as Decomposition
+    from ._ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+    from ._results import AveragedEstimate as AveragedEstimate
+    from ._results import Curve as Curve
+    from ._results import LimitEstimate as LimitEstimate
+    from ._results import Modes as Modes
+
+_HOMES = {
+    ".._assumptions": ("Assumption", "Assumptions"),
+    "._basin": ("Basin",),
+    "._eigenpairs": ("Eigenpairs", "top_eigenpairs"),
+    "._limit": ("Limit",),
+    "._measure": ("basin",),
+    "._ornstein_uhlenbeck": ("Decomposition", "OrnsteinUhlenbeck"),
+    "._results": ("AveragedEstimate", "Curve", "LimitEstimate", "Modes"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
