@@ -60,7 +60,8 @@ def optimal_temperature(
 ) -> Optimum:
     """Find the temperature of the lowest mean test loss, with a bootstrap interval over training sets.
 
-    Between temperatures the loss is taken as a parabola in ln T, so give them at ratios of 2 or 3 around the optimum.
+    Between temperatures the loss is taken as a parabola in ln T, and the interval has no error of that: give them at
+    ratios of 2 or less around the optimum.
 
     Args:
         temperatures: T = λ/B, positive, of at least three different values.

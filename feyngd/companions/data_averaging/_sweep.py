@@ -157,7 +157,8 @@ def temperature_sweep(
             4}. It may have the lists `optimizers`, tables of `momentum`, `form` and `schedule` ("constant" or
             "cosine"), `drawings` ("iid", "split", "overlap") and `seeds`; and `weight_decay`, `noise`, `runs` on each
             training set, `sampling` ("reshuffled" or "with-replacement"), `start` ("random" or "minimum", that of the
-            pool's loss), `test_size`, `records` and `limit`, of the digits used.
+            pool's loss), `test_size`, `records` and `limit`, of the digits used; and `long_run = false` to leave out
+            tr(C H⁻¹)/n, for which the minimum of the pool's loss is searched.
         out: the folder to write to; made if it is not there.
         landscape: the loss and the pool of a model of your own; `model` is then a name.
         start: its parameters, or `init(key)`.
@@ -197,7 +198,7 @@ def temperature_sweep(
     groups: list[SweepGroup] = []
     verdicts: list[SweepVerdict] = []
     if len(results) == len(cells):
-        groups = analysed(results, model.minimum(store), model.landscape.num_examples)
+        groups = analysed(results, model.minimum(store) if settings.long_run else None, model.landscape.num_examples)
         verdicts = across(groups, settings.N, model.landscape.num_examples)
     sweep = TemperatureSweep(
         tuple(states[cell][0] for cell in cells),

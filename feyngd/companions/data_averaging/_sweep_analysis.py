@@ -1,8 +1,8 @@
 """What a temperature sweep says: levels against T, fits, predictions beside them, the best temperature, verdicts."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import jax
@@ -34,7 +34,8 @@ class SweepPoint(Plain):
         train, test, gap: levels; `None` if fewer than two training sets are left.
         cross: the gap without test data; `None` if runs diverged.
         diverged: the number of runs that diverged, left out of levels.
-        relaxations: the run in relaxation times of the flattest direction at the minimum of the pool's loss.
+        relaxations: the run in relaxation times of the flattest direction at the minimum of the pool's loss; NaN if
+            that was not asked for.
         stationary: whether the fluctuation–dissipation test passed; `None` where it is not known to hold.
         long_run: the prediction tr(C H⁻¹)/n.
         near_minimum: the gap by re-summed runs from the minimum, with its truncation figure; `None` if they start
@@ -68,14 +69,16 @@ class SweepVerdict(Plain):
     Attributes:
         claim: in words.
         holds: `None` where the runs cannot say, or where it does not apply.
-        detail: the numbers, or why there is no verdict.
+        detail: the numbers in words, or why there is no verdict.
         is_prediction: whether the claim is a prediction of theory, which real runs may contradict, or a description.
+        numbers: by name; empty where there is no verdict.
     """
 
     claim: str
     holds: bool | None
     detail: str
     is_prediction: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         word = {True: "holds", False: "DOES NOT HOLD", None: "no verdict"}[self.holds]
@@ -105,7 +108,7 @@ class SweepGroup(Plain):
     verdicts: tuple[SweepVerdict, ...]
 
 
-def analysed(results: Sequence[CellResult], found: PoolMinimum, pool: int) -> list[SweepGroup]:
+def analysed(results: Sequence[CellResult], found: PoolMinimum | None, pool: int) -> list[SweepGroup]:
     """Return the groups of a sweep, one for each optimizer and drawing."""
 
     def kind(result: CellResult) -> tuple[str, str, str]:
@@ -116,7 +119,7 @@ def analysed(results: Sequence[CellResult], found: PoolMinimum, pool: int) -> li
     return [_group(*name, _points(list(members), found, pool), found) for name, members in groupby(ordered, key=kind)]
 
 
-def _points(results: list[CellResult], found: PoolMinimum, pool: int) -> tuple[SweepPoint, ...]:
+def _points(results: list[CellResult], found: PoolMinimum | None, pool: int) -> tuple[SweepPoint, ...]:
     def setting(result: CellResult) -> tuple[float, float, int]:
         return result.cell.temperature, result.cell.learning_rate, result.cell.B
 
@@ -124,7 +127,7 @@ def _points(results: list[CellResult], found: PoolMinimum, pool: int) -> tuple[S
     return tuple(_point(list(members), found, pool) for _, members in groupby(ordered, key=setting))
 
 
-def _point(results: list[CellResult], found: PoolMinimum, pool: int) -> SweepPoint:
+def _point(results: list[CellResult], found: PoolMinimum | None, pool: int) -> SweepPoint:
     cell: Cell = results[0].cell
     samples = {name: np.concatenate([one.levels[name] for one in results]) for name in results[0].levels}
     levels = {
@@ -144,9 +147,9 @@ def _point(results: list[CellResult], found: PoolMinimum, pool: int) -> SweepPoi
         gap=levels["gap"],
         cross=_mean([one.cross for one in results]),
         diverged=sum(one.diverged for one in results),
-        relaxations=cell.learning_rate * reach(optimizer, cell.steps) * found.lowest,
+        relaxations=math.nan if found is None else cell.learning_rate * reach(optimizer, cell.steps) * found.lowest,
         stationary=None if None in passed else all(passed),
-        long_run=found.gap(cell.N, pool, cell.drawing),
+        long_run=None if found is None else found.gap(cell.N, pool, cell.drawing),
         near_minimum=results[0].predicted,
         truncation=results[0].truncation,
         samples=samples,
@@ -164,7 +167,7 @@ def _mean(parts: list[Estimate | None]) -> Estimate | None:
 
 
 def _group(
-    optimizer: str, schedule: str, drawing: str, points: tuple[SweepPoint, ...], found: PoolMinimum
+    optimizer: str, schedule: str, drawing: str, points: tuple[SweepPoint, ...], found: PoolMinimum | None
 ) -> SweepGroup:
     whole = [point for point in points if not point.diverged and point.gap is not None]
     law, why = _law(whole)
@@ -213,17 +216,27 @@ def _of_law(law: GapLaw | None, why: str) -> list[SweepVerdict]:
     if law is None:
         return [SweepVerdict(rises, None, why), SweepVerdict(describes, None, why)]
     chance = float(stats.chi2.sf(law.chi2, law.dof)) if law.dof else math.nan
-    goodness = SweepVerdict(describes, None if not law.dof else chance >= _CHANCE, f"{law}, p = {chance:.2g}")
+    fit = {"chi2": law.chi2, "dof": float(law.dof), "p": chance}
+    goodness = SweepVerdict(
+        describes, None if not law.dof else chance >= _CHANCE, f"{law}, p = {chance:.2g}", numbers=fit
+    )
+    aicc = {f"AICc of {name}": score for name, score in law.rivals.items()}
     scores = ", ".join(f"{name} {score:.1f}" for name, score in law.rivals.items())
     if law.form == "constant":
-        return [SweepVerdict(rises, False, f"AICc takes a constant: {scores}"), goodness]
+        return [SweepVerdict(rises, False, f"AICc takes a constant: {scores}", numbers=aicc), goodness]
     low, high = law.intervals["a"]
     holds = True if low > 0 else False if high <= 0 else None
-    return [SweepVerdict(rises, holds, f"a from {low:.3g} to {high:.3g}; AICc: {scores}"), goodness]
+    numbers = {"a": law.a, "a from": low, "a to": high, **aicc}
+    return [
+        SweepVerdict(rises, holds, f"a from {low:.3g} to {high:.3g}; AICc: {scores}", numbers=numbers),
+        goodness,
+    ]
 
 
-def _of_long_run(points: list[SweepPoint], found: PoolMinimum) -> SweepVerdict:
+def _of_long_run(points: list[SweepPoint], found: PoolMinimum | None) -> SweepVerdict:
     claim = "the gap is tr(C H⁻¹)/n where runs are long enough"
+    if found is None:
+        return SweepVerdict(claim, None, "not asked for: long_run = false", True)
     if found.trace is None:
         return SweepVerdict(claim, None, f"no trace: {found.reason}", True)
     settled = [point for point in points if point.relaxations >= SETTLED]
@@ -248,6 +261,7 @@ def _of_near_minimum(points: list[SweepPoint]) -> SweepVerdict:
 def _compared(claim: str, pairs: Sequence[tuple[SweepPoint, Estimate | None, float]]) -> SweepVerdict:
     """Judge predictions together: the largest deviation may be one that chance exceeds once in 370 times."""
     worst, score, shown = None, -1.0, ""
+    numbers: dict[str, float] = {}
     for point, predicted, within in pairs:
         assert predicted is not None
         assert point.gap is not None
@@ -256,13 +270,15 @@ def _compared(claim: str, pairs: Sequence[tuple[SweepPoint, Estimate | None, flo
         if off > score:
             worst, score = point, off
             shown = f"measured {point.gap.figure}, predicted {predicted.figure}"
+            numbers = {"prediction": predicted.value, "simulation": point.gap.value, "stderr": error}
     assert worst is not None
     allowed = _allowed([point.gap for point, _, _ in pairs])
     detail = (
         f"farthest at T = {worst.temperature:.3g}: {shown}, {score:.2g} standard errors apart, {allowed:.3g} allowed"
         f" ({len(pairs)} of the temperatures)"
     )
-    return SweepVerdict(claim, score <= allowed, detail, True)
+    numbers |= {"T": worst.temperature, "standard errors apart": score, "allowed": allowed}
+    return SweepVerdict(claim, score <= allowed, detail, True, numbers)
 
 
 def _allowed(estimates: Sequence[Estimate | None]) -> float:
@@ -299,7 +315,8 @@ def _conversion(optimizer: str, split: SweepGroup, overlap: SweepGroup, factor: 
         return SweepVerdict(claim, None, "runs diverged", True)
     allowed = _allowed(found)
     detail = f"on the same runs at most {max(scores):.2g} standard errors off, {allowed:.3g} allowed"
-    return SweepVerdict(claim, max(scores) <= allowed, detail, True)
+    numbers = {"standard errors apart": max(scores), "allowed": allowed, "of": float(len(scores))}
+    return SweepVerdict(claim, max(scores) <= allowed, detail, True, numbers)
 
 
 def _of_collapse(where: str, name: str, points: list[SweepPoint]) -> list[SweepVerdict]:
@@ -313,4 +330,6 @@ def _of_collapse(where: str, name: str, points: list[SweepPoint]) -> list[SweepV
         f"χ² = {found.chi2:.3g}, {found.dof} degrees of freedom, p = {found.pvalue:.2g}; farthest is "
         f"λ={worst.learning_rate:g}, B={worst.B}, T = {worst.temperature:.3g}, by {found.distance:.2g} standard errors"
     )
-    return [SweepVerdict(f"{where}: the test loss depends on {name} alone", found.pvalue >= _CHANCE, detail)]
+    numbers = {"chi2": found.chi2, "dof": float(found.dof), "p": found.pvalue}
+    claim = f"{where}: the test loss depends on {name} alone"
+    return [SweepVerdict(claim, found.pvalue >= _CHANCE, detail, numbers=numbers)]

@@ -246,6 +246,12 @@ def _rate(name: str, value: Any) -> float:
     return check_learning_rate(value)
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} is true or false; got {value!r}.")
+    return value
+
+
 def _seed(name: str, value: Any) -> int:
     if (seed := check_integer(name, value, least=0)) >= _SEEDS:
         raise ArgumentError(f"{name} is an integer from 0 to {_SEEDS - 1}; got {value!r}.")
@@ -306,6 +312,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "test_size": _optional(_integer(1)),
     "records": _integer(2),
     "seeds": _several(_seed),
+    "long_run": _flag,
 }
 _DEFAULTS: dict[str, Any] = {
     "limit": None,
@@ -321,6 +328,7 @@ _DEFAULTS: dict[str, Any] = {
     "test_size": None,
     "records": 100,
     "seeds": [0],
+    "long_run": True,
 }
 _EXAMPLES = {
     "model": 'model = "mlp"',

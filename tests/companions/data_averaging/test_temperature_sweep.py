@@ -166,6 +166,8 @@ def test_verdicts_can_fail_and_hold():
     of_size = made_up(lambda cell: 0.3, lambda cell: 1 + cell.B)
     assert verdict_on("depends on T alone", analysed(of_size, good, 100)) is False
     assert verdict_on("depends on T alone", analysed(flat, good, 100)) is True
+    (skipped,) = [verdict for verdict in analysed(flat, None, 100)[0].verdicts if "tr(C" in verdict.claim]
+    assert (skipped.holds, skipped.detail) == (None, "not asked for: long_run = false")
     lost = [replace(result, diverged=1) if result.cell.learning_rate == 0.64 else result for result in flat]
     assert verdict_on("no run diverges", analysed(lost, good, 100)) is False
 
@@ -265,6 +267,7 @@ def test_refusals_of_the_optimum(temperatures, losses, message):
         ({"drawings": ["bootstrap"]}, "Known: 'iid', 'split', 'overlap'"),
         ({"sampling": "fixed"}, "Known: 'reshuffled', 'with-replacement'"),
         ({"weight_decay": -1}, "weight_decay is one finite number at least 0"),
+        ({"long_run": 0}, "long_run is true or false"),
         ({"seeds": [2**32]}, "from 0 to 4294967295"),
         ({"model": "vgg"}, "Unknown model 'vgg'. Known: 'convnet', 'logistic', 'mlp', 'mean-estimation'"),
     ],
