@@ -23,6 +23,7 @@ from ._predict import add_predict
 from ._reproduce import add_reproduce
 from ._series import add_series
 from ._sweep import add_sweep
+from ._temperature import add_temperature
 
 # What adds each command, in the order of the help.
 _COMMANDS = {
@@ -31,6 +32,7 @@ _COMMANDS = {
     "diagrams": add_diagrams,
     "predict": add_predict,
     "sweep": add_sweep,
+    "temperature": add_temperature,
     "reproduce": add_reproduce,
     "anchor": add_anchor,
     "advise": add_advise,
