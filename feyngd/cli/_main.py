@@ -22,6 +22,7 @@ from ._options import Parser
 from ._predict import add_predict
 from ._reproduce import add_reproduce
 from ._series import add_series
+from ._shift import add_shift
 from ._sweep import add_sweep
 from ._temperature import add_temperature
 
@@ -36,6 +37,7 @@ _COMMANDS = {
     "reproduce": add_reproduce,
     "anchor": add_anchor,
     "advise": add_advise,
+    "shift": add_shift,
 }
 _SYMBOLIC = {"series", "diagrams"}
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ._modified_runs import stationarity as stationarity
     from ._shift import Shift as Shift
     from ._shift import shift as shift
+    from ._shift_report import ShiftReport as ShiftReport
+    from ._shift_report import shift_report as shift_report
     from ._shift_test import ShiftTest as ShiftTest
     from ._shift_test import shift_test as shift_test
     from ._steady_state import Basin as Basin
@@ -61,6 +63,7 @@ _HOMES = {
     "_local_steady_state": ("LocalSteadyState", "local_steady_state"),
     "_modified_runs": ("ModifiedRuns", "simulate_modified", "stationarity"),
     "_shift": ("Shift", "shift"),
+    "_shift_report": ("ShiftReport", "shift_report"),
     "_shift_test": ("ShiftTest", "shift_test"),
     "_steady_state": ("Basin", "BasinWarning", "Parts", "SteadyState", "steady_state"),
     "_step_cumulants": ("step_cumulants",),

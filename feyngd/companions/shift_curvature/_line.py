@@ -96,9 +96,10 @@ class Fit:
         """Draw both losses above their minima, reflected, with their parabolas, and return the Matplotlib axes."""
         ax = new_axes(ax)
         both = np.concatenate([-self.r[::-1], self.r])
-        for name, rises, c in (("train", self.train_rises, self.train), ("test", self.test_rises, self.test)):
-            (drawn,) = ax.plot(both, np.concatenate([rises[::-1], rises]), label=f"{name} loss, reflected")
-            ax.plot(both, c * both**2 / 2, ":", color=drawn.get_color(), label=f"½cr², c = {c:.3g}")
+        sides = (("train", "-", self.train_rises, self.train), ("test", "--", self.test_rises, self.test))
+        for name, style, rises, c in sides:
+            (drawn,) = ax.plot(both, np.concatenate([rises[::-1], rises]), style, label=f"{name} loss, reflected")
+            ax.plot(both, c * both**2 / 2, ":", lw=3, alpha=0.5, color=drawn.get_color(), label=f"½cr², c = {c:.3g}")
         ax.set(xlabel="distance r from the minimum", ylabel="loss above its minimum")
         ax.legend()
         return ax

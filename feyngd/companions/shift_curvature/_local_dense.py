@@ -66,7 +66,7 @@ def check_curvatures(curvatures: np.ndarray, bad: np.ndarray, point: AtMinimum) 
         value = curvatures[bad].min() if bad.any() else worst
         raise LandscapeError(
             f"The train loss has the curvature {value:.3g} along a direction with noise, so that nothing holds the "
-            f"parameters there (its largest is {curvatures.max():.3g}): give penalty=, the weight decay of the run, or "
+            f"parameters there (its largest is {curvatures.max():.3g}): give penalty=α, the weight decay of the run, or "
             "call minimum first."
         )
 
@@ -132,6 +132,6 @@ def check_push(push: np.ndarray, spectrum: Spectrum) -> None:
     if np.linalg.norm(along) > _PUSHED * np.linalg.norm(push) > 0:
         raise LandscapeError(
             f"The noise pushes along {len(along)} directions without curvature, by {np.linalg.norm(along):.3g} of "
-            f"{np.linalg.norm(push):.3g}: the parameters drift and do not settle. Give penalty=, or use "
+            f"{np.linalg.norm(push):.3g}: the parameters drift and do not settle. Give penalty=α, or use "
             "feyngd.entropic_drift for a number of steps."
         )

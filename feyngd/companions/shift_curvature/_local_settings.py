@@ -24,6 +24,7 @@ METHODS = ("auto", "dense", "krylov")
 TIMES = ("continuous", "discrete")
 
 _SMALL_GRADIENT = 1e-3  # at a minimum, over the root mean square of the examples' gradients
+_TOLERANCE = 1e-6  # where `minimum` stops: where data are interpolated no example has a gradient to compare with
 _FLAT = 1e-10  # of the largest curvature, below which one counts as 0 in exact arithmetic
 _LEAST_STEPS = 4
 
@@ -63,6 +64,14 @@ def check_rates(temperature: Any, learning_rate: Any, batch_size: Any, time: str
     return Rates(rate / batch, rate if time == "discrete" else 0.0, rate)
 
 
+def check_sampling(method: str, num_samples: int, max_steps: int) -> None:
+    """Raise `ArgumentError` for an unknown method, or for too few samples or steps."""
+    if method not in METHODS:
+        raise ArgumentError(f"Unknown method {method!r}; the methods are {', '.join(map(repr, METHODS))}.")
+    check_integer("num_samples", num_samples, least=2)
+    check_integer("max_steps", max_steps, least=_LEAST_STEPS)
+
+
 class AtMinimum:
     """A point of a landscape that was found to be a minimum of the train loss, and what is needed of it there.
 
@@ -93,11 +102,9 @@ class AtMinimum:
         max_steps: int = 64,
         key: Any = None,
     ) -> None:
-        if method not in METHODS:
-            raise ArgumentError(f"Unknown method {method!r}; the methods are {', '.join(map(repr, METHODS))}.")
+        check_sampling(method, num_samples, max_steps)
         alpha, beta = check_number("penalty", penalty, least=0), check_number("isotropic", isotropic, least=0)
-        self.num_samples = check_integer("num_samples", num_samples, least=2)
-        self.max_steps = check_integer("max_steps", max_steps, least=_LEAST_STEPS)
+        self.num_samples, self.max_steps = num_samples, max_steps
         self.landscape, self.params = enter(landscape, params)
         self.size = num_params(self.params)
         self.is_dense = method == "dense" or (method == "auto" and self.size <= DENSE)
@@ -134,9 +141,9 @@ def _check_gradient(point: AtMinimum) -> None:
     gradient = point.train(point.theta)[1]
     count = point.landscape.num_examples
     single = (point.noise.trace() + float(gradient @ gradient)) ** 0.5
-    if (size := float(np.linalg.norm(gradient))) > _SMALL_GRADIENT * single:
+    if (size := float(np.linalg.norm(gradient))) > max(_SMALL_GRADIENT * single, _TOLERANCE):
         raise LandscapeError(
             f"Not at a minimum of the train loss: the gradient has the norm {size:.3g}, and the {count} examples' "
-            f"gradients have {single:.3g}, of which {_SMALL_GRADIENT:g} is allowed: call minimum(landscape, params, …) "
-            "first."
+            f"gradients have {single:.3g}, of which {_SMALL_GRADIENT:g} is allowed, or {_TOLERANCE:g}: call "
+            "minimum(landscape, params, …) first."
         )

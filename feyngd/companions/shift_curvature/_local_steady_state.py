@@ -187,12 +187,16 @@ def _judged(
         top, ratio = exact(found.curvatures.max()), exact(found.curvatures.min() / (found.curvatures.max() or np.nan))
         moved = exact(found.moved)
     else:
-        tops = np.nanmax(found.curvatures, axis=1)
-        top, ratio = (
-            Estimate.from_replicates(each, "lanczos") for each in (tops, np.nanmin(found.curvatures, axis=1) / tops)
-        )
+        reached = found.curvatures[~np.isnan(found.curvatures).all(axis=1)]  # by noise: a sample of it may be 0
+        tops, lows = np.nanmax(reached, axis=1, initial=0.0), np.nanmin(reached, axis=1, initial=np.inf)
+        top, ratio = _spread(tops), _spread(lows / tops)
         moved = found.moved
     rows = [commuting(commutator), strict_minimum(ratio, point.flat), small_fluctuations(moved)]
     if rates.time == "continuous" and rates.step is not None:  # else steps are not small, or of unknown size
         rows.append(small_steps(scaled(top, rates.step)))
     return rows
+
+
+def _spread(replicates: np.ndarray) -> Estimate:
+    """Return the mean of replicates with its error; not a number where there are fewer than two."""
+    return Estimate.from_replicates(replicates, "lanczos") if len(replicates) > 1 else exact(np.nan)

@@ -70,10 +70,9 @@ class Shift:
         return Assumptions(rows)
 
     def __str__(self) -> str:
-        lines = [
-            f"|s| = {self.magnitude:.4g}, ½sᵀCs = {self.shift_curvature:.4g}, rise {self.rise:.4g}",
-            f"curvature along s: train {self.curvature_train:.4g}, test {self.curvature_test:.4g}",
-        ]
+        lines = [f"|s| = {self.magnitude:.4g}, ½sᵀCs = {self.shift_curvature:.4g}, rise {self.rise:.4g}"]
+        if self.magnitude:
+            lines.append(f"curvature along s: train {self.curvature_train:.4g}, test {self.curvature_test:.4g}")
         return "\n".join([*lines, *map(str, self.assumptions.failing)])
 
     def plot(self, ax: Any = None) -> Any:
