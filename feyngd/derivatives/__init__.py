@@ -21,6 +21,7 @@ from ._frozen_loss import per_loss as per_loss
 from ._gradient_sizes import compiled_gradient_sizes as compiled_gradient_sizes
 from ._gradient_sizes import gradient_sizes as gradient_sizes
 from ._loss import Loss as Loss
+from ._loss import Update as Update
 from ._loss import flat_loss as flat_loss
 from ._loss import num_params as num_params
 from ._loss_sums import Sums as Sums

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+Update = Callable[[PyTree, PyTree], Any]  # update(params, example), a pytree like the parameters
 Loss = Callable[[PyTree, PyTree], Any]  # loss(params, example), one real number; checks look at what it really returns
 
 

@@ -175,9 +175,10 @@ def _evaluated(
 ) -> Values:
     check_mesh(mesh)
     shown = check_progress(progress)
-    landscape, params = enter(landscape, params)
+    landscape, params = enter(landscape, params, update=True)
     plan = _plan_at(diagrams, basis, root, landscape, params)
-    setting = Setting(landscape.num_examples, landscape.num_test_examples, num_params(params), plan.ways)
+    sizes = landscape.num_examples, landscape.num_test_examples, num_params(params)
+    setting = Setting(*sizes, plan.ways, directed=landscape.update is not None)
     sampler = make_sampler(plan, setting)
     if sampler.sampled:
         check_key(key, f"The value of {plan.asked_for(sampler.sampled[0])} pairs examples at random")
@@ -259,7 +260,7 @@ def plan(
     if reading is not None or num_examples is not None:
         raise ArgumentError("The landscape brings a reading and a number of examples: leave them out.")
     landscape, where = _measuring(landscape, root, diagrams)
-    landscape, params = enter(landscape, params)
+    landscape, params = enter(landscape, params, update=True)
     return _own(_plan_at(diagrams, basis, where, landscape, params))
 
 
@@ -275,7 +276,8 @@ def _own(kept: Plan) -> Plan:
 
 def _plan_at(diagrams: list[Diagram], basis: str, root: str, landscape: Landscape, params: PyTree) -> Plan:
     model = cost_model(landscape.loss, params, landscape.example_shapes)
-    return _make_plan(tuple(diagrams), basis, landscape.reading, root, landscape.num_examples, model)
+    directed = landscape.update is not None
+    return _make_plan(tuple(diagrams), basis, landscape.reading, root, landscape.num_examples, model, directed)
 
 
 @lru_cache(maxsize=64)  # the search for a good plan takes longer than many a warm call
@@ -286,11 +288,10 @@ def _make_plan(
     root: str,
     num_examples: int,
     model: CostModel = ARITHMETIC_BOUND,
+    directed: bool = False,
 ) -> Plan:
-    values = {
-        diagram: terms_of_value(diagram, basis=basis, reading=reading, root=root, num_examples=num_examples)
-        for diagram in diagrams
-    }
+    options: dict[str, Any] = {"basis": basis, "reading": reading, "root": root, "num_examples": num_examples}
+    values = {diagram: terms_of_value(diagram, directed=directed, **options) for diagram in diagrams}
     return make_plan(values, basis, reading, model)
 
 

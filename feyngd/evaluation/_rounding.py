@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -123,11 +124,16 @@ def _in_double(landscape: Landscape, params: PyTree, plan: Plan, samples: Sequen
         "in double precision",
         lambda: _double_loss(frozen.test_function, params, frozen.test_example_shapes),
     )
+    update = frozen.update and noted(
+        frozen.update,
+        "in double precision",
+        lambda: _double_loss(cast(Loss, frozen.update), params, frozen.example_shapes),
+    )
     found = []
     for sample in samples:
         with jax.enable_x64(True):
             picked = {p: _double(_pick(landscape, p, examples)) for p, examples in sample.items()}
-            double = frozen.with_functions(loss, measured, data=picked[0], test_data=picked.get(TEST))
+            double = frozen.with_functions(loss, measured, update=update, data=picked[0], test_data=picked.get(TEST))
             found.append(_numbers(Engine(double, _double(params), draft=True), plan))
     return found
 

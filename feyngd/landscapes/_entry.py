@@ -3,8 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from ..derivatives import FrozenLoss, noted
+from ..derivatives import FrozenLoss, Loss, noted
 from ..errors import ArgumentError, LandscapeError
 from ..kinks import Kink
 from ._landscape import Landscape
@@ -24,23 +25,29 @@ def check_landscape(landscape: Any) -> None:
         raise ArgumentError(f"A Landscape is made as fd.Landscape(loss, data); got {type(landscape).__name__}.")
 
 
-def enter(landscape: Any, params: Any, *, forward: bool = True) -> tuple[Landscape, Any]:
+def enter(landscape: Any, params: Any, *, forward: bool = True, update: bool = False) -> tuple[Landscape, Any]:
     """Check a landscape and parameters, and freeze the loss as it is now.
 
     Args:
         landscape: what was given as a landscape.
         params: what was given as parameters.
         forward: whether derivatives are taken in forward mode, along directions; only plain gradients are not.
+        update: whether the caller honours an update that is no gradient.
 
     Returns:
         The landscape with its loss frozen, and the parameters as JAX arrays that no one else can write to.
 
     Raises:
-        ArgumentError: `landscape` is not a `Landscape`.
+        ArgumentError: `landscape` is not a `Landscape`, or has an update where gradients are needed.
         LandscapeError: the parameters are invalid, the loss cannot be traced or differentiated, does not depend on the
             parameters, or draws its random numbers from one constant key.
     """
     check_landscape(landscape)
+    if landscape.update is not None and not update:
+        raise ArgumentError(
+            "This call follows gradients, and the landscape has an update of its own: evaluate, plan, predict and "
+            "simulate take it. Leave update out if you mean the gradient of the loss."
+        )
     params = param_arrays(params)
     frozen = landscape.frozen(params)
     leaves = len(jax.tree.leaves(params))
@@ -52,7 +59,19 @@ def enter(landscape: Any, params: Any, *, forward: bool = True) -> tuple[Landsca
             raise LandscapeError(
                 f"A measurement is read like a loss of its own, which this one is not. {error}"
             ) from error
+    if frozen.update is not None:
+        _check_update(frozen.update, leaves, forward)
     return frozen, params
+
+
+def _check_update(update: Any, leaves: int, forward: bool) -> None:
+    try:
+        noted(update, "no constant key", lambda: check_no_constant_key(update.jaxpr))
+        if forward:
+            noted(update, "reverse", lambda: check_reverse_mode(update.jaxpr, leaves))
+            noted(update, "forward", lambda: check_forward_mode(update.jaxpr, leaves))
+    except LandscapeError as error:
+        raise LandscapeError(f"An update is read like a loss, which this one is not. {error}") from error
 
 
 def _check_function(loss: Any, leaves: int, forward: bool) -> None:
@@ -62,6 +81,16 @@ def _check_function(loss: Any, leaves: int, forward: bool) -> None:
     noted(loss, "reverse", lambda: check_reverse_mode(loss.jaxpr, leaves))
     if forward:
         noted(loss, "forward", lambda: check_forward_mode(loss.jaxpr, leaves))
+
+
+def _in_sum(update: FrozenLoss) -> Loss:
+    """Return a combination of all entries of an update, in which none cancels another."""
+
+    def total(params: Any, example: Any) -> Any:
+        entries = update(params, example)
+        return jnp.dot(jnp.cos(jnp.arange(entries.size, dtype=entries.dtype)), entries)
+
+    return total
 
 
 def kinks_at(landscape: Landscape, params: Any, *, stacklevel: int = 3) -> tuple[Kink, ...]:
@@ -79,5 +108,7 @@ def kinks_at(landscape: Landscape, params: Any, *, stacklevel: int = 3) -> tuple
     found = find_kinks(loss, params, landscape.data, jaxpr=loss.jaxpr)
     if isinstance(landscape.measured, FrozenLoss):
         found += find_kinks(landscape.measured, params, landscape.test_data, jaxpr=landscape.measured.jaxpr)
+    if isinstance(landscape.update, FrozenLoss):
+        found += find_kinks(_in_sum(landscape.update), params, landscape.data)
     warn_of_kinks(found, stacklevel=stacklevel)
     return found

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import check_integer
-from ..derivatives import CHUNK, FrozenLoss, Loss, digest_of_arrays, flat_loss, frozen_loss, per_loss
+from ..derivatives import CHUNK, FrozenLoss, Loss, Update, digest_of_arrays, flat_loss, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
 from ..quantities import Measurement
-from .checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays, trace_loss
+from .checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays, trace_loss, trace_update
 
 READINGS = ("population", "unbiased", "conditional")
 
@@ -46,6 +46,9 @@ class Landscape:
             once, when the landscape is made, in JAX's current precision.
         test_data: separate test examples with the structure of `data`, for the conditional reading; `None` otherwise.
         reading: what `data` stands for, see above.
+        update: what a step follows instead of the gradient, `update(params, example)` with the structure of the
+            parameters: θ ← θ − η (1/B) Σ update(θ, x_n), for natural gradients, games, target networks and any other
+            smooth field. The loss is then only measured. `evaluate`, `plan`, `predict` and `simulate` take it.
 
     Raises:
         LandscapeError: `data` has no examples, is not made of numeric arrays, or its leaves disagree on their number;
@@ -70,11 +73,14 @@ class Landscape:
     data: Any
     test_data: Any = None
     reading: str = field(default="population", kw_only=True)
+    update: Update | None = field(default=None, kw_only=True)
     measured: ClassVar[Any] = None  # what `measuring` puts in the place of the test loss
 
     def __post_init__(self) -> None:
         if not callable(self.loss):
             raise ArgumentError(f"The loss must be a function loss(params, example); got {type(self.loss).__name__}.")
+        if self.update is not None and not callable(self.update):
+            raise ArgumentError(f"An update is a function update(params, example); got {type(self.update).__name__}.")
         if self.reading not in READINGS:
             raise ArgumentError(f"Unknown reading {self.reading!r}; the readings are {', '.join(map(repr, READINGS))}.")
         if self.test_data is not None and self.reading != "conditional":
@@ -217,7 +223,8 @@ class Landscape:
             return self
         loss = frozen_loss(self.loss, trace_loss(self.loss, params, self.example_shapes), self)
         measured = None if self.measured is None else self._frozen_measurement(self.measured, params)
-        return self.with_functions(loss, measured, _given=self)
+        update = None if self.update is None else self._frozen_update(self.update, params)
+        return self.with_functions(loss, measured, update=update, _given=self)
 
     def with_functions(self, loss: Loss, measured: Loss | None, **others: Any) -> "Landscape":
         """The landscape with the same data and another loss and measurement, which are not checked."""
@@ -267,6 +274,10 @@ class Landscape:
                 f"A measurement is read like a loss of its own, which this one is not. {error}"
             ) from error
 
+    def _frozen_update(self, update: Update, params: Any) -> FrozenLoss:
+        """Return the update as one vector."""
+        return frozen_loss(update, trace_update(update, params, self.example_shapes), self)
+
     @property
     def example_shapes(self) -> Any:
         """One example as a pytree of `jax.ShapeDtypeStruct`, without the leading axis."""
@@ -285,7 +296,7 @@ class Landscape:
         return digest_of_arrays((self.data, self.test_data)) + self.reading
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("loss", "data", "test_data", "reading", "measured")}
+        return {name: getattr(self, name) for name in ("loss", "data", "test_data", "reading", "update", "measured")}
 
     def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.

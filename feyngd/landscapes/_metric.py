@@ -27,6 +27,8 @@ def in_metric(landscape: Landscape, params: Any, metric: Any) -> tuple[Landscape
         ArgumentError: the metric has another structure, or an array in it has another shape.
         LandscapeError: the parameters are invalid.
     """
+    if landscape.update is not None:
+        raise ArgumentError("A metric belongs to gradients: put it into the update, M · update(params, example).")
     params = param_arrays(params)
     roots = jax.tree.map(np.sqrt, metric_like(params, metric))
     fixed = jax.tree.map(lambda root, leaf: np.where(root == 0, np.asarray(leaf), 0.0), roots, params)

@@ -15,7 +15,7 @@ class Origin:
     """Hashes of what a result was computed from; an empty one is not known and differs from nothing.
 
     Attributes:
-        loss: of what the loss computes, and a measurement.
+        loss: of what the loss computes, a measurement and an update.
         data: of the reading, the data and the test data.
         params: of the parameters.
     """
@@ -28,9 +28,8 @@ class Origin:
     def of(cls, landscape: Landscape, params: Any) -> "Origin":
         """Return the origin of what is computed from a landscape at parameters, arrays, now."""
         frozen = landscape.frozen(params)
-        loss, measured = frozen.loss, frozen.measured
-        assert isinstance(loss, FrozenLoss)
-        digest = loss.digest + (measured.digest if isinstance(measured, FrozenLoss) else "")
+        functions = (frozen.loss, frozen.measured, frozen.update)
+        digest = "".join(each.digest for each in functions if isinstance(each, FrozenLoss))
         try:
             return cls(digest, landscape.data_digest, digest_of_arrays(params))
         except UnprovableError:  # inside a transformation of JAX nothing has a value yet

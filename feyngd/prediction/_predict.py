@@ -161,7 +161,7 @@ def predict(
         raise ArgumentError(f"A learning curve has one learning rate; got {len(rates)}.")
     if optimizer.metric is not None:
         landscape, params = in_metric(landscape, params, optimizer.metric.tree)
-    landscape, params = enter(landscape, params)
+    landscape, params = enter(landscape, params, update=True)
     check_updates_kept(params, "A prediction")
     parts = series_by_root(quantity, landscape, spacetime, order, optimizer)
     effort = Effort.checked(2 if replicates is None else replicates, rtol, budget)
@@ -187,7 +187,7 @@ def predict(
     if moments is None:
         prediction = _assembled(quantity, spacetime, rates, parts, given, with_rounding=check_dtype is not False)
         prediction = replace(prediction, optimizer=optimizer)
-        if prediction.rounding is not None:
+        if prediction.rounding is not None and landscape.update is None:
             prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
     else:
         roots = roots_of(quantity, landscape.reading)

@@ -15,7 +15,7 @@ from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
-from ..derivatives import Loss, flat_loss, per_loss
+from ..derivatives import FrozenLoss, Loss, flat_loss, per_loss
 from ..errors import ArgumentError
 from ..landscapes import Landscape, check_landscape, check_reading, enter, metric_like
 from ..optimizers import PLAIN, Optimizer, check_optimizer
@@ -149,10 +149,12 @@ def simulate(
     if isinstance(quantity, Measurement):
         check_landscape(landscape)
         landscape = landscape.measuring(quantity)
-    landscape, params = enter(landscape, params, forward=control)
+    landscape, params = enter(landscape, params, forward=control, update=True)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
         raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
+    if optimizer.metric is not None and landscape.update is not None:
+        raise ArgumentError("A metric belongs to gradients: put it into the update, M · update(params, example).")
     metric = None if optimizer.metric is None else metric_like(params, optimizer.metric.tree)
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
@@ -165,7 +167,9 @@ def simulate(
     own = min(devices.each(runs), BLOCK)
     size = devices.size * own
     name = "test_loss" if isinstance(quantity, Measurement) else quantity
-    measure = _compiled_measure(landscape.loss, name, where, min(chunk_size, own), devices, landscape.measured)
+    measure = _compiled_measure(
+        landscape.loss, name, where, min(chunk_size, own), devices, landscape.measured, landscape.update
+    )
     given = params, (landscape.data, landscape.test_data), metric, plan.with_room(), _luck(landscape, params)
     start, data, *others = devices.placed(given)  # once for all blocks
     count = 1 if looks is None else len(looks)
@@ -219,13 +223,13 @@ def _gains(
     """Return how much a step along every example's gradient lowers the loss to first order, G·Mg with the metric M."""
     is_tested = quantity not in ("train_loss", "gap") and landscape.test_data is not None
     tested, measured = (landscape.test_function, landscape.test_data) if is_tested else (landscape.loss, landscape.data)
-    gains = _compiled_gains(landscape.loss, min(BLOCK, landscape.num_examples), tested)
+    gains = _compiled_gains(landscape.loss, min(BLOCK, landscape.num_examples), tested, landscape.update)
     return np.asarray(gains(params, landscape.data, measured, metric), dtype=float)
 
 
 @per_loss
 def _compiled_gains(
-    loss: Loss, chunk_size: int, tested: Loss
+    loss: Loss, chunk_size: int, tested: Loss, update: FrozenLoss | None = None
 ) -> Callable[[PyTree, PyTree, PyTree, PyTree | None], Float[Array, " examples"]]:
     """Compile G·Mg of every example, G being the gradient of the mean of `tested` over data of their own."""
 
@@ -237,9 +241,13 @@ def _compiled_gains(
         direction = jax.grad(mean)(params)
         if metric is not None:
             direction = jax.tree.map(jnp.multiply, metric, direction)
-        return jax.lax.map(
-            lambda example: jax.jvp(lambda p: loss(p, example), (params,), (direction,))[1], data, batch_size=chunk_size
-        )
+
+        def gain(example: PyTree) -> Float[Array, ""]:
+            if update is not None:
+                return jnp.dot(ravel_pytree(direction)[0], update(params, example))
+            return jax.jvp(lambda p: loss(p, example), (params,), (direction,))[1]
+
+        return jax.lax.map(gain, data, batch_size=chunk_size)
 
     return gains
 
@@ -258,6 +266,7 @@ def _compiled_measure(
     chunk_size: int,
     devices: Devices,
     measured: Loss | None = None,
+    update: FrozenLoss | None = None,
 ) -> Callable[..., Float[Array, "runs looks"]]:
     """Compile runs of SGD and their measurements, once for every loss, shape and question.
 
@@ -277,7 +286,7 @@ def _compiled_measure(
     ) -> Float[Array, "runs looks"]:
         theta, loss = flat_loss(example_loss, params)
         tested = loss if measured is None else flat_loss(measured, params)[1]
-        run = _make_run(loss, tested, quantity, where)
+        run = _make_run(loss, tested, quantity, where, None if update is None else flat_loss(update, params)[1])
         rate, plan, luck = jax.tree.map(partial(_in_precision, theta.dtype), (rate, plan, luck))
         flat_metric = None if metric is None else ravel_pytree(metric)[0]
         one = partial(run, theta, rate, data, flat_metric, plan, luck)
@@ -311,8 +320,17 @@ def _make_run(
     tested: Callable[[Float[Array, " params"], PyTree], Any],
     quantity: str,
     where: str,
+    update: Callable[[Float[Array, " params"], PyTree], Any] | None,
 ) -> Callable[..., Float[Array, " looks"]]:
     """Return a function that does one run of SGD and measures the quantity at its end, or whenever it is looked at."""
+
+    def gradient(
+        theta: Float[Array, " params"], data: PyTree, batch: Int[Array, " slots"], shares: Float[Array, " slots"]
+    ) -> Float[Array, " params"]:
+        """Return what a step follows: the gradient of a batch's mean loss, or the mean of its updates."""
+        if update is None:
+            return jax.grad(lambda theta: jnp.dot(shares, losses(theta, data, batch)))(theta)
+        return shares @ jax.vmap(partial(update, theta))(jax.tree.map(lambda leaf: leaf[batch], data))
 
     def losses(theta: Float[Array, " params"], data: PyTree, indices: Int[Array, " some"]) -> Float[Array, " some"]:
         examples = jax.tree.map(lambda leaf: leaf[indices], data)
@@ -364,12 +382,12 @@ def _make_run(
 
         def step(time: Int[Array, ""], state: _State) -> _State:
             theta, memory, averages = state
-            gradient = jax.grad(lambda theta: jnp.dot(plan.shares[time], losses(theta, data, batches[time])))(theta)
-            update = gradient if plan.direct is None else plan.direct[time] * gradient
+            own = gradient(theta, data, batches[time], plan.shares[time])
+            moved = own if plan.direct is None else plan.direct[time] * own
             if plan.memory is not None:
                 gain, decay, readout = (part[time] for part in plan.memory)
-                update, memory = update + readout @ memory, decay @ memory + gain[:, None] * gradient
-            theta = theta - rate * (update if metric is None else metric * update)
+                moved, memory = moved + readout @ memory, decay @ memory + gain[:, None] * own
+            theta = theta - rate * (moved if metric is None else metric * moved)
             if plan.averages is not None:
                 averages = plan.averages.keep[time][:, None] * averages + plan.averages.take[time][:, None] * theta
             return _State(theta, memory, averages)

@@ -195,7 +195,10 @@ class Runner(ABC, Generic[S]):
     def __init__(self, landscape: PolynomialLandscape, theta: Sequence[Any], order: int) -> None:
         self._order, self._coordinates = order, range(landscape.dimensions)
         self.start: Point = tuple([coordinate] + [Fraction(0)] * order for coordinate in landscape.check_point(theta))
-        self._gradients = [gradient(loss, landscape.dimensions) for loss in landscape.losses]
+        updates = landscape.updates
+        self._gradients: Sequence[Sequence[Polynomial]] = (
+            [gradient(loss, landscape.dimensions) for loss in landscape.losses] if updates is None else updates
+        )
         self._after: dict[Run, S] = {(): self._begin()}
         self._batch_gradients: dict[Kinds, list[Polynomial]] = {}
 

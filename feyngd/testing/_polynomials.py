@@ -23,9 +23,12 @@ class PolynomialLandscape:
         losses: one polynomial for each kind of datapoint: a mapping from exponents, one for each coordinate of θ, to
             rational coefficients.
         weights: the probability of each kind; uniform without it. Positive and adding up to 1.
+        updates: what steps follow instead of the gradient of each loss: for each kind of datapoint a polynomial for
+            each coordinate of θ.
 
     Raises:
-        LandscapeError: there is no loss, the exponents differ in length, or the weights are not probabilities.
+        LandscapeError: there is no loss, the exponents differ in length, the weights are not probabilities, or the
+            updates are not as many as losses and coordinates.
 
     Examples:
         >>> from feyngd.testing import PolynomialLandscape
@@ -35,12 +38,15 @@ class PolynomialLandscape:
 
     losses: tuple[Polynomial, ...]
     weights: tuple[Fraction, ...]
+    updates: tuple[tuple[Polynomial, ...], ...] | None
 
-    def __init__(self, losses: Iterable[Mapping[Exponents, Any]], weights: Iterable[Any] | None = None) -> None:
-        exact = tuple(
-            {_exponents(powers): _rational(value) for powers, value in loss.items() if _rational(value)}
-            for loss in losses
-        )
+    def __init__(
+        self,
+        losses: Iterable[Mapping[Exponents, Any]],
+        weights: Iterable[Any] | None = None,
+        updates: Iterable[Iterable[Mapping[Exponents, Any]]] | None = None,
+    ) -> None:
+        exact = tuple(map(_exact, losses))
         if not exact:
             raise LandscapeError("A landscape needs at least one loss, got none.")
         lengths = {len(powers) for loss in exact for powers in loss}
@@ -53,6 +59,13 @@ class PolynomialLandscape:
             )
         object.__setattr__(self, "losses", exact)
         object.__setattr__(self, "weights", tuple(given))
+        own = None if updates is None else tuple(tuple(map(_exact, update)) for update in updates)
+        object.__setattr__(self, "updates", own)
+        if own is not None and [len(update) for update in own] != [self.dimensions] * len(exact):
+            raise LandscapeError(
+                f"Updates are {len(exact)}, one for each loss, of {self.dimensions} polynomial(s) each, one for each "
+                f"coordinate of θ; got {[len(update) for update in own]}."
+            )
 
     @classmethod
     def from_expressions(
@@ -94,6 +107,10 @@ class PolynomialLandscape:
         if len(point) != self.dimensions:
             raise LandscapeError(f"θ has {len(point)} coordinate(s), the landscape {self.dimensions}.")
         return point
+
+
+def _exact(polynomial: Mapping[Exponents, Any]) -> Polynomial:
+    return {_exponents(powers): _rational(value) for powers, value in polynomial.items() if _rational(value)}
 
 
 def _exponents(powers: Any) -> Exponents:

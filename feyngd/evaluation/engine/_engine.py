@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from ...derivatives import Loss, TracedLoss, flat_loss, gradient_sizes, per_loss
 from ...landscapes import Landscape
 from ..planning import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
 from ._factored_vectors import TangentSpace
+from ._field_space import FieldSpace
 from ._not_finite import NotFiniteError
 from ._passes import Pass, run_pass
 from ._row import Measured, Row, Rows
@@ -132,7 +134,7 @@ class Engine:
 
     def chunk_size(self, numbers: Sequence[Number], positions: Sequence[int]) -> int:
         """Return how many rows of a pass over numbers are differentiated together."""
-        return self._chunk(Pass((), (), tuple(numbers), (), (), tuple(positions), self._measured(positions)))
+        return self._chunk(Pass((), (), tuple(numbers), (), (), tuple(positions), *self._functions(positions)))
 
     @contextmanager
     def compiling(
@@ -163,7 +165,7 @@ class Engine:
     def locate(self, item: Mean | Number, rows: Rows) -> tuple[int, ...] | None:
         """Return the examples of the first row in which a vector or number is not finite."""
         loss, params, constants = self.landscape.loss, self.params, self._constants
-        shapes, measured = self.landscape.example_shapes, self.landscape.measured
+        shapes, measured, update = self.landscape.example_shapes, self.landscape.measured, self.landscape.update
 
         @jax.jit
         def is_finite(index: dict[int, Array], data: PyTree, test_data: PyTree) -> Bool[Array, ""]:
@@ -171,7 +173,8 @@ class Engine:
                 p: jax.tree.map(lambda leaf, i=i: leaf[i], test_data if p == TEST else data) for p, i in index.items()
             }
             traced = TracedLoss(loss, params, shapes)
-            row = Row(TangentSpace(traced, params), constants, examples, Measured.at(measured, params))
+            space = TangentSpace(traced, params) if update is None else FieldSpace(loss, update, params)
+            row = Row(space, constants, examples, Measured.at(measured, params))
             result = row.dense(item.of) if isinstance(item, Mean) else row.number(item)
             return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(result)]))
 
@@ -195,12 +198,19 @@ class Engine:
         constants = dict.fromkeys(constant for item in items for constant in constants_in(item))
         # A shared vector that rows compute anyway is averaged over them.
         of_rows = {vector for item in numbers for vector in vectors_in(item)}
-        measured = self._measured(rows)
+        measured, update = self._functions(rows)
         shared = tuple(mean for mean in means if mean.is_shared and (measured is not None or mean.of not in of_rows))
         others = tuple(mean for mean in means if mean not in shared)
         # The stacked vectors of outers come last, where the pass expects them.
         job = Pass(
-            shared, others, numbers, outers, (*constants, *([stacked] if stacked else [])), tuple(rows), measured
+            shared,
+            others,
+            numbers,
+            outers,
+            (*constants, *([stacked] if stacked else [])),
+            tuple(rows),
+            measured,
+            update,
         )
         averages, by_chunk, products, bad = run_pass(
             self.landscape.loss,
@@ -223,9 +233,9 @@ class Engine:
             raise NotFiniteError(broken[0], self.locate(broken[0], rows))
         return averages, by_chunk, products
 
-    def _measured(self, positions: Iterable[int]) -> Loss | None:
-        """Return what is measured at the position `TEST`, if that is another function than the loss."""
-        return self.landscape.measured if TEST in positions else None
+    def _functions(self, positions: Iterable[int]) -> tuple[Loss | None, Any]:
+        """Return what is measured at `TEST` and what steps follow, where these are not the loss and its gradient."""
+        return self.landscape.measured if TEST in positions else None, self.landscape.update
 
     def _product(self, number: Dot) -> float:
         """Return the inner product of two averaged vectors, in double precision."""

@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ...derivatives import Loss, TracedLoss, per_loss
+from ...derivatives import FrozenLoss, Loss, TracedLoss, per_loss
 from ..planning import TEST, Given, Mean, Number, Vector
 from ._compiler import compiled
 from ._factored_vectors import TangentSpace
-from ._row import Measured, Row, Rows, shared_vector
+from ._field_space import FieldSpace, shared_update
+from ._row import Measured, Row, Rows, Space, shared_vector
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Pass:
         constants: the means and given vectors they are made from.
         positions: the positions of a row.
         measured: the function of the position `TEST`; `None` where it is the loss.
+        update: what a step follows, as one vector; `None` where it is the gradient.
     """
 
     shared: tuple[Mean, ...]
@@ -43,6 +45,7 @@ class Pass:
     constants: tuple[Mean | Given, ...]
     positions: tuple[int, ...]
     measured: Loss | None = None
+    update: FrozenLoss | None = None
 
     @property
     def is_shared_only(self) -> bool:
@@ -117,7 +120,8 @@ def compile_pass(
             for position, index in indices.items()
         }
         traced = _traced(loss, params, data)
-        space, measured = TangentSpace(traced, params), Measured.at(job.measured, params)
+        space: Space = TangentSpace(traced, params) if job.update is None else FieldSpace(loss, job.update, params)
+        measured = Measured.at(job.measured, params)
 
         # Mean vectors with shared directions are derivatives of the summed loss: one reverse pass for the whole chunk.
         def whole(params: PyTree, example: PyTree) -> Float[Array, ""]:
@@ -125,8 +129,12 @@ def compile_pass(
 
         shared = []
         for mean in job.shared:
-            own = job.measured if mean.of.position == TEST and job.measured is not None else whole
-            shared.append(shared_vector(own, params, known, mean.of, examples[mean.of.position], real))
+            given = params, known, mean.of, examples[mean.of.position], real
+            if job.update is not None:
+                shared.append(shared_update(job.update, *given))
+            else:
+                own = job.measured if mean.of.position == TEST and job.measured is not None else whole
+                shared.append(shared_vector(own, *given))
 
         def one_row(examples: dict[int, PyTree]) -> tuple:
             row = Row(space, known, examples, measured)

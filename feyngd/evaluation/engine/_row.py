@@ -1,6 +1,6 @@
 """Expressions at one row of examples: derivatives of the loss at one example for every position."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,8 +12,10 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ...derivatives import Loss
 from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector
 from ._factored_vectors import FactoredVector, TangentSpace
+from ._field_space import FieldSpace, derivative
 
 Constants = Mapping[Mean | Given, PyTree]  # averaged and given vectors, pytrees like the parameters
+Space = TangentSpace | FieldSpace
 Rows = dict[int, Int[np.ndarray, " rows"]]  # the numbers of the examples at every position
 
 
@@ -55,7 +57,7 @@ class Row:
 
     def __init__(
         self,
-        space: TangentSpace,
+        space: Space,
         constants: Constants,
         examples: Mapping[int, PyTree],
         measured: Measured | None = None,
@@ -109,14 +111,3 @@ def shared_vector(
         return jnp.sum(jnp.where(mask, jax.vmap(partial(loss, params))(examples), 0))
 
     return derivative(jax.grad(total), [constants[item] for item in vector.inputs])(params)  # type: ignore[index]
-
-
-def derivative(function: Callable[[PyTree], PyTree], directions: Sequence[PyTree]) -> Callable[[PyTree], PyTree]:
-    """Differentiate a function of the parameters along each direction in turn, in forward mode."""
-    for direction in directions:
-        function = partial(_along, function, direction)
-    return function
-
-
-def _along(function: Callable[[PyTree], PyTree], direction: PyTree, params: PyTree) -> PyTree:
-    return jax.jvp(function, (params,), (direction,))[1]

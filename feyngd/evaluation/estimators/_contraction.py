@@ -37,7 +37,7 @@ class Contraction(Estimator):
 
     def takes(self, number: Number, setting: Setting) -> bool:
         """Whether it can average a number."""
-        if not all(_is_contractible(vector) for vector in vectors_in(number)):
+        if setting.directed or not all(_is_contractible(vector) for vector in vectors_in(number)):
             return False
         net, size = network(number), setting.num_params
         examples = max(setting.num_examples, setting.num_test_examples)

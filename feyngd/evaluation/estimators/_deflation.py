@@ -37,7 +37,7 @@ class Deflation(Estimator):
 
     def takes(self, number: Number, setting: Setting) -> bool:
         """Whether it can average a number."""
-        return deflatable(setting.ways[number]) is not None
+        return not setting.directed and deflatable(setting.ways[number]) is not None
 
     def cost(self, numbers: Sequence[Number], setting: Setting) -> Cost:
         """Return what it takes to average numbers together, at most: two numbers may have the same pair of vectors."""

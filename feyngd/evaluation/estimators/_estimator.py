@@ -30,12 +30,14 @@ class Setting:
         num_test_examples: the number of separate test examples.
         num_params: the number of parameters.
         ways: for every number all ways to compute it, itself among them.
+        directed: whether steps follow an update that is no gradient, of which single rows and pairings are known.
     """
 
     num_examples: int
     num_test_examples: int
     num_params: int
     ways: Mapping[Number, Sequence[Number]]
+    directed: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ class Strata(Estimator):
 
     def takes(self, number: Number, setting: Setting) -> bool:
         """Whether it can average a number."""
-        return setting.num_examples >= _FEW and stratified_position(number) is not None
+        is_large = setting.num_examples >= _FEW and not setting.directed
+        return is_large and stratified_position(number) is not None
 
     def cost(self, numbers: Sequence[Number], setting: Setting) -> Cost:
         """Return what it takes to average numbers together: a pass for every heavy example, and one to find them."""

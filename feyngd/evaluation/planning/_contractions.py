@@ -34,11 +34,13 @@ class Tree:
         edges: pairs of nodes.
         parts: the part of every node.
         centred: the nodes whose mean is subtracted.
+        directed: whether it is contracted towards node 0 only.
     """
 
     edges: tuple[tuple[int, int], ...]
     parts: tuple[int, ...]
     centred: frozenset[int]
+    directed: bool = False
 
     @classmethod
     def of_term(cls, term: Term) -> "Tree":
@@ -50,7 +52,7 @@ class Tree:
         sizes = Counter(parts)
         centred = frozenset(node for node, part in enumerate(parts) if sizes[part] > 1) if term.centred else frozenset()
         edges = tuple((parent, node) for node, parent in enumerate(diagram.parents) if node)
-        return cls(edges, tuple(parts), centred)
+        return cls(edges, tuple(parts), centred, term.directed)
 
     @cached_property
     def neighbours(self) -> list[list[int]]:
@@ -69,13 +71,13 @@ class Tree:
 
     def ways(self) -> Iterator[Way]:
         """Iterate over the ways to compute the tree."""
-        for node in range(len(self.parts)):
+        for node in range(1 if self.directed else len(self.parts)):
             behind = _Contraction(self)
             inputs = [behind.message(other, node) for other in self.neighbours[node]]
             if node in self.centred:
                 behind.uncentred.append(node)
             yield Way(Scalar(self.parts[node], inputs), tuple(behind.uncentred))
-        for a, b in self.edges:
+        for a, b in () if self.directed else self.edges:
             behind = _Contraction(self)
             ends = behind.message(a, b), behind.message(b, a)
             yield Way(Dot(*ends), tuple(behind.uncentred))
@@ -85,12 +87,12 @@ class Tree:
     def centre_apart(self, node: int) -> "tuple[Tree, Tree | None]":
         """Return the tree with a node not centred, and the tree to subtract, in which it is alone; `None` if zero."""
         rest = self.centred - {node}
-        plain = Tree(self.edges, self.parts, rest)
+        plain = Tree(self.edges, self.parts, rest, self.directed)
         same_part = [other for other, part in enumerate(self.parts) if part == self.parts[node] and other != node]
         if len(same_part) == 1 and same_part[0] in rest:
             return plain, None
         alone = tuple(max(self.parts) + 1 if other == node else part for other, part in enumerate(self.parts))
-        return plain, Tree(self.edges, alone, rest)
+        return plain, Tree(self.edges, alone, rest, self.directed)
 
 
 class _Contraction:

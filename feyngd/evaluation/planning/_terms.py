@@ -22,17 +22,21 @@ class Term:
         diagram: the tree and its parts; if the root is not on test data, the representative of all roots.
         centred: whether every node in a part of several nodes has its mean subtracted.
         test_root: whether the root is measured on the separate test data.
+        directed: whether edges point to the root, so that it stays where it is.
     """
 
     diagram: Diagram
     centred: bool = False
     test_root: bool = False
+    directed: bool = False
 
 
 Weights = dict[Term, Fraction]
 
 
-def terms_of_value(diagram: Diagram, *, basis: str, reading: str, root: str, num_examples: int) -> Weights:
+def terms_of_value(
+    diagram: Diagram, *, basis: str, reading: str, root: str, num_examples: int, directed: bool = False
+) -> Weights:
     """Return the terms of a value with their weights.
 
     Args:
@@ -42,6 +46,7 @@ def terms_of_value(diagram: Diagram, *, basis: str, reading: str, root: str, num
         root: in the conditional reading, whether an untied root is measured on "test" or on "train" data; in any, a
             root that is "measured" has examples of its own.
         num_examples: M.
+        directed: whether edges point to the root: steps follow an update that is no gradient.
 
     Raises:
         LandscapeError: the reading gives distinct parts distinct examples, and there are too few.
@@ -58,8 +63,8 @@ def terms_of_value(diagram: Diagram, *, basis: str, reading: str, root: str, num
         plain = [(moment, Fraction(1))] if reading == "population" else _distinct(moment, test_root, num_examples)
         for coarse, share in plain:
             for split in _pulled_out(coarse) if centred else (coarse,):
-                shape = split if test_root else value_representative(split)
-                term = Term(shape, centred, test_root)
+                shape = split if test_root or directed else value_representative(split)
+                term = Term(shape, centred, test_root, directed)
                 found[term] = found.get(term, Fraction(0)) + weight * share
     return {term: weight for term, weight in found.items() if weight}
 

@@ -11,3 +11,4 @@ from ._traces import check_forward_mode as check_forward_mode
 from ._traces import check_no_constant_key as check_no_constant_key
 from ._traces import check_reverse_mode as check_reverse_mode
 from ._traces import trace_loss as trace_loss
+from ._traces import trace_update as trace_update

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad
 
-from ...derivatives import Loss
+from ...derivatives import Loss, Update
 from ...errors import FeynGDError, LandscapeError
 from ._arrays import check_loss_value
 from ._flow import Line, depends, visit
@@ -52,6 +52,53 @@ def trace_loss(loss: Loss, params: Any, example: Any) -> core.ClosedJaxpr:
         raise LandscapeError(_what_went_wrong(loss, params, example, error)) from error
     check_loss_value(value)
     return traced
+
+
+def trace_update(update: Update, params: Any, example: Any) -> core.ClosedJaxpr:
+    """Trace an update on shapes of parameters and of one example; its output is one vector, its leaves in a row.
+
+    Args:
+        update: update(params, example), as a user wrote it.
+        params: the parameters, arrays or their shapes.
+        example: one example, arrays or their shapes.
+
+    Raises:
+        LandscapeError: it raised an error, or what it returns does not have the structure and shapes of the parameters.
+    """
+
+    def in_a_row(params: Any, example: Any) -> Any:
+        found = update(params, example)
+        _check_like(found, params)
+        own = jax.tree.map(lambda leaf, given: jnp.asarray(leaf, given.dtype), found, params)
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(own)])
+
+    try:
+        return jax.make_jaxpr(in_a_row)(params, example)
+    except FeynGDError:
+        raise
+    except Exception as error:  # whatever a user's function raises
+        said = (str(error).strip().splitlines() or ["no message"])[0].split(" (https://")[0].rstrip(".")
+        where = _at(partial(_line_of, error))
+        raise LandscapeError(
+            f"update(params, example) raised {type(error).__name__}{where} on one example, without its leading axis: "
+            f"{said}. Given were {_shapes('params', params)}; {_shapes('example', example)}."
+        ) from error
+
+
+def _check_like(found: Any, params: Any) -> None:
+    """Raise `LandscapeError` unless an update has the structure, shapes and kind of numbers of the parameters."""
+    shapes = [
+        {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (found, params)
+    ]
+    if str(jax.tree.structure(found)) != str(jax.tree.structure(params)) or shapes[0] != shapes[1]:
+        raise LandscapeError(
+            f"An update has the structure and the shapes of the parameters, {_shapes('params', params)}; this one "
+            f"returns {_shapes('', found) or repr(found)}."
+        )
+    for leaf in jax.tree.leaves(found):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+            raise LandscapeError(f"An update is real; this one has {jnp.result_type(leaf)}.")
 
 
 # --- what a trace must be ------------------------------------------------------------------------
