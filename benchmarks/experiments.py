@@ -20,7 +20,9 @@ def claims(record: dict[str, Any]) -> str:
     """Return the claims with their verdicts and the numbers behind them."""
     rows = []
     for finding in record["findings"]:
-        numbers = ", ".join(f"{name} {value:.6g}" for name, value in finding["numbers"].items())
+        numbers = ", ".join(
+            f"{name} {'not finite' if value is None else f'{value:.6g}'}" for name, value in finding["numbers"].items()
+        )
         rows.append([finding["claim"], VERDICTS[finding["holds"]], numbers])
     return table(["claim", "verdict", "numbers"], rows)
 
@@ -149,6 +151,37 @@ def stic_selection(data: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def averaging(data: dict[str, Any]) -> str:
+    """Return levels at every temperature, for every optimizer and drawing."""
+    rows = []
+    for group in data["groups"]:
+        for point in group["points"]:
+            names = ("train", "test", "gap", "cross")
+            levels = [f"{point[name]['value']:.4f} ± {point[name]['stderr']:.4f}" for name in names]
+            rows.append([group["optimizer"], group["drawing"], f"{point['temperature']:.3g}", *levels])
+    return table(["optimizer", "drawing", "T", "train loss", "test loss", "gap", "gap without test data"], rows)
+
+
+def loss_spread(data: dict[str, Any]) -> str:
+    """Return slopes of the spread of losses against their mean."""
+    rows = []
+    for drawing in ("split", "overlap"):
+        slope, intercept = (data[drawing][name] for name in ("slope", "intercept"))
+        lines = [f"{one['value']:.3f} ± {one['stderr']:.3f}" for one in (slope, intercept)]
+        rows.append([drawing, len(data[drawing]["losses"]), *lines])
+    return table(["drawing", "points", "slope", "intercept"], rows)
+
+
+def spikes(data: dict[str, Any]) -> str:
+    """Return how many runs spike, for every batch size and learning rate."""
+    cases = {name: one for name, one in data.items() if name.startswith("B = ")}
+    rows = [
+        [name, f"{sum(one['spiking'])} of {len(one['spiking'])}", f"{one['median train loss at the end']:.3g}"]
+        for name, one in cases.items()
+    ]
+    return table(["", "runs with spikes", "median train loss at the end"], rows)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "basic-predictions": basic_predictions,
     "multi-epoch": multi_epoch,
@@ -158,6 +191,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cubic-valley": cubic_valley,
     "sharp-and-flat": sharp_and_flat,
     "stic-selection": stic_selection,
+    "averaging-gap-law": averaging,
+    "averaging-loss-spread": loss_spread,
+    "averaging-spikes": spikes,
+    "averaging-drawings": averaging,
 }
 
 

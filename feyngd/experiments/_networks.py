@@ -32,7 +32,7 @@ def convnet_at_starts(setting: Setting, count: int) -> tuple[Landscape, list[Any
     """Return the convnet's landscape on the images, a hundred of them if quick, and random Glorot starts."""
     images, labels = setting.images
     used = _QUICK_IMAGES if setting.quick else len(images)
-    network, loss = _network(convnet, np.shape(images)[1:])
+    network, loss = network_of(convnet, np.shape(images)[1:])
     landscape = Landscape(loss, (images[:used], labels[:used]))
     starts = [network.init(key) for key in jax.random.split(jax.random.fold_in(setting.key, 0), count)]
     for start in starts:
@@ -41,7 +41,7 @@ def convnet_at_starts(setting: Setting, count: int) -> tuple[Landscape, list[Any
 
 
 @cache
-def _network(model: Callable[..., Model], shape: tuple[int, ...]) -> tuple[Model, Callable[[Any, Any], Any]]:
+def network_of(model: Callable[..., Model], shape: tuple[int, ...]) -> tuple[Model, Callable[[Any, Any], Any]]:
     """Return a network and its loss, the same objects in every experiment, for which compiled programs are kept."""
     network = model(shape, _CLASSES)
     return network, cross_entropy(network)

@@ -15,6 +15,10 @@ from ..errors import ArgumentError
 from ..landscapes import digits
 from ..progress import Progress, check_progress
 from . import (
+    _averaging_drawings,
+    _averaging_gap_law,
+    _averaging_loss_spread,
+    _averaging_spikes,
     _basic_predictions,
     _batch_size,
     _cubic_valley,
@@ -35,6 +39,10 @@ _MODULES = (
     _cubic_valley,
     _mean_estimation,
     _stic_selection,
+    _averaging_gap_law,
+    _averaging_loss_spread,
+    _averaging_spikes,
+    _averaging_drawings,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 _IMAGES = 500

@@ -23,6 +23,10 @@ NAMES = {
     "gauss-fit",
     "sharp-and-flat",
     "stic-selection",
+    "averaging-gap-law",
+    "averaging-loss-spread",
+    "averaging-spikes",
+    "averaging-drawings",
 }
 IMAGES = (np.zeros((3, 4, 4), np.float32), np.array([0, 1, 2]))
 

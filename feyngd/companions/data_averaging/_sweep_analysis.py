@@ -41,6 +41,7 @@ class SweepPoint(Plain):
         near_minimum: the gap by re-summed runs from the minimum, with its truncation figure; `None` if they start
             elsewhere.
         truncation: of the same.
+        reason: why there is no such prediction.
         samples: the levels of all training sets by quantity, which fits and bootstraps are made of.
     """
 
@@ -59,6 +60,7 @@ class SweepPoint(Plain):
     long_run: Estimate | None
     near_minimum: Estimate | None
     truncation: float
+    reason: str
     samples: dict[str, np.ndarray]
 
 
@@ -152,6 +154,7 @@ def _point(results: list[CellResult], found: PoolMinimum | None, pool: int) -> S
         long_run=None if found is None else found.gap(cell.N, pool, cell.drawing),
         near_minimum=results[0].predicted,
         truncation=results[0].truncation,
+        reason=results[0].reason,
         samples=samples,
     )
 
@@ -242,9 +245,8 @@ def _of_long_run(points: list[SweepPoint], found: PoolMinimum | None) -> SweepVe
     settled = [point for point in points if point.relaxations >= SETTLED]
     if not settled:
         most = max((point.relaxations for point in points), default=0.0)
-        return SweepVerdict(
-            claim, None, f"runs last {most:.2g} relaxation times at most, and {SETTLED:g} are needed", True
-        )
+        why = f"runs last {most:.2g} relaxation times at most, and {SETTLED:g} are needed"
+        return SweepVerdict(claim, None, why, True, {"relaxation times": most, "needed": SETTLED})
     return _compared(claim, [(point, point.long_run, 0.0) for point in settled])
 
 
@@ -252,9 +254,8 @@ def _of_near_minimum(points: list[SweepPoint]) -> SweepVerdict:
     claim = "the gap is that of re-summed runs from the minimum"
     predicted = [(point, point.near_minimum, point.truncation) for point in points if point.near_minimum is not None]
     if not predicted:
-        return SweepVerdict(
-            claim, None, "it does not apply: runs start at random, not at the minimum, or are unstable", True
-        )
+        why = next((point.reason for point in points if point.reason), "there are no whole cells")
+        return SweepVerdict(claim, None, why, True)
     return _compared(claim, predicted)
 
 
