@@ -18,6 +18,9 @@ from ._training_sets import training_sets
 
 POTENTIALS = ("sgd", "loss")
 
+_LEAST_PANELS, _MOST_PANELS = 64, 256
+_WORK = 2**17  # panels times training sets: up to here more panels take a fraction of a second
+
 
 def steady_state(
     landscape: Any,
@@ -29,7 +32,7 @@ def steady_state(
     noise: float = 0.0,
     potential: str | Callable[[Any, Any, Any], Any] = "sgd",
     datasets: str | int = "all",
-    panels: int = 64,
+    panels: int | None = None,
     optimizer: Optimizer = PLAIN,
     sampling: str = "with-replacement",
     key: jax.Array | None = None,
@@ -52,7 +55,8 @@ def steady_state(
         noise: β: every step adds √(λT) β times a standard normal draw.
         potential: "sgd"; "loss", g = (2/T)(U + αθ²/2); or g itself, `f(theta, training_set, T)`, which JAX can trace.
         datasets: "all" for every training set with its probability, at most 20,000; or how many to draw.
-        panels: the panels of the quadrature, with 16 points each.
+        panels: the panels of the quadrature, with 16 points each; by default 64 to 256, the more the fewer training
+            sets there are.
         optimizer: plain SGD; no steady state is known for others.
         sampling: "with-replacement", likewise.
         key: a JAX random key, to draw training sets.
@@ -83,7 +87,7 @@ def steady_state(
     beta = check_number("noise", noise, least=0)
     if not callable(potential):
         check_choice("potential", potential, POTENTIALS)
-    panels = check_integer("panels", panels, least=2)
+    panels = None if panels is None else check_integer("panels", panels, least=2)
     _check_sgd(optimizer, sampling)
     landscape, params = enter(landscape, params)
     if landscape.reading == "conditional":
@@ -100,7 +104,7 @@ def steady_state(
             f"number of examples; got n={count}."
         )
     counts, probabilities = training_sets(pool, count, datasets, distinct=distinct, key=key)
-    axis = Axis(low, high, base, panels)
+    axis = Axis(low, high, base, panels or min(_MOST_PANELS, max(_LEAST_PANELS, _WORK // len(counts))))
     losses = example_losses(landscape, params, axis.points)
 
     def loss_at(place: float) -> np.ndarray:
