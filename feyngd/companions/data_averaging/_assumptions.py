@@ -79,7 +79,7 @@ def assumptions(
         weight_decay: α.
         noise: β.
         optimizer: of the runs.
-        key: a JAX random key, needed where something is sampled: beyond 1,500 parameters, and beyond 40 for the curl.
+        key: a JAX random key, needed beyond 1,500 parameters; without one the curl is not measured beyond 40.
 
     Returns:
         An `Assumptions`; `failing` are those that do not hold or were not measured.
@@ -105,7 +105,7 @@ def assumptions(
     check_optimizer(optimizer)
     landscape, params = enter(landscape, params)
     count, steps = num_params(params), int(spacetime.T)
-    if count > _MOST_FOR_CURL:
+    if count > DENSE:
         check_key(key, f"With {count} parameters some of the assumptions are sampled")
     found = _dense(landscape, params, alpha, beta) if count <= DENSE else _sampled(landscape, params, alpha, beta, key)
     curl = _curl(landscape, params, alpha, beta, rate / int(spacetime.B), found.rank, key)
@@ -196,6 +196,8 @@ def _curl(
     if rank != len(theta):
         return None
     if len(theta) > _MOST_FOR_CURL:
+        if key is None:
+            return None
         return sampled_curl(landscape, params, alpha, beta, key=jax.random.fold_in(key, 1))
     try:
         found = Diffusion.of(landscape, params, penalty=alpha, isotropic=beta).curl(theta, temperature)
