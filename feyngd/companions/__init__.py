@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import data_averaging as data_averaging
+    from . import escape as escape
     from . import limiting as limiting
     from . import shift_curvature as shift_curvature
 
-__all__ = ["data_averaging", "limiting", "shift_curvature"]
+__all__ = ["data_averaging", "escape", "limiting", "shift_curvature"]
 
 
 def __getattr__(name: str) -> Any:

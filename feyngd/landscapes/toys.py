@@ -20,43 +20,41 @@ Examples:
     0.5
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import ArgumentError
+from ._barriers import digits_unit, double_well, styblinski_tang, two_layer
 from ._landscape import Landscape
-from ._toy_arguments import finite_number, noise_values, real_numbers, symmetric_matrix, vectors_with_covariance
+from ._toy_arguments import (
+    finite_number,
+    noise_values,
+    normal_population,
+    real_numbers,
+    symmetric_matrix,
+    vectors_with_covariance,
+)
 
 __all__ = [
     "cosh",
     "cubic_chi",
     "cubic_valley",
+    "digits_unit",
+    "double_well",
     "gauss_fit",
     "linear_screw",
     "mean_estimation",
     "normal_population",
     "quadratic",
+    "styblinski_tang",
+    "two_layer",
 ]
 
 Toy = tuple[Landscape, jax.Array]
 
 _SIGNS = np.array([-1.0, 1.0])
-
-
-def normal_population() -> NDArray[np.float64]:
-    """Thirty equally likely values with the first seven moments of the standard normal.
-
-    x² is 0, 1 or 6 with probabilities 1/3, 3/5 and 1/15, so E x² = 1, E x⁴ = 3 and E x⁶ = 15 (but E x⁸ = 87, not 105).
-
-    Returns:
-        Float array of shape (30,): ten zeros, nine of each of −1 and 1, and ±√6.
-    """
-    root = math.sqrt(6.0)
-    return np.array([-root] + [-1.0] * 9 + [0.0] * 10 + [1.0] * 9 + [root])
 
 
 def quadratic(hessian: ArrayLike, covariance: ArrayLike | None = None, *, x: ArrayLike | None = None) -> Toy:
