@@ -33,6 +33,7 @@ from ._program_cache import keep_programs as keep_programs
 from ._version import __version__ as __version__
 from .diagrams import Diagram as Diagram
 from .diagrams import count_diagrams as count_diagrams
+from .diagrams import count_orderings as count_orderings
 from .diagrams import diagrams as diagrams
 from .diagrams import each_diagram as each_diagram
 from .diagrams import tensor_expression as tensor_expression
@@ -90,9 +91,12 @@ if TYPE_CHECKING:
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
     from .quantities import measurement as measurement
+    from .series import DoubleSeries as DoubleSeries
+    from .series import DoubleTerm as DoubleTerm
     from .series import ModifiedFlow as ModifiedFlow
     from .series import ResummedSeries as ResummedSeries
     from .series import Series as Series
+    from .series import double_series as double_series
     from .series import expand as expand
     from .series import modified_flow as modified_flow
     from .series import ode as ode
@@ -129,7 +133,19 @@ _HOMES = {
     "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
     "quantities": ("measurement",),
-    "series": ("ModifiedFlow", "ResummedSeries", "Series", "expand", "modified_flow", "ode", "resum", "sde"),
+    "series": (
+        "DoubleSeries",
+        "DoubleTerm",
+        "ModifiedFlow",
+        "ResummedSeries",
+        "Series",
+        "double_series",
+        "expand",
+        "modified_flow",
+        "ode",
+        "resum",
+        "sde",
+    ),
     "simulation": ("SDESimulation", "SimulatedCurves", "Simulation", "simulate", "simulate_sde"),
     "spacetimes": ("Spacetime",),
     "studies": ("study", "sweep"),

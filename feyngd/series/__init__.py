@@ -3,6 +3,9 @@
 from ..quantities import QUANTITIES as QUANTITIES
 from ..quantities import SERIES as SERIES
 from ._curves import expand_curve as expand_curve
+from ._double_series import DoubleSeries as DoubleSeries
+from ._double_series import DoubleTerm as DoubleTerm
+from ._double_series import double_series as double_series
 from ._expand import expand as expand
 from ._expand import resum as resum
 from ._limits import ode as ode
