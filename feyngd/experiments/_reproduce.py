@@ -26,6 +26,11 @@ from . import (
     _linear_screw,
     _mean_estimation,
     _multi_epoch,
+    _shift_against_temperature,
+    _shift_basins,
+    _shift_line,
+    _shift_sampling,
+    _shift_temperature,
     _stic_selection,
 )
 from ._experiment import Experiment, Outcome, Setting
@@ -43,6 +48,11 @@ _MODULES = (
     _averaging_loss_spread,
     _averaging_spikes,
     _averaging_drawings,
+    _shift_line,
+    _shift_against_temperature,
+    _shift_basins,
+    _shift_temperature,
+    _shift_sampling,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 _IMAGES = 500

@@ -27,6 +27,11 @@ NAMES = {
     "averaging-loss-spread",
     "averaging-spikes",
     "averaging-drawings",
+    "shift-curvature-line",
+    "shift-curvature-temperature",
+    "shift-basins",
+    "shift-temperature",
+    "shift-sampling",
 }
 IMAGES = (np.zeros((3, 4, 4), np.float32), np.array([0, 1, 2]))
 
