@@ -22,12 +22,19 @@ if TYPE_CHECKING:
     from ._eigenpairs import top_eigenpairs as top_eigenpairs
     from ._limit import Limit as Limit
     from ._measure import basin as basin
+    from ._monitor import MonitorState as MonitorState
+    from ._monitor import StationarityMonitor as StationarityMonitor
+    from ._monitor import StationarityReport as StationarityReport
     from ._ornstein_uhlenbeck import Decomposition as Decomposition
     from ._ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+    from ._regression import regression_limit as regression_limit
     from ._results import AveragedEstimate as AveragedEstimate
     from ._results import Curve as Curve
     from ._results import LimitEstimate as LimitEstimate
     from ._results import Modes as Modes
+    from ._trajectories import Comparison as Comparison
+    from ._trajectories import Trajectories as Trajectories
+    from ._trajectories import trajectories as trajectories
 
 _HOMES = {
     ".._assumptions": ("Assumption", "Assumptions"),
@@ -35,8 +42,11 @@ _HOMES = {
     "._eigenpairs": ("Eigenpairs", "top_eigenpairs"),
     "._limit": ("Limit",),
     "._measure": ("basin",),
+    "._monitor": ("MonitorState", "StationarityMonitor", "StationarityReport"),
     "._ornstein_uhlenbeck": ("Decomposition", "OrnsteinUhlenbeck"),
+    "._regression": ("regression_limit",),
     "._results": ("AveragedEstimate", "Curve", "LimitEstimate", "Modes"),
+    "._trajectories": ("Comparison", "Trajectories", "trajectories"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

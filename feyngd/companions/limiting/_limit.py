@@ -169,7 +169,7 @@ class Limit:
         lags = np.arange(given[0], given[-1] + 1, stride) if len(given) == 2 else given[::stride]
         if len(lags) < 3 or lags.min() < 1:
             raise ArgumentError(f"A window holds at least 3 steps, all ≥ 1; got {window!r} with every={stride}.")
-        mean = self.displacement(lags, start=start).mean
+        mean = _moving(self.displacement(lags, start=start).mean)
         return float(np.polyfit(np.log(lags), np.log(mean), 1)[0])
 
     def local_exponent(self, steps: Any, *, start: Any = "stationary") -> np.ndarray:
@@ -178,7 +178,7 @@ class Limit:
         if lags.min() < 1:
             raise ArgumentError(f"Exponents are those of steps ≥ 1; got {steps!r}.")
         low, high = np.maximum(lags - 1, 1), lags + 1
-        mean = np.log(self.displacement(np.concatenate([low, high]), start=start).mean)
+        mean = np.log(_moving(self.displacement(np.concatenate([low, high]), start=start).mean))
         return (mean[len(lags) :] - mean[: len(lags)]) / np.log(high / low)
 
     def mean(self, params: Any, velocity: Any, steps: int) -> tuple[Any, Any]:
@@ -397,3 +397,10 @@ class Limit:
                 f"{name} needs a minimum; {count} of {total} directions with {share:.2g} of tr Σ have curvature below "
                 f"{-self.flat:.2g}. Give weight_decay, subspace=k, or displacement(steps, start='minimum')."
             )
+
+
+def _moving(mean: np.ndarray) -> np.ndarray:
+    """Return displacements that have a logarithm, or raise."""
+    if not np.all(mean > 0):
+        raise LandscapeError("Nothing moves between some of these steps: a displacement of zero has no exponent.")
+    return mean

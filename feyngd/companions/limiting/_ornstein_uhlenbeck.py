@@ -1,4 +1,4 @@
-"""Ornstein–Uhlenbeck processes: dX = −A(X − μ)dt + √(2D/κ) dW, with any stable A and any D ⪰ 0."""
+"""Ornstein–Uhlenbeck processes, dX = −A(X − μ)dt + √(2D/κ) dW, for any stable A and positive semidefinite D."""
 
 from typing import Any, NamedTuple
 
@@ -51,8 +51,8 @@ class OrnsteinUhlenbeck:
     Examples:
         >>> process = OrnsteinUhlenbeck([[2.0, 0.0], [1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]])
         >>> process.decomposition().Q.round(3)
-        array([[ 0.   , -0.25 ],
-               [ 0.25 ,  0.   ]])
+        array([[ 0.  , -0.25],
+               [ 0.25,  0.  ]])
     """
 
     def __init__(self, drift: Any, diffusion: Any, *, kappa: float = 1.0, mean: Any = None) -> None:
