@@ -15,8 +15,8 @@ Toy = tuple[Landscape, jax.Array]
 
 _LEFT = -2.9035340278  # the deepest minimum of ½(u⁴ − 16u² + 5u)
 _COPIES = 30  # of the population, shuffled for every coordinate
-_MODES = 8  # principal components of the digits
-_SEEN = 360  # digits of the classes 0 and 1
+_MODES = 48  # principal components of the digits
+_SEEN = 120  # digits of the classes 0 and 1
 
 
 def double_well(tilt: float = 0.1, scale: float = 1.0, *, x: ArrayLike | None = None) -> Toy:
@@ -118,10 +118,10 @@ def two_layer(penalty: float = 0.2) -> Toy:
     return Landscape(two_layer_loss, (x, y)), jnp.full(2, (1 - alpha) ** 0.5, dtype=float)
 
 
-def digits_unit(penalty: float = 0.02) -> Toy:
+def digits_unit(penalty: float = 0.3) -> Toy:
     """One tanh unit that tells digits 0 from digits 1, l(θ) = ½(y − v tanh(u·x))² + (penalty/2)|θ|², y = ±1.
 
-    x are the first eight principal components of the images, scaled to a mean square of 1 in all. (v, u) and (−v, −u)
+    x are the first 48 principal components of 120 images, scaled to a mean square of 1 in all. (v, u) and (−v, −u)
     are the same network, so that minima come in pairs; the saddle between them is at 0, where every example's gradient
     vanishes: SGD has no noise there.
 
@@ -129,7 +129,7 @@ def digits_unit(penalty: float = 0.02) -> Toy:
         penalty: α, above 0.
 
     Returns:
-        The landscape and θ = (v, u), shape (9,), at a minimum.
+        The landscape and θ = (v, u), shape (49,), at a minimum.
 
     Raises:
         ArgumentError: the penalty is not positive.

@@ -23,6 +23,7 @@ FLAT = 1e-10  # of the largest curvature in size, below which one counts as 0
 _DENSE_TRUST = 300  # parameters up to which trust-region steps are exact
 _ROUNDING = 1e-12  # of curvature times parameters, a gradient that is rounding
 _PROBES = 8  # random vectors of log|det H|
+_NEARLY = 1e-4  # of rms‖∇l_n‖, from where on Newton's method is tried at saddles
 _AFTER = 12  # Newton steps at the end
 _GROWN, _SHRUNK = 1.5, 0.5
 
@@ -238,8 +239,10 @@ def to_saddle(
         modes = Modes.at(surface, point, np.stack([gradient, np.zeros_like(gradient)]), max_eigen_steps)
         chosen = 0 if follow is None else int(np.argmax(np.abs(modes.rows @ follow)))
         is_index_one = modes.values[0] < 0 and (len(modes.values) == 1 or modes.values[1] > 0)
-        if np.linalg.norm(gradient) <= 1e-4 * scale and is_index_one and chosen == 0:
-            return newton(surface, point, radius), step
+        if np.linalg.norm(gradient) <= _NEARLY * scale and is_index_one and chosen == 0:
+            found = newton(surface, point, radius)
+            if np.linalg.norm(surface.gradient(found)[1]) <= TOLERANCE * scale:
+                return found, step
         if modes.values[0] < 0 and chosen and modes.values[chosen] > 0:
             chosen = 0  # once the surface bends down somewhere, that is the way over
         follow = modes.rows[chosen]

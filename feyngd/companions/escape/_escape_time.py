@@ -178,7 +178,8 @@ class _Problem:
         if surface.is_dense:
             ratio = Estimate(leg.saddle.log_det.value - leg.minimum.log_det.value, None, 0, "exact")
         else:
-            at = (log_dets(surface, p, self.key, _LANCZOS) for p in (self.track.saddle, self.track.minimum))
+            points, probes = (self.track.saddle, self.track.minimum), max(self.num_samples, 8)
+            at = (log_dets(surface, p, self.key, _LANCZOS, probes) for p in points)
             ratio = Estimate.from_replicates(np.subtract(*at), "lanczos")
         log_prefactor = math.log(2 * math.pi / lam) + ratio.value / 2 + 0 * diffusion
         exponent = track_exponent = leg.barrier / diffusion

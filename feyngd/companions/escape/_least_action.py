@@ -29,7 +29,8 @@ class ActionPath:
     Attributes:
         images: a pytree with a leading axis.
         action: its exponent, ½∫(|dx||G| + G·dx), all measured by D⁻¹.
-        string_action: ∫ G·e/D_e dx on the path of least climb, which `escape_time` uses.
+        string_action: the same on the path of least climb. `escape_time` has ∫ G·e/D_e dx there, which is less: it
+            leaves the noise across free.
         converged: whether the search for the least ended by itself.
     """
 
@@ -60,7 +61,7 @@ def least_action(
 
     Of all paths it has the least ½∫(|dx||G| + G·dx) with lengths and products in D⁻¹ (Freidlin and Wentzell's action
     without time), which is the exponent of the escape time as noise vanishes. Where D is isotropic it is the path of
-    least climb; where not, that path's exponent is only a bound from above.
+    least climb; where not, ∫ G·e/D_e dx along that path is an approximation.
 
     Args:
         landscape: the loss and its data, of up to 500 parameters.
