@@ -65,7 +65,7 @@ def run(setting: Setting) -> Outcome:
         at_start = point.loss, float(landscape.test_loss(point.params))
         for temperature in temperatures:
             for batch in BATCHES:
-                rows.append(_settled(landscape, point, temperature, batch, 4 if setting.quick else 12, for_runs))
+                rows.append(_settled(landscape, point, temperature, batch, 12, for_runs))
                 task.advance()
     findings = _claims(rows, at_start)
     data = {
