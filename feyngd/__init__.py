@@ -32,10 +32,12 @@ from typing import TYPE_CHECKING, Any
 from ._program_cache import keep_programs as keep_programs
 from ._version import __version__ as __version__
 from .diagrams import Diagram as Diagram
+from .diagrams import Outline as Outline
 from .diagrams import count_diagrams as count_diagrams
 from .diagrams import count_orderings as count_orderings
 from .diagrams import diagrams as diagrams
 from .diagrams import each_diagram as each_diagram
+from .diagrams import outline as outline
 from .diagrams import tensor_expression as tensor_expression
 from .errors import ArgumentError as ArgumentError
 from .errors import DiagramError as DiagramError

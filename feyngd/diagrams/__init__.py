@@ -6,6 +6,8 @@ from ._enumeration import check_number as check_number
 from ._enumeration import diagrams as diagrams
 from ._enumeration import each_diagram as each_diagram
 from ._orderings import count_orderings as count_orderings
+from ._outline import Outline as Outline
+from ._outline import outline as outline
 from ._partitions import count_partitions as count_partitions
 from ._partitions import growth_strings as growth_strings
 from ._partitions import set_partitions as set_partitions

@@ -218,12 +218,17 @@ class Diagram:
             >>> D.tie(1, 2), D.tie(0, 1)
             (Diagram('[a a]'), Diagram('a[a b]'))
         """
-        first, second = self._part_index(p), self._part_index(q)
+        first, second = self.part_index(p), self.part_index(q)
         if first == second:
             raise DiagramError(f"Part {sorted(self.parts[first])} cannot be tied to itself: give two different parts.")
         return self.relabel(first if label == second else label for label in self._labels)
 
-    def _part_index(self, part: int | Collection[int]) -> int:
+    def part_index(self, part: int | Collection[int]) -> int:
+        """Return the index into `parts` of a part, given as its nodes or as that index.
+
+        Raises:
+            DiagramError: it is not a part of the diagram.
+        """
         if isinstance(part, Collection):
             if frozenset(part) in self.parts:
                 return self.parts.index(frozenset(part))
@@ -274,18 +279,22 @@ class Diagram:
             merged = dict(zip(free, blocks, strict=True))
             yield self.relabel(merged.get(label, -1) for label in self._labels)
 
-    def refinements(self) -> Iterator[tuple["Diagram", int]]:
+    def refinements(self, parts: Collection[int] | None = None) -> Iterator[tuple["Diagram", int]]:
         """Iterate over the ways to split parts, each with its Möbius weight.
 
         The joint cumulants of the parts are sums of moments over refinements with these weights,
         `Π_parts (−1)^(blocks−1) (blocks−1)!`; with all weights 1 the same sum turns cumulants into moments.
 
+        Args:
+            parts: the indices of the parts to split; by default all.
+
         Yields:
             The diagram with its parts split, and the weight of that splitting; a diagram may come up repeatedly.
         """
-        groups = [sorted(part) for part in self.parts]
+        split = range(len(self.parts)) if parts is None else sorted(parts)
+        groups = [sorted(self.parts[index]) for index in split]
         for string in growth_strings(*map(len, groups)):
-            labels, used, weight, blocks_of = [0] * (self.order + 1), 0, 1, iter(string)
+            labels, used, weight, blocks_of = list(self._labels), len(self.parts), 1, iter(string)
             for group in groups:
                 blocks = 0
                 for node, block in zip(group, blocks_of, strict=False):

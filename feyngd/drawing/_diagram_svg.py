@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..diagrams import Diagram, tensor_expression
+from ..diagrams import Diagram, Outline, tensor_expression
 from ..errors import ArgumentError
 from ..svg import Picture, check_size, document, element, elements, tree_picture
 
@@ -11,15 +11,16 @@ _CAPTION = 11.0
 _LETTER_WIDTH = 0.62  # of a monospace letter, in units of the font size
 
 
-def diagram_svg(diagram: Diagram, *, scale: float = 1.0, labels: bool = False) -> str:
+def diagram_svg(diagram: Diagram | Outline, *, scale: float = 1.0, labels: bool = False) -> str:
     """Draw a diagram.
 
     Time flows from left to right: the root, ringed, is rightmost and every child, an earlier step, is to the left of
     its parent. Tied nodes have one colour and a fuzzy outline of that colour around them, which goes around nodes of
-    other parts; a node that is alone in its part is grey.
+    other parts; a node that is alone in its part is grey. Where an `Outline` has a cumulant in the place of a tie, the
+    outline is a rim, hollow inside.
 
     Args:
-        diagram: the diagram.
+        diagram: the diagram, or an outline.
         scale: the size of the picture; 1 is for the running text of a notebook.
         labels: whether to write the number of every node next to it.
 
@@ -27,7 +28,7 @@ def diagram_svg(diagram: Diagram, *, scale: float = 1.0, labels: bool = False) -
         An SVG document, the same bytes for the same diagram.
 
     Raises:
-        ArgumentError: `diagram` is not a `Diagram`, or the scale is not a positive number.
+        ArgumentError: `diagram` is neither a `Diagram` nor an `Outline`, or the scale is not a positive number.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", which draws diagrams this way.
@@ -39,24 +40,27 @@ def diagram_svg(diagram: Diagram, *, scale: float = 1.0, labels: bool = False) -
         (3, 1)
     """
     check_size("scale", scale)
-    check_diagram(diagram)
-    return document(tree_picture(diagram.parents, diagram.parts, numbered=labels), str(diagram), scale=scale)
+    return document(_picture(diagram, numbered=labels), str(diagram), scale=scale)
 
 
-def diagrams_svg(diagrams: Iterable[Diagram], *, columns: int = 6, captions: bool = True, tensors: bool = False) -> str:
+def diagrams_svg(
+    diagrams: Iterable[Diagram | Outline], *, columns: int = 6, captions: bool = True, tensors: bool = False
+) -> str:
     """Draw several diagrams on one sheet.
 
     Args:
-        diagrams: the diagrams, row by row; a `Series` gives its own.
+        diagrams: the diagrams, row by row; a `Series` gives its own. Outlines are drawn hollow, as by `diagram_svg`.
         columns: how many to draw side by side.
-        captions: whether to write the bracket notation below each.
-        tensors: whether to write the tensor expression of its value below each as well.
+        captions: whether to write the bracket notation below each; below an outline the difference that it is.
+        tensors: whether to write the tensor expression of its value below each as well, ties and outlines alike as
+            cumulants.
 
     Returns:
         An SVG document.
 
     Raises:
-        ArgumentError: there are no diagrams, one of them is not a `Diagram`, or `columns` is not a positive integer.
+        ArgumentError: there are no diagrams, one of them is neither a `Diagram` nor an `Outline`, or `columns` is not a
+            positive integer.
 
     Examples:
         >>> import feyngd as fd
@@ -67,10 +71,8 @@ def diagrams_svg(diagrams: Iterable[Diagram], *, columns: int = 6, captions: boo
     drawn = list(diagrams)
     if not drawn:
         raise ArgumentError("There are no diagrams to draw: give at least one, such as those of feyngd.diagrams(3).")
-    for diagram in drawn:
-        check_diagram(diagram)
-    pictures = [tree_picture(diagram.parents, diagram.parts) for diagram in drawn]
-    texts = [([str(d)] if captions else []) + ([tensor_expression(d)] if tensors else []) for d in drawn]
+    pictures = [_picture(diagram) for diagram in drawn]
+    texts = [([str(d)] if captions else []) + ([tensor_expression(_tied(d))] if tensors else []) for d in drawn]
     longest = max((len(text) for lines in texts for text in lines), default=0)
     width = max(*(picture.width for picture in pictures), longest * _LETTER_WIDTH * _CAPTION) + 4 * _MARGIN
     foot = 1.35 * _CAPTION * len(texts[0]) + 4 * _MARGIN
@@ -85,6 +87,20 @@ def diagrams_svg(diagrams: Iterable[Diagram], *, columns: int = 6, captions: boo
     return document(sheet, f"{len(drawn)} diagrams")
 
 
+def _tied(diagram: Diagram | Outline) -> Diagram:
+    """Return the diagram with ties that is drawn."""
+    if isinstance(diagram, Outline):
+        return diagram.diagram
+    check_diagram(diagram)
+    return diagram
+
+
+def _picture(diagram: Diagram | Outline, *, numbered: bool = False) -> Picture:
+    """Draw the tree, ties filled and outlines hollow."""
+    tied, hollow = _tied(diagram), diagram.parts if isinstance(diagram, Outline) else ()
+    return tree_picture(tied.parents, tied.parts, numbered=numbered, hollow=hollow)
+
+
 def check_diagram(diagram: object) -> None:
     """Raise `ArgumentError` unless the object is a diagram."""
     if not isinstance(diagram, Diagram):
@@ -93,7 +109,9 @@ def check_diagram(diagram: object) -> None:
         )
 
 
-def _exhibit(diagram: Diagram, picture: Picture, lines: list[str], middle: float, top: float, height: float) -> str:
+def _exhibit(
+    diagram: Diagram | Outline, picture: Picture, lines: list[str], middle: float, top: float, height: float
+) -> str:
     """Place one picture on the sheet, centred over its captions."""
     x = middle - picture.left - picture.width / 2
     y = top + _MARGIN - picture.top + (height - picture.height) / 2

@@ -56,6 +56,14 @@ def samples(curve: Curve) -> list[Point]:
     return points
 
 
+def distance(point: Point, a: Point, b: Point) -> float:
+    """Return the distance from a point to the segment from a to b."""
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    share = ((point[0] - a[0]) * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy or 1.0)
+    share = min(1.0, max(0.0, share))
+    return math.dist(point, (a[0] + share * dx, a[1] + share * dy))
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a curve has to avoid.

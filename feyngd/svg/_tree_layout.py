@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations, islice, permutations
 
-from ._curves import Point
+from ._curves import Point, distance
 
 # Up to 6 nodes every order of the children is tried (at most 120); larger trees try at most this many.
 _MOST_ORDERS = 240
@@ -94,18 +94,10 @@ def _entanglement(places: Sequence[Point], outlined: Sequence[Sequence[int]], ro
             waiting.remove(v)
         strangers = [place for node, place in enumerate(places) if node not in part]
         ours = [(a, b) for owner, a, b in links if owner == index]
-        nearness = (1 - _distance(place, a, b) / (0.7 * row) for a, b in ours for place in strangers)
+        nearness = (1 - distance(place, a, b) / (0.7 * row) for a, b in ours for place in strangers)
         total += 4 * row * sum(near for near in nearness if near > 0)
     crossings = sum(i != j and _cross(a, b, c, d) for (i, a, b), (j, c, d) in combinations(links, 2))
     return total + 3 * row * crossings
-
-
-def _distance(point: Point, a: Point, b: Point) -> float:
-    """Return the distance from a point to the segment from a to b."""
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    share = ((point[0] - a[0]) * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy)
-    share = min(1.0, max(0.0, share))
-    return math.dist(point, (a[0] + share * dx, a[1] + share * dy))
 
 
 def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:

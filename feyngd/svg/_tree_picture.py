@@ -61,17 +61,27 @@ def drawn_tree(parents: Sequence[int], parts: Sequence[Collection[int]]) -> Draw
     return DrawnTree(places, colours, [colour_of[node] for node in range(len(places))], outlines)
 
 
-def tree_picture(parents: Sequence[int], parts: Sequence[Collection[int]], *, numbered: bool = False) -> Picture:
+def tree_picture(
+    parents: Sequence[int],
+    parts: Sequence[Collection[int]],
+    *,
+    numbered: bool = False,
+    hollow: Collection[int] = (),
+) -> Picture:
     """Draw a tree: the root, ringed, is rightmost; a part of two or more nodes has one colour and an outline.
 
     Args:
         parents: the parent of every node. Node 0 is the root, and every parent precedes its children.
         parts: a partition of the nodes.
         numbered: whether to write the number of every node next to it.
+        hollow: the indices of the parts whose outlines are a rim alone.
     """
     tree = drawn_tree(parents, parts)
     places = tree.places
-    body = [elements.outline(curves, tree.colours[part], OUTLINE, part) for part, curves in tree.outlines.items()]
+    body = [
+        elements.outline(curves, tree.colours[part], OUTLINE, part, hollow=part in hollow)
+        for part, curves in tree.outlines.items()
+    ]
     for node in range(1, len(parents)):
         edge = elements.path([line(places[node], places[parents[node]])])
         body.append(element("path", class_="edge", d=edge, fill="none", stroke=INK, stroke_width=1.3))

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from ..errors import ArgumentError
-from ._curves import Curve
+from ._curves import Curve, Point
+from ._rims import rims
 
 INK = "#767676"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # The halo, the body and the core of an outline: its share of the full width, and its opacity.
 _FUZZ = ((1.0, 0.14), (0.8, 0.18), (0.6, 0.22))
+# The width of a hollow outline's rim, a share of the full width, and its layers.
+_RIM, _RIM_FUZZ = 0.24, ((1.0, 0.25), (0.5, 0.65))
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,29 @@ def path(curves: Sequence[Curve]) -> str:
     return "".join(pieces)
 
 
-def outline(curves: Sequence[Curve], colour: str, width: float, part: int) -> str:
-    """Draw the fuzzy outline of one part along the curves that join its nodes."""
-    shape = path(curves)
-    layers = [element("path", d=shape, stroke_width=share * width, stroke_opacity=opacity) for share, opacity in _FUZZ]
+def outline(curves: Sequence[Curve], colour: str, width: float, part: int, *, hollow: bool = False) -> str:
+    """Draw the fuzzy outline of one part along the curves that join its nodes, filled or as a rim alone."""
+    shape = _through(rims(curves, (1 - _RIM) / 2 * width)) if hollow else path(curves)
+    stroke = _RIM * width if hollow else width
+    layers = [
+        element("path", d=shape, stroke_width=share * stroke, stroke_opacity=opacity)
+        for share, opacity in (_RIM_FUZZ if hollow else _FUZZ)
+    ]
     return element(
         "g",
         "".join(layers),
-        class_="outline",
+        class_="outline hollow" if hollow else "outline",
         data_part=str(part),
         fill="none",
         stroke=colour,
         stroke_linecap="round",
         stroke_linejoin="round",
     )
+
+
+def _through(lines: Sequence[Sequence[Point]]) -> str:
+    """Write straight lines through points as the `d` attribute of one path."""
+    return "".join("M" + "L".join(f"{number(x)} {number(y)}" for x, y in line) for line in lines)
 
 
 def dot(x: float, y: float, radius: float, colour: str, *, node: int, ring: float) -> str:

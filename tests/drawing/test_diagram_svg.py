@@ -165,3 +165,18 @@ def test_bad_arguments() -> None:
         diagrams_svg([])
     with pytest.raises(fd.ArgumentError, match="got str"):
         diagrams_svg([diagram, "[a]"])  # type: ignore[list-item]
+
+
+def test_outlines_are_hollow_and_ties_are_not() -> None:
+    diagram = fd.Diagram.parse("[a a[b] b]")
+    both, one = fd.outline(diagram), fd.outline(diagram, [2])
+    for outline, hollow in ((both, {1, 2}), (one, {2})):
+        for svg in (diagram_svg(outline), outline._repr_svg_()):
+            root = ElementTree.fromstring(svg)
+            assert root.find(f"{SVG}title").text == str(outline)
+            assert {int(found.get("data-part")) for found in with_class(root, "outline")} == {1, 2}
+            assert {int(found.get("data-part")) for found in with_class(root, "hollow")} == hollow
+            assert len(with_class(root, "edge")) == diagram.order
+    sheet = diagrams_svg([diagram, both], tensors=True)
+    assert len(with_class(ElementTree.fromstring(sheet), "hollow")) == 2
+    assert str(both) in sheet
