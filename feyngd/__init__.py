@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .anchoring import advise as advise
     from .anchoring import anchor as anchor
     from .counting import count_embeddings as count_embeddings
+    from .counting import embedding_value as embedding_value
     from .counting import embeddings as embeddings
     from .counting import sanity_check as sanity_check
     from .estimates import Estimate as Estimate
@@ -116,7 +117,7 @@ if TYPE_CHECKING:
 _SUBMODULES = ("companions", "drawing", "experiments", "landscapes", "testing", "training")
 _HOMES = {
     "anchoring": ("AdviceTable", "Anchored", "AnchoredPrediction", "advise", "anchor"),
-    "counting": ("count_embeddings", "embeddings", "sanity_check"),
+    "counting": ("count_embeddings", "embedding_value", "embeddings", "sanity_check"),
     "estimates": ("Estimate", "PrecisionWarning", "TruncationWarning"),
     "evaluation": ("Plan", "Values", "evaluate", "plan"),
     "kinks": ("SmoothnessWarning",),

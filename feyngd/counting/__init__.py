@@ -4,6 +4,7 @@ from ._count import count_embeddings as count_embeddings
 from ._count import count_ratio as count_ratio
 from ._count import embeddings as embeddings
 from ._count import symbol_sizes as symbol_sizes
+from ._embedding_value import embedding_value as embedding_value
 from ._kernel_count import counts_after_every_step as counts_after_every_step
 from ._kernel_count import kernel_count as kernel_count
 from ._propagator_forms import PropagatorForms as PropagatorForms

@@ -166,19 +166,23 @@ def _uneven(spacetime: Spacetime, averaging: bool) -> Uneven | None:
     return Uneven(N, B, N // B, R, epochs, cut, share)
 
 
-def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tuple[int, int]]]:
+def embeddings(
+    diagram: Diagram, spacetime: Spacetime, *, basis: str = "moment"
+) -> Iterator[dict[int, tuple[int, int]]]:
     """Iterate over the embeddings of a diagram in a concrete spacetime.
 
     Args:
         diagram: the diagram.
         spacetime: a concrete spacetime whose batches are not random. One reshuffled epoch is allowed too: all its
             orders have equally many embeddings, and those of the order 0, 1, 2, … are listed.
+        basis: "moment": nodes share a datapoint if and only if they share a part. "cumulant": nodes of different parts
+            may share one too.
 
     Yields:
-        Maps from the non-root nodes to cells (datapoint, step), in the moment basis: nodes share a datapoint if and
-        only if they share a part. A cell that a batch lists twice appears twice.
+        Maps from the non-root nodes to cells (datapoint, step). A cell that a batch lists twice appears twice.
 
     Raises:
+        ArgumentError: the basis is unknown.
         SpacetimeError: the spacetime has symbols or random batches.
 
     Examples:
@@ -186,6 +190,7 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
         >>> list(fd.embeddings(fd.Diagram.parse("[a[b]]"), fd.Spacetime.sgd(N=2)))
         [{1: (1, 1), 2: (0, 0)}]
     """
+    check_basis(basis)
     _check_types(diagram, spacetime)
     spacetime.require_concrete("Embeddings are listed")
     if spacetime.is_random:
@@ -193,4 +198,4 @@ def embeddings(diagram: Diagram, spacetime: Spacetime) -> Iterator[dict[int, tup
             f"The batches are random ({spacetime}), so there is no single list of embeddings. List those of one run, "
             "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
         )
-    return list_embeddings(diagram, one_run(spacetime))
+    return list_embeddings(diagram, one_run(spacetime), shared=basis == "cumulant")

@@ -12,8 +12,11 @@ Cell = tuple[int, int]
 Batches = Sequence[Sequence[int]]
 
 
-def list_embeddings(diagram: Diagram, batches: Batches) -> Iterator[dict[int, Cell]]:
-    """Iterate over the embeddings: place the non-root nodes in turn, children after parents, in every allowed cell."""
+def list_embeddings(diagram: Diagram, batches: Batches, *, shared: bool = False) -> Iterator[dict[int, Cell]]:
+    """Iterate over the embeddings: place the non-root nodes in turn, children after parents, in every allowed cell.
+
+    With `shared` different parts may use one datapoint.
+    """
     cells = [(n, t) for t, batch in enumerate(batches) for n in batch]
     labels, parents, order = diagram.labels, diagram.parents, diagram.order
     height = [0] * (order + 1)  # how many steps a node's descendants need before it
@@ -29,7 +32,8 @@ def list_embeddings(diagram: Diagram, batches: Batches) -> Iterator[dict[int, Ce
         latest = placed[parents[node]][1] if parents[node] else len(batches)
         own = next((placed[v][0] for v in range(1, node) if labels[v] == labels[node]), None)
         for n, t in cells:
-            if height[node] <= t < latest and (part_of.get(n) is None if own is None else n == own):
+            is_free = shared or part_of.get(n) is None
+            if height[node] <= t < latest and (is_free if own is None else n == own):
                 yield n, t
 
     waiting = [allowed(1)]
