@@ -66,8 +66,8 @@ def check_curvatures(curvatures: np.ndarray, bad: np.ndarray, point: AtMinimum) 
         value = curvatures[bad].min() if bad.any() else worst
         raise LandscapeError(
             f"The train loss has the curvature {value:.3g} along a direction with noise, so that nothing holds the "
-            f"parameters there (its largest is {curvatures.max():.3g}): give penalty=α, the weight decay of the run, or "
-            "call minimum first."
+            f"parameters there (its largest is {curvatures.max():.3g}): give penalty=α, the weight decay of the run, "
+            "or call minimum first."
         )
 
 
