@@ -17,6 +17,7 @@ from ._anchor import add_anchor
 from ._demo import add_demo
 from ._diagrams import add_diagrams
 from ._ending import REFUSED, STATUSES, flushed, leave_interrupted, tell, tell_failure, tell_interruption
+from ._escape import add_escape
 from ._flags import in_flags
 from ._options import Parser
 from ._predict import add_predict
@@ -38,6 +39,7 @@ _COMMANDS = {
     "anchor": add_anchor,
     "advise": add_advise,
     "shift": add_shift,
+    "escape": add_escape,
 }
 _SYMBOLIC = {"series", "diagrams"}
 

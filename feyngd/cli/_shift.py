@@ -2,20 +2,15 @@
 
 import argparse
 import json
-import runpy
-import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._version import __version__
-from ..errors import ArgumentError, FeynGDError
+from ..errors import ArgumentError
 from ._ending import CONTRADICTED, REFUSED, leaves, tell
 from ._flags import in_flags
+from ._landscape_file import landscape_from
 from ._options import Parser, add_digits, check_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PENALTY = 0.01  # of digits models, whose minima would be at infinity without
 _SHARE = 1 / 3
@@ -84,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
             landscape, params = _digits(options, for_digits)
             penalty = _PENALTY if options.penalty is None else options.penalty
         else:
-            landscape, params = _from_file(options.file)
+            landscape, params = landscape_from(options.file)
             penalty = options.penalty or 0.0
         report = shift_report(
             landscape,
@@ -140,40 +135,3 @@ def _digits(options: argparse.Namespace, key: Any) -> tuple[Any, Any]:
     )
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), params)
     return Landscape(landscape.loss, *parts, reading="conditional"), start
-
-
-def _from_file(path: str) -> tuple[Any, Any]:
-    """Return landscape and start that a Python file defines.
-
-    Raises:
-        ArgumentError: the file cannot be read, raises an error, or does not define both.
-    """
-    from ..landscapes import Landscape
-
-    if not Path(path).is_file():
-        raise ArgumentError(f"There is no file {path!r}: name a Python file that defines `landscape` and `params`.")
-    with _importing_from(Path(path).parent):
-        try:
-            found = runpy.run_path(path)
-        except FeynGDError:
-            raise
-        except (Exception, SystemExit) as error:  # whatever the file does
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ArgumentError(f"{path} failed with {text}. It has to run as `python {path}` does.") from error
-    missing = [name for name in ("landscape", "params") if name not in found]
-    if missing:
-        raise ArgumentError(f"{path} does not define `{missing[0]}`: it has to define `landscape` and `params`.")
-    if not isinstance(found["landscape"], Landscape):
-        kind = type(found["landscape"]).__name__
-        raise ArgumentError(f"`landscape` in {path} is a feyngd.Landscape; this one is of type {kind}.")
-    return found["landscape"], found["params"]
-
-
-@contextmanager
-def _importing_from(folder: Path) -> "Iterator[None]":
-    """Let a file import its neighbours, as if Python had been started with it."""
-    sys.path.insert(0, str(folder.resolve()))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder.resolve()))

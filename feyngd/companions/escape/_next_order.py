@@ -37,6 +37,10 @@ class Diagrams:
     dumbbell: float
     sunset: float
 
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value:.6f}" for name, value in vars(self).items())
+        return f"Diagrams({values})"
+
     @property
     def total(self) -> float:
         """−1/8 figure-eight + 1/8 dumbbell + 1/12 sunset: E[−L₄/24 + ½(L₃/6)²]."""
