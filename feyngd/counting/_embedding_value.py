@@ -73,7 +73,8 @@ def embedding_value(
     steps = int(spacetime.T)
     _check_placed(diagram, embedding, spacetime)
     rate, spectra = _number(learning_rate), _per_edge(diagram, eigenvalues, values)
-    run, weights = optimizer.recurrence(steps), [0] * (steps - 1) + [1]
+    run = optimizer.recurrence(steps)
+    weights: Sequence[Any] = [0] * (steps - 1) + [1]
     if optimizer.average is not None:
         weights = optimizer.average.over_steps(steps)
     propagators = []

@@ -9,7 +9,7 @@ from .._arguments import check_integer
 from ..derivatives import Loss
 from ..errors import ArgumentError, FeynGDError
 from ._composition import GDCState, check_accumulation, check_gradients, with_constants
-from ._penalty import Penalty, check_rate
+from ._penalty import Penalty, check_estimator, check_rate
 from ._raw_loss import check_loss
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def gdc_loss(
     emulate_batch_size: int = 1,
     batch_size: int | None = None,
     chunk_size: int = 32,
+    estimator: str = "examples",
 ) -> jax.Array:
     """The loss that lets gradient descent on a batch act like SGD with smaller batches.
 
@@ -52,18 +53,24 @@ def gdc_loss(
             over random parts the average is that of the whole batch. By default the batch is whole.
         chunk_size: how many examples are evaluated together; memory grows with it, the result does not depend on it
             beyond rounding.
+        estimator: "examples": Ĉ as above, from every example's gradient. "halves": the paper's, from the mean gradients
+            g_x and g_y of the first and the second half of the batch: (B/2) g_x · (g_x − g_y). Both are unbiased, and
+            the average of the second over the orders of the batch is the first, which is never noisier: for Gaussian
+            gradients the variances are 2 tr(C²)/(B − 1) and 3 tr(C²) + B GᵀCG. On 1,000 digits, logistic regression at
+            zero, tr C = 14.3, standard deviations are 0.86 and 6.1 at B = 10, 0.21 and 7.0 at B = 100, 0.09 and 7.1 at
+            B = 500. Halves need no example's own gradient.
 
     Returns:
         A scalar array, in the unit of the loss.
 
     Raises:
         ArgumentError: the loss is not callable, the learning rate is not a finite number ≥ 0, a size is invalid, or the
-            batch has a single example.
+            batch has a single example, or an odd number of them and no halves.
         LandscapeError: the batch is not made of arrays with one leading axis, the parameters are not made of floats, or
             the loss fails on an example or is not a real scalar.
 
     References:
-        Tenka, the corollary on batch size and the algorithm GDC (there B = N and b = 1).
+        Tenka, the corollary on batch size and the algorithm GDC (there B = N and b = 1); section 5.2 for halves.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -82,6 +89,7 @@ def gdc_loss(
         emulate_batch_size=emulate_batch_size,
         batch_size=batch_size,
         chunk_size=chunk_size,
+        estimator=estimator,
     )
     return penalty.penalised_loss()
 
@@ -95,6 +103,7 @@ def gdc_gradient(
     emulate_batch_size: int = 1,
     batch_size: int | None = None,
     chunk_size: int = 32,
+    estimator: str = "examples",
 ) -> Any:
     """The gradient of `gdc_loss`, in memory that does not grow with the batch but for a copy of it.
 
@@ -110,6 +119,7 @@ def gdc_gradient(
         emulate_batch_size: the batch size b of the SGD to act like, from 1 to B. With b = B it is the plain gradient.
         batch_size: B, if `batch` is a part of the step's examples, as in `gdc_loss`.
         chunk_size: how many examples are differentiated together.
+        estimator: of Ĉ, as in `gdc_loss`.
 
     Returns:
         A pytree like `params`.
@@ -135,6 +145,7 @@ def gdc_gradient(
         emulate_batch_size=emulate_batch_size,
         batch_size=batch_size,
         chunk_size=chunk_size,
+        estimator=estimator,
     )
     if penalty.is_plain:
         return penalty.mean_gradient()
@@ -150,6 +161,7 @@ def gdc(
     emulate_batch_size: int = 1,
     batch_size: int | None = None,
     chunk_size: int = 32,
+    estimator: str = "examples",
 ) -> "optax.GradientTransformationExtraArgs":
     """An optax transformation that adds the gradient of GDC's penalty, as weight decay adds that of its own.
 
@@ -181,6 +193,7 @@ def gdc(
             something after GDC averages what it returns; the penalty is then right on average over random parts. By
             default every batch is whole.
         chunk_size: how many examples are differentiated together.
+        estimator: of Ĉ, as in `gdc_loss`.
 
     Returns:
         An `optax.GradientTransformationExtraArgs`: its `update` takes `params` and `batch=`, and `all_params=` where
@@ -213,6 +226,7 @@ def gdc(
         check_rate(learning_rate)
     check_integer("emulate_batch_size", emulate_batch_size, least=1)
     check_integer("chunk_size", chunk_size, least=1)
+    check_estimator(estimator)
     if batch_size is not None:
         check_integer("batch_size", batch_size, least=2)
 
@@ -240,6 +254,7 @@ def gdc(
             emulate_batch_size=emulate_batch_size,
             batch_size=batch_size,
             chunk_size=chunk_size,
+            estimator=estimator,
         )
         check_accumulation(penalty.size, batch_size)
         if not penalty.is_plain:

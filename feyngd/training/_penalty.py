@@ -13,6 +13,8 @@ from ..derivatives import Loss, num_examples, per_loss, sum_over
 from ..errors import ArgumentError
 from ._raw_loss import RawLoss
 
+ESTIMATORS = ("examples", "halves")
+
 
 class Penalty:
     """The loss of one batch and its penalty (η/4) (1/b − 1/B) tr Ĉ, checked.
@@ -25,6 +27,7 @@ class Penalty:
         emulate_batch_size: b.
         batch_size: B, the number of examples of a step; `None` where they are those of `batch`.
         chunk_size: how many examples are differentiated together.
+        estimator: of the covariance, one of `ESTIMATORS`.
 
     Attributes:
         size: the number of examples in `batch`.
@@ -43,9 +46,11 @@ class Penalty:
         emulate_batch_size: int,
         batch_size: int | None,
         chunk_size: int,
+        estimator: str,
     ) -> None:
         if not callable(learning_rate):
             check_rate(learning_rate)
+        self._estimator = check_estimator(estimator)
         raw = RawLoss(loss, params, batch)
         self._raw, self._loss, self._params, self.size = raw, raw.frozen(), params, raw.size
         self.check_forward_mode = raw.check_forward_mode
@@ -55,6 +60,11 @@ class Penalty:
             raise ArgumentError(
                 "A batch of one example has no covariance of gradients, which GDC needs: give it 2 or more examples, "
                 "or train by plain SGD."
+            )
+        if estimator == "halves" and self.size % 2:
+            raise ArgumentError(
+                f"estimator='halves' splits the batch evenly, and {self.size} examples have no halves: give an even "
+                "number, or take estimator='examples', which is never noisier."
             )
         if b > size:
             raise ArgumentError(
@@ -91,16 +101,17 @@ class Penalty:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         if self._loss is None:
-            sums = _BatchSums(self._raw.function, self._params, self._raw.data, self._chunk_size)
+            sums = _SUMS[self._estimator](self._raw.function, self._params, self._raw.data, self._chunk_size)
             return getattr(sums, name)(*arguments)
-        return _compiled(self._loss, name, self._chunk_size)(self._params, self._raw.data, *arguments)
+        program = _compiled(self._loss, name, self._chunk_size, self._estimator)
+        return program(self._params, self._raw.data, *arguments)
 
 
 @per_loss
-def _compiled(loss: Loss, name: str, chunk_size: int) -> Callable[..., Any]:
+def _compiled(loss: Loss, name: str, chunk_size: int, estimator: str) -> Callable[..., Any]:
     """Compile a method of `_BatchSums` as a function of the parameters, the batch and its arguments."""
     return jax.jit(
-        lambda params, batch, *arguments: getattr(_BatchSums(loss, params, batch, chunk_size), name)(*arguments)
+        lambda params, batch, *arguments: getattr(_SUMS[estimator](loss, params, batch, chunk_size), name)(*arguments)
     )
 
 
@@ -151,9 +162,7 @@ class _BatchSums:
 
             return jax.grad(lambda params: jnp.sum(jax.vmap(partial(derivative, params))(chunk, noise)))(self._params)
 
-        scale, totals = 2 * factor / (self._size - 1), self._sum(products)
-        with jax.numpy_dtype_promotion("standard"):  # rates and gradients may differ in precision
-            return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, totals)
+        return _plus(gradients, 2 * factor / (self._size - 1), self._sum(products))
 
     def _sum(self, function: Callable[[Any], Any]) -> Any:
         """Return the sum over chunks of a function of the examples in one."""
@@ -167,6 +176,68 @@ class _BatchSums:
             return jax.tree.map(jnp.subtract, jax.grad(self._loss)(self._params, example), mean)
 
         return jax.vmap(noise)(chunk)
+
+
+class _HalfSums(_BatchSums):
+    """The same sums, with the covariance from the mean gradients of the first and the second half of the batch.
+
+    With B/2 = m and mean gradients g_x, g_y it is tr Ĉ = m g_x · (g_x − g_y).
+    """
+
+    def _half(self, second: bool) -> Any:
+        half = self._size // 2
+        return jax.tree.map(lambda leaf: leaf[half:] if second else leaf[:half], self._batch)
+
+    def _half_gradient(self) -> Any:
+        """Return the mean gradient of the first half."""
+        gradient = partial(jax.grad(self._total_loss), self._params)
+        total = sum_over(gradient, self._half(False), self._chunk_size)
+        return jax.tree.map(lambda leaf: leaf / (self._size // 2), total)
+
+    def _trace(self) -> jax.Array:
+        """Return the estimate of tr C."""
+        mean, first = self.mean_gradient(), self._half_gradient()
+        # The mean is that of both halves, so that g_x − g_y = 2 (g_x − mean).
+        sizes = [jnp.sum(g * (g - m)) for g, m in zip(*map(jax.tree.leaves, (first, mean)), strict=True)]
+        with jax.numpy_dtype_promotion("standard"):  # leaves may differ in precision
+            return self._size * sum(sizes[1:], sizes[0])
+
+    def add_gradient(self, gradients: Any, mean: Any, factor: jax.Array | float) -> Any:
+        """Return gradients with that of the penalty added, in their own dtypes, given that of the mean loss.
+
+        The gradient of m g_x · (g_x − g_y) is the sum over the first half of H_n (2 g_x − g_y), less that over the
+        second half of H_n g_x.
+        """
+        first = self._half_gradient()
+        along_first = jax.tree.map(lambda g, m: 3 * g - 2 * m, first, mean)
+
+        def products(direction: Any, chunk: Any) -> Any:
+            def derivative(params: Any) -> jax.Array:
+                return jax.jvp(lambda p: self._total_loss(p, chunk), (params,), (direction,))[1]
+
+            return jax.grad(derivative)(self._params)
+
+        totals = [
+            sum_over(partial(products, direction), self._half(second), self._chunk_size)
+            for second, direction in ((False, along_first), (True, first))
+        ]
+        return _plus(gradients, factor, jax.tree.map(jnp.subtract, *totals))
+
+
+_SUMS = {"examples": _BatchSums, "halves": _HalfSums}
+
+
+def _plus(gradients: Any, scale: jax.Array | float, totals: Any) -> Any:
+    """Return gradients with a multiple of others added, in their own dtypes."""
+    with jax.numpy_dtype_promotion("standard"):  # rates and gradients may differ in precision
+        return jax.tree.map(lambda g, total: g + (scale * total).astype(g.dtype), gradients, totals)
+
+
+def check_estimator(estimator: str) -> str:
+    """Return the name of an estimator of the covariance, or raise `ArgumentError`."""
+    if estimator not in ESTIMATORS:
+        raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, ESTIMATORS))}.")
+    return estimator
 
 
 def check_rate(rate: Any) -> None:
