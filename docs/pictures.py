@@ -151,6 +151,8 @@ def figures() -> dict[str, Callable[[], bytes]]:
         "oracle.png": _oracle,
         "shift-curvature.png": _shift_curvature,
         "data-averaging.png": _data_averaging,
+        "limiting.png": _limiting,
+        "escape.png": _escape,
     }
 
 
@@ -314,6 +316,31 @@ def _oracle() -> bytes:
     return _png(figure)
 
 
+def _escape() -> bytes:
+    """Draw a path over a barrier, and the mean number of steps to escape along it by several methods."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from feyngd.companions import escape as esc
+
+    skewed = jnp.array([0.5] * 160 + [-2.0] * 40)
+    landscape = fd.Landscape(lambda theta, x: theta**4 / 4 - theta**2 / 2 + 0.1 * theta + x * theta, skewed)
+    path = esc.find_path(landscape, -1.0, 0.9, key=jax.random.key(0))
+    leg, rates = path.legs[0], np.array([0.07, 0.085, 0.11, 0.15])
+    options = {"until": esc.Halfspace(leg.far.params, 1.0), "runs": 60, "max_steps": 10**5}
+    runs = esc.simulate(landscape, leg.minimum.params, esc.sgd(1), rates, key=jax.random.key(1), **options)
+    shown = esc.overview(landscape, leg, esc.sgd(1), rates, simulated=runs)
+    figure = Figure(figsize=(10.4, 4.0), layout="constrained", dpi=150)
+    left, right = figure.subplots(1, 2)
+    path.plot(left)
+    left.set_title("from one minimum over a saddle to the next", fontsize=10)
+    shown.plot(right)
+    right.set_title("skewed noise, B = 1: only all cumulants have the slope", fontsize=10)
+    return _png(figure)
+
+
 def _data_averaging() -> bytes:
     """Draw losses and gap of the page on data averaging against the temperature, with real runs over them."""
     import jax
@@ -400,8 +427,49 @@ def _shift_curvature() -> bytes:
     return _png(figure)
 
 
+def _limiting() -> bytes:
+    """Draw displacement, variances and spectra of SGD with momentum around a minimum of many curvatures."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from feyngd.companions.limiting import Basin
+
+    h = np.geomspace(2.0, 0.003, 60)
+    basin = Basin.from_matrices(np.diag(h), np.diag(h), num_examples=1024)
+    settings = {"optimizer": fd.momentum(0.9)}
+    white = basin.limit(0.1, 16, **settings)
+    epochs = basin.limit(0.1, 16, sampling="reshuffled", **settings)
+    figure = Figure(figsize=(11.0, 3.4), layout="constrained", dpi=140)
+    left, middle, right = figure.subplots(1, 3)
+    k = np.unique(np.geomspace(1, 3000, 120).astype(int))
+    left.loglog(k, white.displacement(k).mean, color=PALETTE[3], lw=2, label="with replacement")
+    left.loglog(k, epochs.displacement(k).mean, color=PALETTE[1], lw=2, label="reshuffled")
+    # The paper's sum of velocities at whole steps, with the velocities' autocovariance of its equation.
+    equation = basin.limit(0.1, 16, time="continuous", **settings)
+    each = 0.1**2 * equation.response.lagged(h, h, np.arange(k[-1]))[..., 1, 1] @ h
+    summed = [each[0] * n + 2 * (n - np.arange(1, n)) @ each[1:n] for n in k]
+    left.loglog(k, summed, ":", color="black", lw=1.5, label="sampled velocities, (13)")
+    left.set(xlabel="steps k", ylabel=r"$E|\theta_k - \theta_0|^2$ (params²)")
+    count = len(h)
+    for limit, color, name in ((white, PALETTE[3], "with replacement"), (epochs, PALETTE[1], "reshuffled")):
+        middle.loglog(h, np.diag(limit.covariance())[:count], color=color, lw=2, label=name)
+    middle.axvline(0.1 / (0.1 * 64), color=PALETTE[0], lw=1, ls=":")
+    middle.text(0.1 / (0.1 * 64), 0.03, " one epoch", transform=middle.get_xaxis_transform(), color=PALETTE[0])
+    middle.set(xlabel="curvature h", ylabel="Var θ along it (params²)", ylim=(1e-3, 0.1))
+    middle.yaxis.set_minor_formatter("")
+    frequencies = np.geomspace(1e-3, np.pi, 400)
+    spectra = white.spectrum(frequencies)
+    for i, color in ((0, PALETTE[3]), (45, PALETTE[5])):
+        right.loglog(frequencies, spectra[:, i], color=color, lw=2, label=f"h = {h[i]:.2g}, {white.modes.regime[i]}")
+    right.set(xlabel="frequency (radians a step)", ylabel="spectrum of steps")
+    for axes in (left, middle, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend()
+    return _png(figure)
+
+
 def _png(figure) -> bytes:
-    for legend in (axes.get_legend() for axes in figure.axes):
+    for legend in filter(None, (axes.get_legend() for axes in figure.axes)):
         legend.set_frame_on(False)
     content = BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})

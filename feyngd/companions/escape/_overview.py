@@ -24,7 +24,7 @@ _STYLES = {
     "path": ("#56B4E9", (0, (3, 2))),
     "two temperatures": ("#CC79A7", (0, (5, 2))),
     "cumulants": ("#009E73", "solid"),
-    "exact": ("#000000", "solid"),
+    "exact diffusion": ("#000000", (0, (1, 2))),
 }
 
 
@@ -123,5 +123,5 @@ def overview(
                 found["cumulants"] = escape_time(landscape, leg, whole, rates, key=key).log_steps
         if np.size(leg.track[0]) == 1:
             ends = leg.minimum.params, leg.far.params
-            found["exact"] = exact_time(landscape, *ends, noise, rates, log=True) - np.log(rates)
+            found["exact diffusion"] = exact_time(landscape, *ends, noise, rates, log=True) - np.log(rates)
     return Overview(rates, found, along.exponent, simulated)

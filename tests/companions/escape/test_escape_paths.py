@@ -295,8 +295,8 @@ def test_the_escape_between_digits_takes_as_long_as_simulated(unit):
     noise = esc.sgld(leg.barrier / 6)
     found = esc.escape_time(landscape, leg, noise, 0.3, num_samples=256, key=KEY)
     halfway = esc.Halfspace(leg.far.params / 2, leg.far.params)
-    runs = esc.simulate(landscape, leg.minimum.params, noise, 0.3, until=halfway, runs=32, max_steps=10**6, key=KEY)
-    assert runs.count[0] == 32
+    runs = esc.simulate(landscape, leg.minimum.params, noise, 0.3, until=halfway, runs=20, max_steps=10**6, key=KEY)
+    assert runs.count[0] == 20
     lower, upper = runs.interval(0.954)
     assert lower[0] <= found.rate[0] <= upper[0]
 
@@ -334,6 +334,6 @@ def test_a_matrix_free_saddle_is_the_dense_one(layers, monkeypatch):
     assert found.index == 1
     assert found.loss == pytest.approx(leg.saddle.loss, abs=1e-12)
     assert abs(found.log_det.value - np.log(0.96)) < 4 * found.log_det.stderr
-    sampled = esc.escape_time(landscape, leg, esc.sgld(0.02), 0.01, num_samples=4000, key=KEY)
+    sampled = esc.escape_time(landscape, leg, esc.sgld(0.02), 0.01, num_samples=400, key=KEY)
     assert abs(sampled.log_time[0] - exact.log_time[0]) < 4 * sampled.stderr[0]
-    assert sampled.stderr[0] < 0.03
+    assert sampled.stderr[0] < 0.1
