@@ -18,7 +18,7 @@ from feyngd.experiments import (
 from feyngd.experiments._experiment import Setting
 from feyngd.landscapes import digits, toys
 
-MODULES = (_averaging_gap_law, _averaging_loss_spread, _averaging_spikes, _averaging_drawings)
+MODULES = (_averaging_gap_law, _averaging_loss_spread)  # the others run sweeps of the same kind
 
 
 def point(gaps):

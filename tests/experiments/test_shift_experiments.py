@@ -10,14 +10,13 @@ import pytest
 
 from feyngd.drawing import drawn
 from feyngd.experiments import Setting
-from feyngd.experiments import _shift_against_temperature as against_temperature
 from feyngd.experiments import _shift_basins as basins
-from feyngd.experiments import _shift_line as line
 from feyngd.experiments import _shift_sampling as sampling
 from feyngd.experiments import _shift_temperature as temperature
 from feyngd.landscapes import digits
 
-MODULES = (basins, line, against_temperature, temperature, sampling)
+# Curves along lines through networks take minutes of CI: `feyngd reproduce shift-curvature-line --quick` runs them.
+MODULES = (basins, temperature, sampling)
 
 
 @cache
