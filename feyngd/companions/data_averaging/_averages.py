@@ -25,6 +25,10 @@ class Losses(Plain):
     gap: Estimate
     failing: Assumptions = field(default_factory=Assumptions)
 
+    def __str__(self) -> str:
+        failing = f"\n{self.failing}" if self.failing else ""
+        return f"train {self.train}, test {self.test}, gap {self.gap}{failing}"
+
 
 @dataclass(frozen=True, eq=False)
 class Density(Plain):
