@@ -23,6 +23,13 @@ from . import (
     _batch_size,
     _cubic_valley,
     _gauss_fit,
+    _limiting_displacement,
+    _limiting_isotropy,
+    _limiting_oscillations,
+    _limiting_phase,
+    _limiting_potentials,
+    _limiting_sweep,
+    _limiting_window,
     _linear_screw,
     _mean_estimation,
     _multi_epoch,
@@ -53,6 +60,13 @@ _MODULES = (
     _shift_basins,
     _shift_temperature,
     _shift_sampling,
+    _limiting_displacement,
+    _limiting_phase,
+    _limiting_isotropy,
+    _limiting_oscillations,
+    _limiting_sweep,
+    _limiting_window,
+    _limiting_potentials,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 _IMAGES = 500

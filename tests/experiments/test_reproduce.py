@@ -32,6 +32,13 @@ NAMES = {
     "shift-basins",
     "shift-temperature",
     "shift-sampling",
+    "limiting-displacement",
+    "limiting-phase",
+    "limiting-isotropy",
+    "limiting-oscillations",
+    "limiting-sweep",
+    "limiting-window",
+    "limiting-potentials",
 }
 IMAGES = (np.zeros((3, 4, 4), np.float32), np.array([0, 1, 2]))
 

@@ -391,7 +391,7 @@ class Limit:
 
     def _check_not_negative(self, name: str, noise: Noise) -> None:
         """Raise where there is noise along negative curvature, which runs away."""
-        count, total, share = noise.flat_share(self.weight_decay, -self.flat)
+        count, total, share = noise.flat_share(self.weight_decay, self.flat, falling=True)
         if abs(share) > NOISY:
             raise LandscapeError(
                 f"{name} needs a minimum; {count} of {total} directions with {share:.2g} of tr Σ have curvature below "

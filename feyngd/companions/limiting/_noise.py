@@ -36,12 +36,12 @@ class Noise:
         weights = np.diag(matrix)
         return cls([(curvatures[None], weights[None])], float(weights.sum()), True, matrix)
 
-    def flat_share(self, decay: float, flat: float) -> tuple[int, int, float]:
-        """Return how many directions have no curvature, of how many, and their share of the noise."""
+    def flat_share(self, decay: float, flat: float, *, falling: bool = False) -> tuple[int, int, float]:
+        """Return how many directions have no curvature, or a negative one; of how many; and their share of noise."""
         count = total = 0
         share = 0.0
         for nodes, weights in self.groups:
-            bad = nodes + decay <= flat
+            bad = nodes + decay < -flat if falling else nodes + decay <= flat
             count, total = count + int(bad.sum()), total + nodes.size
             share += float(weights[bad].sum())
         replicates = sum(len(nodes) for nodes, _ in self.groups)

@@ -222,14 +222,15 @@ class Recorded:
             rows.append(_row(f"displacement({lag})", float(curve.mean[i]), stderr, moved))
         return Comparison(rows)
 
-    def plot_phase(self, i: int, ax: Any = None, run: int = 0) -> Any:
-        """Plot velocity against position along a direction, of one run, and return the axes."""
+    def plot_phase(self, i: int, ax: Any = None, run: int = 0, most: int = 1000) -> Any:
+        """Plot velocity against position along a direction, for the last records of one run, and return the axes."""
         if self.velocities is None:
             raise ArgumentError("Velocities were not recorded: phase space needs them.")
         ax = new_axes(ax)
-        position, velocity = self._along(self.positions, i)[run], self._along(self.velocities, i)[run]
+        last = slice(-check_integer("most", most, least=1), None)
+        position, velocity = (self._along(part, i)[run, last] for part in (self.positions, self.velocities))
         ax.plot(position, velocity, color="#bbbbbb", lw=0.6, zorder=1)
-        points = ax.scatter(position, velocity, c=self.steps, s=6, cmap="viridis", zorder=2)
+        points = ax.scatter(position, velocity, c=self.steps[last], s=6, cmap="viridis", zorder=2)
         ax.figure.colorbar(points, ax=ax, label="step")
         ax.set_xlabel(f"position along direction {i}")
         ax.set_ylabel("velocity δ/η")
