@@ -82,6 +82,17 @@ def batch_size(data: dict[str, Any]) -> str:
     return table([*header, "ratio of the two, 95 %"], rows)
 
 
+def emulated_batches(data: dict[str, Any]) -> str:
+    """Return SGD less gradient descent and less GDC for every model, start and rate, over η²."""
+    rows = []
+    for start in data["starts"]:
+        for k, rate in enumerate(start["learning rates"]):
+            both = (start["SGD less gradient descent"], start["SGD less GDC"])
+            numbers = [f"{one['mean'][k] / rate**2:.3g} ± {one['stderr'][k] / rate**2:.1g}" for one in both]
+            rows.append([start["model"], start["start"], rate, *numbers])
+    return table(["model", "start", "η", "(SGD − gradient descent)/η²", "(SGD − GDC)/η²"], rows)
+
+
 def gauss_fit(data: dict[str, Any]) -> str:
     """Return the coefficients of η³ by the series and from finite learning rates."""
     rows = []
@@ -186,6 +197,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "basic-predictions": basic_predictions,
     "multi-epoch": multi_epoch,
     "batch-size": batch_size,
+    "emulated-batches": emulated_batches,
     "gauss-fit": gauss_fit,
     "linear-screw": linear_screw,
     "cubic-valley": cubic_valley,

@@ -37,6 +37,7 @@ def pictures() -> dict[str, str]:
     return {
         "diagrams-order-2.svg": diagrams_svg(fd.diagrams(2), columns=4, tensors=True),
         "diagrams-order-3.svg": diagrams_svg(fd.diagrams(3), columns=6),
+        "outlines.svg": _outlines(),
         "embedding.svg": spacetime_svg(spacetime, diagram, embedding),
         "embedding-root-tied.svg": spacetime_svg(batches, tied, placed),
         "series-terms.svg": _series_terms(),
@@ -44,6 +45,11 @@ def pictures() -> dict[str, str]:
         "at-a-minimum.svg": _at_a_minimum(),
         "limits.svg": _limits(),
     }
+
+
+def _outlines() -> str:
+    pair, triple, two = (fd.Diagram.parse(text) for text in ("[a a]", "[a a a]", "[a a[b] b]"))
+    return diagrams_svg([pair, fd.outline(pair), fd.outline(triple), fd.outline(two, [1])], columns=4)
 
 
 def _series_terms() -> str:

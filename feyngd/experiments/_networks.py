@@ -30,14 +30,20 @@ Slope = Callable[[Any, Any, Any], Any]
 
 def convnet_at_starts(setting: Setting, count: int) -> tuple[Landscape, list[Any]]:
     """Return the convnet's landscape on the images, a hundred of them if quick, and random Glorot starts."""
-    images, labels = setting.images
-    used = _QUICK_IMAGES if setting.quick else len(images)
+    images, labels = images_for(setting)
     network, loss = network_of(convnet, np.shape(images)[1:])
-    landscape = Landscape(loss, (images[:used], labels[:used]))
+    landscape = Landscape(loss, (images, labels))
     starts = [network.init(key) for key in jax.random.split(jax.random.fold_in(setting.key, 0), count)]
     for start in starts:
         landscape.validate(start)
     return landscape, starts
+
+
+def images_for(setting: Setting) -> tuple[Any, Any]:
+    """Return the images and labels, a hundred of them if quick."""
+    images, labels = setting.images
+    used = _QUICK_IMAGES if setting.quick else len(images)
+    return images[:used], labels[:used]
 
 
 @cache

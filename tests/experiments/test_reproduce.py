@@ -18,6 +18,7 @@ NAMES = {
     "basic-predictions",
     "multi-epoch",
     "batch-size",
+    "emulated-batches",
     "linear-screw",
     "cubic-valley",
     "gauss-fit",
