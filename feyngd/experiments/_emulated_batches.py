@@ -171,7 +171,7 @@ def _draw(ax: Any, starts: list[_Start]) -> None:
 
 EXPERIMENT = Experiment(
     name="emulated-batches",
-    title="GDC against gradient descent as a copy of SGD, logistic regression and a convnet, from zero and at random",
-    source="Tenka, figure 4 (left)",
+    title="GDC against gradient descent as a copy of SGD, logistic regression and a convnet, zero and random starts",
+    source="Tenka, section 5.2, figure 4 (left)",
     run=_run,
 )
