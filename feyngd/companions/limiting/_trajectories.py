@@ -123,7 +123,8 @@ def trajectories(
         record_every: steps between records.
         directions: vectors in rows, shape (k, p), or `Eigenpairs`, along which positions and velocities are recorded.
         velocity: v_0, like the parameters; 0 by default.
-        burn_in: steps before recording begins; displacement is counted from their end.
+        burn_in: steps before recording begins; displacement is counted from their end. Every run is then at a random
+            place of its epoch; without burn-in epochs begin at the start.
         drop_last: whether epochs leave out a last batch that is not full.
         key: a JAX random key.
 
@@ -166,7 +167,7 @@ def trajectories(
     vectors = _vectors(directions, len(theta), np.zeros((0, len(theta))))
     start = np.zeros(len(theta)) if velocity is None else _flat(velocity, len(theta))
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))).tolist())
-    batches = _Batches(rng, sampling, frozen.num_examples, batch, number)
+    batches = _Batches(rng, sampling, frozen.num_examples, batch, number, is_shifted=burn > 0)
     run = _compiled_run(frozen.loss)
     numbers = [jnp.asarray(x, theta.dtype) for x in (step.eta, step.a, step.b, step.beta, decay)]
     one = jnp.ones((number, 1), theta.dtype)
@@ -215,11 +216,15 @@ class _Batches:
         count: N.
         batch: B.
         runs: how many runs.
+        is_shifted: whether every run begins at a random place of its first epoch.
     """
 
-    def __init__(self, rng: np.random.Generator, sampling: str, count: int, batch: int, runs: int) -> None:
+    def __init__(
+        self, rng: np.random.Generator, sampling: str, count: int, batch: int, runs: int, *, is_shifted: bool
+    ) -> None:
         self._rng, self._sampling, self._count, self._batch, self._runs = rng, sampling, count, batch, runs
         self._left = np.zeros((runs, 0, batch), dtype=np.int32)
+        self._places = rng.integers(0, count // batch, size=runs) if is_shifted else np.zeros(runs, dtype=int)
         self._order = self._epoch() if sampling == "fixed" else None
 
     def draw(self, records: int, every: int) -> np.ndarray:
@@ -229,12 +234,12 @@ class _Batches:
         if self._sampling == "with-replacement":
             return self._rng.integers(0, self._count, size=shape, dtype=np.int32)
         parts, have = [self._left], self._left.shape[1]
-        while have < steps:
+        while have < steps + self._places.max():
             parts.append(self._epoch() if self._order is None else self._order)
             have += parts[-1].shape[1]
         joined = np.concatenate(parts, axis=1)
         self._left = joined[:, steps:]
-        return joined[:, :steps].reshape(shape)
+        return joined[np.arange(self._runs)[:, None], self._places[:, None] + np.arange(steps)].reshape(shape)
 
     def _epoch(self) -> np.ndarray:
         order = self._rng.permuted(np.tile(np.arange(self._count, dtype=np.int32), (self._runs, 1)), axis=1)

@@ -230,3 +230,30 @@ def test_bad_points_and_readings_are_refused(problem):
         co.trajectories(landscape, params, 0.05, 6, 10, velocity=jnp.ones(3), key=KEY)
     with pytest.raises(fd.LandscapeError, match="left the finite numbers"):
         co.trajectories(landscape, params, 400.0, 1, 4000, key=KEY)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Return softmax regression on digits whose pixels are averaged in squares, 170 parameters, and its basin."""
+    images, labels = fd.landscapes.digits(400)
+    pixels = np.asarray(images, dtype=float).reshape(400, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(400, 16)
+
+    def loss(params, example):
+        scores = example[0] @ params["W"] + params["b"]
+        penalty = 0.01 * (jnp.sum(params["W"] ** 2) + jnp.sum(params["b"] ** 2))
+        return jax.nn.logsumexp(scores) - scores[example[1]] + penalty
+
+    data = pixels, np.asarray(labels)
+    landscape = fd.Landscape(loss, data, tuple(part[:10] for part in data), reading="conditional")
+    params = minimum(landscape, {"W": jnp.zeros((16, 10)), "b": jnp.zeros(10)}, tolerance=1e-9, key=KEY).params
+    return landscape, params, co.basin(landscape, params, key=KEY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", ["with-replacement", "reshuffled"])
+def test_digits_with_momentum_settle_as_predicted(digits, sampling):
+    """As benchmarks/limiting.py, which has 650 parameters."""
+    landscape, params, basin = digits
+    averaged = basin.limit(0.05, 20, sampling=sampling).over_cloud(landscape, key=KEY)
+    found = co.trajectories(landscape, params, 0.05, 20, 2000, sampling=sampling, runs=24, burn_in=500, key=KEY)
+    assert found.compare(averaged).agree(relative=0.03), str(found.compare(averaged))
