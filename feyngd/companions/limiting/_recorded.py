@@ -234,6 +234,7 @@ class Recorded:
         ax.figure.colorbar(points, ax=ax, label="step")
         ax.set_xlabel(f"position along direction {i}")
         ax.set_ylabel("velocity δ/η")
+        ax.locator_params(axis="x", nbins=5)
         return ax
 
     def plot_displacement(self, ax: Any = None) -> Any:
