@@ -1,6 +1,6 @@
 """The re-summed value of one embedding: the product of its edges' propagators, contracted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -72,7 +72,7 @@ def embedding_value(
     check_optimizer(optimizer)
     steps = int(spacetime.T)
     _check_placed(diagram, embedding, spacetime)
-    rate, spectra = _number(learning_rate), _per_edge(diagram, eigenvalues, values)
+    rate, spectra = _number(learning_rate, "The learning rate"), _per_edge(diagram, eigenvalues, values)
     run = optimizer.recurrence(steps)
     weights: Sequence[Any] = [0] * (steps - 1) + [1]
     if optimizer.average is not None:
@@ -158,6 +158,8 @@ def _is_cell(cell: object, spacetime: Spacetime) -> bool:
 
 def _per_edge(diagram: Diagram, eigenvalues: Sequence[Any], values: Any) -> list[Any]:
     """Return the eigenvalues of every edge: with values the whole spectrum for each."""
+    if isinstance(eigenvalues, str) or not isinstance(eigenvalues, Iterable):
+        raise ArgumentError(f"Eigenvalues are a list, one for every edge of {diagram}; got {eigenvalues!r}.")
     found = list(eigenvalues)
     if values is None:
         if len(found) != diagram.order:
@@ -165,21 +167,31 @@ def _per_edge(diagram: Diagram, eigenvalues: Sequence[Any], values: Any) -> list
                 f"{diagram} has {diagram.order} edges, each with an eigenvalue; got {len(found)} of them. To contract "
                 "with all eigenvalues of H on every edge, give values=…."
             )
-        return [_number(h) for h in found]
+        return [_number(h, "An eigenvalue") for h in found]
     shape = (len(found),) * diagram.order
     if np.shape(values) != shape:
         raise ArgumentError(
             f"The value of {diagram} has an axis of {len(found)} eigenvectors for each of its {diagram.order} edges: "
             f"shape {shape}, got {np.shape(values)}."
         )
-    spectrum = np.array([_number(h) for h in found], dtype=object)
+    spectrum = np.array([_number(h, "An eigenvalue") for h in found], dtype=object)
     if not any(isinstance(h, (Fraction, sympy.Expr)) for h in spectrum):
         spectrum = spectrum.astype(float)
     return [spectrum] * diagram.order
 
 
-def _number(value: Any) -> Any:
+def _number(value: Any, what: str) -> Any:
     """Return a number that stays exact if it is: a fraction, a SymPy expression, or an array of floats."""
-    if isinstance(value, (int, Fraction)):
+    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
         return Fraction(value)
-    return value if isinstance(value, sympy.Expr) else np.asarray(value, dtype=float)
+    if isinstance(value, sympy.Expr):
+        return value
+    try:
+        numbers = None if isinstance(value, (str, bool)) else np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        numbers = None
+    if numbers is None or not np.all(np.isfinite(numbers)):
+        raise ArgumentError(
+            f"{what} is a finite number, an array of them or a SymPy expression such as symbols('h'); got {value!r}."
+        )
+    return numbers

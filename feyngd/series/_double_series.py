@@ -117,7 +117,7 @@ class DoubleSeries(Mapping[Power, tuple[DoubleTerm, ...]]):
             self._terms |= _terms_of(edges)
 
     def __getitem__(self, power: Power) -> tuple[DoubleTerm, ...]:
-        if power not in self._terms:
+        if not isinstance(power, tuple) or power not in self._terms:
             raise KeyError(
                 f"There is no term {power!r}: a power is a pair (d, c), d edges and c ties, with d from 0 to "
                 f"{self.order} and c from 0 to d − 1, or (0, 0)."

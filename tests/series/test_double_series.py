@@ -86,7 +86,7 @@ def test_what_it_refuses():
     with pytest.raises(fd.ArgumentError, match="limit"):
         fd.double_series(12)
     table = fd.double_series(2)
-    for power in ((2, 2), (3, 0), 2, "ηT"):
+    for power in ((2, 2), (3, 0), 2, "ηT", [2, 0]):
         with pytest.raises(KeyError, match="a power is a pair"):
             table[power]
     with pytest.raises(KeyError, match="from 0 to 2"):
