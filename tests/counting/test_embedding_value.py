@@ -126,14 +126,14 @@ def test_what_else_it_refuses():
         fd.embedding_value(P("[a a]"), placed, spacetime, [1, 2], 0.1, optimizer=fd.schedule([1, 2]))
     with pytest.raises(fd.ArgumentError, match="A Diagram is placed"):
         fd.embedding_value("[a a]", placed, spacetime, [1, 2], 0.1)
-    for given, message in (
+    for curvatures, message in (
         ([float("nan"), 1], "finite number"),
         (["h", 1], "got 'h'"),
         (3, "are a list"),
         ("hk", "a list"),
     ):
         with pytest.raises(fd.ArgumentError, match=message):
-            fd.embedding_value(P("[a a]"), placed, spacetime, given, 0.1)
+            fd.embedding_value(P("[a a]"), placed, spacetime, curvatures, 0.1)
     with pytest.raises(fd.ArgumentError, match="The learning rate is a finite number"):
         fd.embedding_value(P("[a a]"), placed, spacetime, [1, 2], "eta")
     with pytest.raises(fd.ArgumentError, match="basis"):
