@@ -282,3 +282,21 @@ def test_occupations_are_those_of_the_chain():
     generator -= np.diag(generator.sum(axis=1))
     assert found @ generator == pytest.approx(np.zeros(4), abs=1e-15)
     assert found.sum() == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("ignore::feyngd.TruncationWarning")
+@pytest.mark.parametrize(("split", "share"), [(0.5, 0.0), (0.2, 1.0)])
+def test_what_is_left_out_is_said(split, share):
+    """A well where much follows the next order; and temperatures that share the barrier other than the noise does."""
+
+    def rippled(t, x):
+        return -jnp.cos(t) - 0.35 * jnp.cos(2 * t + 0.6) + 0.05 * t**2 + share * x * t**2 / 9
+
+    with jax.enable_x64(True):
+        landscape = fd.Landscape(rippled, jnp.array([-1.0, 1.0]))
+        leg = esc.find_path(landscape, jnp.array(-0.17), jnp.array(5.86), key=KEY).legs[0]
+        noise = esc.sgd(1) + esc.sgld(0.3) if share else esc.sgld(0.3)
+        found = esc.escape_time(landscape, leg, noise, [0.02], form="two-temperature", split=split)
+        exact = esc.exact_time(landscape, leg.minimum.params, leg.far.params, noise, [0.02])
+    assert abs(found.log_time[0] - np.log(exact[0])) < found.truncation[0] < 0.3
+    assert found.truncation[0] > 0.01
