@@ -105,7 +105,7 @@ def escape_time(
         >>> path = esc.find_path(well, start, -start, key=jax.random.key(0))
         >>> print(esc.escape_time(well, path.legs[0], esc.sgld(0.03), 0.01))
         escape with injected noise of D = 0.03, isotropic noise
-        η = 0.01: 6.57e+07 steps, log τ = 13.3955 ± 0.0018 (truncation), exponent 11.914
+        η = 0.01: 6.57e+07 steps, log τ = 13.3955 ± 0.011 (truncation), exponent 11.914
     """
     rates = _check_arguments(leg, noise, learning_rates, form, split, stop, calculus, transverse, order, num_samples)
     surface = Surface(landscape, leg.minimum.params)
