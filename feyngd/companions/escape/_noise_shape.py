@@ -16,6 +16,7 @@ from ._surface import Surface
 
 _TOGETHER = 64  # batches whose gradients are summed at once
 _BLOCK = 10
+_CANCELLED = 1e-10  # of the sizes in a block, below which their sum is rounding
 
 
 def tail_index(x: ArrayLike, block: int) -> float:
@@ -151,8 +152,8 @@ def noise_shape(
     excess = fourth[moving] / second[moving] ** 2 - 3
     deviations = np.sqrt(second[moving] / batch_size)
     across = noise[:, moving] / deviations
-    used = len(deviations) // _BLOCK * _BLOCK
-    enough = used >= 2 * _BLOCK
+    # In the order of the layers, blocks would be rows of a softmax layer, whose slopes cancel: so in a random order.
+    mixed = rng.permutation(np.flatnonzero(moving))
     return NoiseShape(
         batch_size,
         np.linalg.norm(noise, axis=1),
@@ -160,16 +161,17 @@ def noise_shape(
         across[0],
         excess / batch_size,
         float(np.mean([_index(column) for column in across.T[:200]])),
-        _index(noise[0, moving][:used]) if enough else float("nan"),
-        _index(normal[0, moving][:used]) if enough else float("nan"),
+        _index(noise[0, mixed]),
+        _index(normal[0, mixed]),
         int(max(1, np.ceil(abs(excess.mean()) / 0.1))),
     )
 
 
 def _index(x: np.ndarray) -> float:
-    """Return the stable index, without the draws that happen to be 0."""
+    """Return the stable index, without draws that are 0 and blocks that cancel, as few values can."""
     kept = x[np.abs(x) > 0]
-    kept = kept[: len(kept) // _BLOCK * _BLOCK]
+    blocks = kept[: len(kept) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    kept = blocks[np.abs(blocks.sum(axis=1)) > _CANCELLED * np.abs(blocks).sum(axis=1)].ravel()
     return tail_index(kept, _BLOCK) if len(kept) >= 2 * _BLOCK else float("nan")
 
 

@@ -337,3 +337,17 @@ def test_a_matrix_free_saddle_is_the_dense_one(layers, monkeypatch):
     sampled = esc.escape_time(landscape, leg, esc.sgld(0.02), 0.01, num_samples=400, key=KEY)
     assert abs(sampled.log_time[0] - exact.log_time[0]) < 4 * sampled.stderr[0]
     assert sampled.stderr[0] < 0.1
+
+
+def test_slopes_of_a_softmax_layer_that_cancel_have_a_stable_index():
+    """Ten classes, in blocks of ten: in the order of the layer every block's sum would be rounding."""
+
+    def loss(params, example):
+        logits = example[0] @ params
+        return jax.nn.logsumexp(logits) - logits[example[1]]
+
+    rng = np.random.default_rng(0)
+    landscape = fd.Landscape(loss, (rng.normal(size=(60, 8)), rng.integers(0, 10, 60)))
+    found = esc.noise_shape(landscape, jnp.zeros((8, 10)), 1, batches=100, key=KEY)
+    assert 1 < found.gaussian_index_across_parameters < 4
+    assert np.isfinite(found.index_across_parameters)
