@@ -23,6 +23,8 @@ from . import (
     _batch_size,
     _cubic_valley,
     _emulated_batches,
+    _escape_sgld,
+    _escape_styblinski_tang,
     _gauss_fit,
     _limiting_displacement,
     _limiting_isotropy,
@@ -34,6 +36,8 @@ from . import (
     _linear_screw,
     _mean_estimation,
     _multi_epoch,
+    _noise_against_hessian,
+    _noise_shape,
     _shift_against_temperature,
     _shift_basins,
     _shift_line,
@@ -69,6 +73,10 @@ _MODULES = (
     _limiting_sweep,
     _limiting_window,
     _limiting_potentials,
+    _noise_shape,
+    _noise_against_hessian,
+    _escape_styblinski_tang,
+    _escape_sgld,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 _IMAGES = 500

@@ -40,6 +40,10 @@ NAMES = {
     "limiting-sweep",
     "limiting-window",
     "limiting-potentials",
+    "noise-shape",
+    "noise-against-hessian",
+    "escape-styblinski-tang",
+    "escape-sgld",
 }
 IMAGES = (np.zeros((3, 4, 4), np.float32), np.array([0, 1, 2]))
 
