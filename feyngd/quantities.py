@@ -108,6 +108,24 @@ def check_quantity(quantity: Any, allowed: Collection[str] = QUANTITIES, *, meas
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, allowed))}{more}.")
 
 
+def name_sum(one: str, other: str, sign: int) -> str:
+    """Return the name of the sum or difference of two quantities; that of one measurement stays a measurement.
+
+    Raises:
+        ArgumentError: one of them is a measurement and the other another quantity: their roots differ.
+    """
+    name = f"{one} {'+' if sign > 0 else '-'} {other}"
+    own = [each for each in (one, other) if isinstance(each, Measurement)]
+    if not own:
+        return name
+    if len(own) < 2 or (own[0].function, id(own[0].data)) != (own[1].function, id(own[1].data)):
+        raise ArgumentError(
+            f"The roots of {str(one)!r} and {str(other)!r} are different functions: such series have no sum. Add their "
+            "numbers."
+        )
+    return Measurement(name, own[0].function, own[0].data)
+
+
 def _takes_example(name: str, function: Callable[..., Any]) -> bool:
     """Whether a function is s(params, example) and not s(params)."""
     try:

@@ -19,6 +19,7 @@ from .._arguments import check_basis
 from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Average, Optimizer, Recurrence, averaged, momentum, schedule
+from ..quantities import Measurement
 from ..spacetimes import Spacetime
 from ._expression_trees import dump_tree, load_tree
 
@@ -53,6 +54,7 @@ def dump(
         {
             "format": _FORMAT,
             "quantity": quantity,
+            **({"is_measurement": True} if isinstance(quantity, Measurement) else {}),
             "order": order,
             "basis": basis,
             "reading": reading,
@@ -74,7 +76,7 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
         check_basis(read["basis"])
         return {
             "coefficients": {Diagram.parse(key): _load_coefficient(one, symbols) for key, one in read["terms"].items()},
-            "quantity": read["quantity"],
+            "quantity": Measurement(read["quantity"]) if read.get("is_measurement") else read["quantity"],
             "order": read["order"],
             "basis": read["basis"],
             "reading": read.get("reading", "population"),  # texts before 0.2 have none

@@ -13,7 +13,7 @@ from .._arguments import check_basis, check_order
 from ..diagrams import Diagram, tensor_expression
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
-from ..quantities import Measurement
+from ..quantities import Measurement, name_sum
 from ..spacetimes import Spacetime, as_expression, by_name
 from . import _json, _printing
 
@@ -152,6 +152,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
             raise ArgumentError(
                 f"A displacement is a vector and a loss a number: {self.quantity} and {other.quantity} have no sum."
             )
+        quantity = name_sum(self.quantity, other.quantity, sign)
         if self.order != other.order:
             raise ArgumentError(
                 f"One series goes to order {self.order}, the other to {other.order}: "
@@ -160,7 +161,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         terms = {diagram: sympy.cancel(self[diagram] + sign * other[diagram]) for diagram in {*self, *other}}
         combined = Series(
             terms,
-            quantity=f"{self.quantity} {'+' if sign > 0 else '-'} {other.quantity}",
+            quantity=quantity,
             order=self.order,
             basis=self.basis,
             spacetime=self.spacetime if self.spacetime == other.spacetime else None,

@@ -144,6 +144,25 @@ def test_series_name_the_root():
     again = fd.Series.from_json(ours.to_json())
     assert dict(again) == dict(ours)
     assert again.quantity == "margin"
+    assert str(again) == str(ours)
+
+
+def test_a_series_never_turns_into_that_of_the_loss(network):
+    """Kept, scaled or added up, it has the derivatives of its own function at the root, or is refused."""
+    landscape, start = network
+    own, space = fd.measurement("size", lambda p: jnp.sum(p["v"] ** 2)), fd.Spacetime.gd(60, 2)
+    series = fd.expand(own, order=1, spacetime=space)
+    numbers = {diagram: value.value for diagram, value in fd.evaluate(series, landscape, start).items()}
+    for changed in (2 * series, series + series, series.in_basis("cumulant")):
+        found = fd.evaluate(changed, landscape, start)
+        assert {diagram: value.value for diagram, value in found.items()} == pytest.approx(numbers)
+    with pytest.raises(ArgumentError, match="a name and no function"):
+        fd.evaluate(fd.Series.from_json(series.to_json()), landscape, start)
+    for other in ("test_loss", fd.measurement("size", lambda p: jnp.sum(p["w"]))):
+        with pytest.raises(ArgumentError, match="different functions"):
+            series - fd.expand(other, order=1, spacetime=space)
+    with pytest.raises(ArgumentError):
+        fd.resum(series)
 
 
 def test_what_cannot_be_measured_is_refused(network):

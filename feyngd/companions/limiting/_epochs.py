@@ -6,6 +6,7 @@ that every run ends in a cycle; covariances are over orders. Results are means o
 Interface and units are those of `White`.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def _phase_sums(
 
 
 @dataclass(frozen=True)
-class _Epochs:
+class _Epochs(ABC):
     """What both samplings share.
 
     Attributes:
@@ -94,17 +95,17 @@ class _Epochs:
         alone = grown(self.step.matrix(h), self.step.matrix(g), source, steps)
         return (self.level - self.tie) * alone + self.tie * _outer(self.step.pulse(h, steps), self.step.pulse(g, steps))
 
+    @abstractmethod
     def states(self, h: np.ndarray, g: np.ndarray) -> np.ndarray:
         """Return the covariance of (θ, v), shape (..., 2, 2)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lagged(self, h: np.ndarray, g: np.ndarray, lags: np.ndarray) -> np.ndarray:
         """Return Cov(z_{t+k} along h, z_t along g) for every lag k, shape (lags, ..., 2, 2)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def steps(self, h: np.ndarray, g: np.ndarray) -> np.ndarray:
         """Return E[δ δ'] of the steps δ."""
-        raise NotImplementedError
 
     def drops(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return h Var θ, Cov(θ, v) and Var v along single directions."""

@@ -2,11 +2,13 @@
 
 from functools import cache
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sympy
 
+import feyngd as fd
 from feyngd import ArgumentError, Landscape, LandscapeError
 from feyngd.companions.shift_curvature import FIGURES, BasinWarning, Diffusion, basins, steady_state, temperature_sweep
 
@@ -214,3 +216,16 @@ def test_three_dimensions():
     found = steady_state(noisy, 0.2, box=[(-2.6, 2.6), (-1.3, 1.3), (-5.2, 5.2)])
     np.testing.assert_allclose(found.basins[0].covariance, np.diag(0.1 * noises / scales), atol=1e-9)
     assert found.laplace_correction == pytest.approx([0], abs=1e-12)
+
+
+def test_noise_that_grows_with_the_parameter_against_real_runs():
+    """U = θ²/2 with D = 1 + θ²: T/(2 − T) in continuous time, T/(2 − η − T) in steps of η, B = 1."""
+    signs = jnp.array([(a, b) for a in (-1.0, 1.0) for b in (-1.0, 1.0)])
+    steps = fd.Landscape(lambda t, x: t**2 / 2 + x[0] * t + x[1] * t**2 / 2, signs, signs, reading="conditional")
+    settled = fd.Spacetime.sgd(4, 1, T=150, sampling="with-replacement")
+    runs = fd.simulate(steps, jnp.array(0.0), settled, 0.1, runs=20_000, key=jax.random.key(0))
+    assert abs(runs.mean[0] - 0.1 / (2 * (2 - 0.1 - 0.1))) < 3 * runs.stderr[0]
+    diffusion = Diffusion(lambda t: t @ t / 2, lambda t: jnp.eye(1) * (1 + t @ t), dimension=1)
+    state = steady_state(diffusion, 0.1, box=[(-40, 40)])
+    assert state.train_loss == pytest.approx(0.1 / (2 * (2 - 0.1)), abs=1e-9)
+    assert abs(runs.mean[0] - state.train_loss) > 4 * runs.stderr[0]  # what steps of finite size add is seen
