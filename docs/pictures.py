@@ -343,7 +343,7 @@ def _escape() -> bytes:
     path.plot(left)
     left.set_title("from one minimum over a saddle to the next", fontsize=10)
     shown.plot(right)
-    right.set_title("skewed noise, B = 1: only all cumulants have the slope", fontsize=10)
+    right.set_title("skewed noise, B = 1: all cumulants, and variances alone", fontsize=10)
     return _png(figure)
 
 
