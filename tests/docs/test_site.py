@@ -108,7 +108,8 @@ def test_every_public_name_has_a_place_and_a_source(pages: dict[Path, Page], sit
             assert f"feyngd.{name}" in places
     for theory in (getattr(fd.companions, name) for name in fd.companions.__all__):
         for name in set(theory.__all__) - {"Assumption", "Assumptions"}:  # which all theories share
-            assert f"{theory.__name__}.{name}" in places
+            if callable(getattr(theory, name)):
+                assert f"{theory.__name__}.{name}" in places
     sources = [link for page in pages.values() for link in page.links if "_modules/feyngd/" in link]
     assert len({*sources}) > 100
 
