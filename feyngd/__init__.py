@@ -31,8 +31,11 @@ from typing import TYPE_CHECKING, Any
 
 from ._program_cache import keep_programs as keep_programs
 from ._version import __version__ as __version__
+from .diagrams import CellDiagram as CellDiagram
 from .diagrams import Diagram as Diagram
 from .diagrams import Outline as Outline
+from .diagrams import cell_diagrams as cell_diagrams
+from .diagrams import count_cell_diagrams as count_cell_diagrams
 from .diagrams import count_diagrams as count_diagrams
 from .diagrams import count_orderings as count_orderings
 from .diagrams import diagrams as diagrams

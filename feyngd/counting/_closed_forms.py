@@ -1,7 +1,8 @@
 """Closed forms of embedding counts for every sampling scheme.
 
-A diagram enters with its root taken out: a forest of non-root nodes, each a gradient step, with a partition into P
-parts. The count is a sum over weak orders, of nodes by time or epoch and of parts by batch, and each sum is a down-set
+A diagram enters with its root taken out: a forest of items, nodes or cells, each placed at a gradient step, with a
+partition into P parts. The count is a sum over weak orders, of items by time or epoch and of parts by batch, and each
+sum is a down-set
 recursion over exact polynomials. Sizes that are numbers cut the recursion short; the others stay symbols. All forms
 hold for N ≥ P.
 
@@ -9,18 +10,19 @@ References:
     Tenka, "A Space-Time Approach to Analyzing SGD", Definition 3; the sums over weak orders are the project's own.
 """
 
-from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from sympy.polys.rings import PolyElement
 
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
 from . import _ratio
 from ._falling_sum import FallingSum, Numbers, Products, WeightTable
+from ._items import Items
 from ._ratio import RING, Ratio, binomial, falling, ring_size, scaled_binomial
 from ._slots import spread_over_slots
-from ._uneven_epochs import Uneven, children_before, contracted, uneven_form
+from ._uneven_epochs import Uneven, uneven_form
 from ._weak_orders import weak_order_sums
 
 
@@ -52,42 +54,44 @@ def closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
         return _ratio.ONE
     if scheme.N is not None and len(alone.parts) - 1 > scheme.N:
         return _ratio.ZERO
+    if isinstance(alone, CellDiagram) and not alone.can_be_placed:
+        return _ratio.ZERO
     return _closed_form(alone, scheme)
 
 
 @lru_cache(maxsize=1 << 15)
 def _closed_form(diagram: Diagram, scheme: Scheme) -> Ratio:
+    items = Items.of(diagram)
     if scheme.uneven is not None:
-        return uneven_form(diagram, scheme.sampling, scheme.uneven)
-    return _FORMS[scheme.sampling](diagram, scheme)
+        return uneven_form(items, scheme.sampling, scheme.uneven)
+    return _FORMS[scheme.sampling](items, scheme)
 
 
-def _choose(length: PolyElement, before: list[int], max_blocks: int | None) -> PolyElement:
+def _choose(
+    length: PolyElement, before: Sequence[int], weight: Callable[[int], int], max_blocks: int | None
+) -> PolyElement:
     """Count the strictly order-preserving maps to `length` times: Σ over strict weak orders of C(length, blocks)."""
-    sums = weak_order_sums(before, lambda block: 1, 1, max_blocks=max_blocks)
+    sums = weak_order_sums(before, weight, 1, max_blocks=max_blocks)
     return sum((binomial(length, k) * ways for k, ways in sums.items()), RING.zero)
 
 
-def _full_batch(diagram: Diagram, scheme: Scheme) -> Ratio:
-    """N^(P) Σ_w C(T, |w|) over strict weak orders w of the nodes by time."""
-    times = _choose(ring_size(scheme.T, _ratio.T), children_before(diagram), scheme.T)
-    return Ratio.make(falling(ring_size(scheme.N, _ratio.N), len(diagram.parts) - 1) * times)
+def _full_batch(items: Items, scheme: Scheme) -> Ratio:
+    """N^(P) Σ_w C(T, |w|) over strict weak orders w of the items by time."""
+    times = _choose(ring_size(scheme.T, _ratio.T), items.before, items.may_share, scheme.T)
+    return Ratio.make(falling(ring_size(scheme.N, _ratio.N), items.num_parts) * times)
 
 
-def _fixed(diagram: Diagram, scheme: Scheme) -> Ratio:
+def _fixed(items: Items, scheme: Scheme) -> Ratio:
     """Σ over the set of edges whose two ends share an epoch of (epoch maps) × (batch assignments of the parts).
 
     Ends in one epoch need the child's batch to be strictly earlier; ends in different epochs leave the batches free.
     """
     epochs = ring_size(scheme.E, _ratio.E)
-    inner = [node for node in range(1, diagram.order + 1) if diagram.parents[node]]
     total = RING.zero
-    for chosen in range(1 << len(inner)):
-        same_epoch = {node for i, node in enumerate(inner) if chosen >> i & 1}
-        arcs = {(diagram.labels[node] - 1, diagram.labels[diagram.parents[node]] - 1) for node in same_epoch}
-        batches = _batch_assignments(len(diagram.parts) - 1, frozenset(arcs), scheme.N, scheme.B)
+    for groups in items.each_grouping():
+        batches = _batch_assignments(items.num_parts, groups.arcs, scheme.N, scheme.B)
         if batches:
-            total += batches * _choose(epochs, contracted(diagram, same_epoch), scheme.E)
+            total += batches * _choose(epochs, groups.before, groups.weight, scheme.E)
     return Ratio.make(total)
 
 
@@ -106,22 +110,17 @@ def _batch_assignments(parts: int, arcs: frozenset[tuple[int, int]], N: int | No
     return sum((scaled_binomial(points, batch, k) * value for k, value in sums.items()), RING.zero)
 
 
-def _reshuffled(diagram: Diagram, scheme: Scheme) -> Ratio:
-    """N^(P) Σ over weak orders of the nodes by epoch of C(E, k) Π_epochs (batch assignments of its Q parts) / N^(Q)."""
-    labels, parents = diagram.labels, diagram.parents
+def _reshuffled(items: Items, scheme: Scheme) -> Ratio:
+    """N^(P) Σ over weak orders of the items by epoch of C(E, k) Π_epochs (batch assignments of its Q parts) / N^(Q)."""
 
-    def epoch(block: int) -> Numbers:
-        members = [node for node in range(1, diagram.order + 1) if block >> (node - 1) & 1]
-        present = {label: i for i, label in enumerate(dict.fromkeys(labels[node] for node in members))}
-        arcs = frozenset(
-            (present[labels[node]], present[labels[parents[node]]])
-            for node in members
-            if parents[node] and block >> (parents[node] - 1) & 1
-        )
-        return _epoch_number(len(present), arcs, scheme)
+    def epoch(block: int) -> Numbers | None:
+        if not items.may_share(block):
+            return None
+        sizes, arcs = items.parts_in(block)
+        return _epoch_number(len(sizes), arcs, scheme)
 
-    sums = weak_order_sums(children_before(diagram), epoch, _ONE, strict=False, max_blocks=scheme.E)
-    return _weights(scheme).total(sums.values(), len(diagram.parts) - 1)
+    sums = weak_order_sums(items.before, epoch, _ONE, strict=False, max_blocks=scheme.E)
+    return _weights(scheme).total(sums.values(), items.num_parts)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -142,16 +141,14 @@ def _weights(scheme: Scheme) -> WeightTable:
     return WeightTable(partial(scaled_binomial, epochs * points, batch), scheme.N)
 
 
-def _with_replacement(diagram: Diagram, scheme: Scheme) -> Ratio:
-    """N^(P) Σ over strict weak orders of the nodes by time of C(T, k) Π_steps Σ_j (ways to use j slots) B^(j) / N^j."""
-    labels = diagram.labels
+def _with_replacement(items: Items, scheme: Scheme) -> Ratio:
+    """N^(P) Σ over strict weak orders of the items by time of C(T, k) Π_steps Σ_j (ways to use j slots) B^(j) / N^j."""
 
     def step(block: int) -> Numbers:
-        groups = Counter(labels[node] for node in range(1, diagram.order + 1) if block >> (node - 1) & 1)
-        return _step_number(tuple(sorted(groups.values())), scheme)
+        return _step_number(items.groups_in(block), scheme)
 
-    sums = weak_order_sums(children_before(diagram), step, _ONE, max_blocks=scheme.T)
-    return _weights(scheme).total(sums.values(), len(diagram.parts) - 1)
+    sums = weak_order_sums(items.before, step, _ONE, max_blocks=scheme.T)
+    return _weights(scheme).total(sums.values(), items.num_parts)
 
 
 @lru_cache(maxsize=1 << 16)

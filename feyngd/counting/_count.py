@@ -8,14 +8,14 @@ from math import comb
 import sympy
 
 from .._arguments import check_basis
-from ..diagrams import STEPS, Diagram, check_cost
+from ..diagrams import STEPS, CellDiagram, Diagram, check_cost
 from ..errors import ArgumentError, SpacetimeError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..spacetimes import Spacetime, check_spacetime, one_run
 from . import _ratio
 from ._closed_forms import Scheme, closed_form
 from ._kernel_count import kernel_count
-from ._listing import count_on_batches, list_embeddings
+from ._listing import count_on_batches, list_cell_embeddings, list_embeddings
 from ._ratio import Ratio, constant
 from ._uneven_epochs import Uneven
 
@@ -76,11 +76,24 @@ def count_embeddings(
     check_basis(basis)
     check_optimizer(optimizer)
     _check_types(diagram, spacetime)
+    _check_cells(diagram, basis, optimizer)
     what = f"steps to count this diagram of order {diagram.order} with {len(diagram.parts)} parts"
     check_cost(what, _steps(diagram, spacetime, basis), limit, instead="take a smaller diagram")
     if not optimizer.is_plain:
         return kernel_count(diagram, spacetime, optimizer, basis=basis)
     return count_ratio(diagram, spacetime, basis=basis).as_expr(symbol_sizes(spacetime))
+
+
+def _check_cells(diagram: Diagram, basis: str, optimizer: Optimizer) -> None:
+    if not isinstance(diagram, CellDiagram):
+        return
+    if basis == "cumulant":
+        raise ArgumentError(f"{diagram} has cells, which are counted in moments: leave basis out.")
+    if not optimizer.is_plain:
+        raise ArgumentError(
+            f"Diagrams with cells are counted for plain SGD, and the optimizer is {optimizer}: simulate it, or keep the "
+            "noise of every datapoint fixed (per_use_noise=False), which has series for every linear optimizer."
+        )
 
 
 def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
@@ -198,4 +211,7 @@ def embeddings(
             f"The batches are random ({spacetime}), so there is no single list of embeddings. List those of one run, "
             "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
         )
+    if isinstance(diagram, CellDiagram):
+        _check_cells(diagram, basis, PLAIN)
+        return list_cell_embeddings(diagram, one_run(spacetime))
     return list_embeddings(diagram, one_run(spacetime), shared=basis == "cumulant")

@@ -6,7 +6,8 @@ from fractions import Fraction
 from itertools import product
 from math import perm, prod
 
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
+from ._items import Items
 
 Cell = tuple[int, int]
 Batches = Sequence[Sequence[int]]
@@ -54,6 +55,36 @@ def list_embeddings(diagram: Diagram, batches: Batches, *, shared: bool = False)
             waiting.append(allowed(node + 1))
 
 
+def list_cell_embeddings(diagram: CellDiagram, batches: Batches) -> Iterator[dict[int, Cell]]:
+    """Iterate over the embeddings of a diagram with cells: every cell takes a slot of a batch for itself."""
+    items = Items.of(diagram)
+    slots = [(n, t) for t, batch in enumerate(batches) for n in batch]
+    item_of = {node: cell - 1 for node, cell in enumerate(diagram.cells) if node}
+    chosen: list[int] = []
+
+    def fits(slot: int) -> bool:
+        (n, t), item = slots[slot], len(chosen)
+        for other, taken in enumerate(chosen):
+            (m, s), is_tied = slots[taken], items.labels[other] == items.labels[item]
+            if taken == slot or (n == m) is not is_tied:
+                return False
+            if ((other, item) in items.arcs and s >= t) or ((item, other) in items.arcs and t >= s):
+                return False
+        return (item, item) not in items.arcs
+
+    def extend() -> Iterator[dict[int, Cell]]:
+        if len(chosen) == len(items.labels):
+            yield {node: slots[chosen[item]] for node, item in item_of.items()}
+            return
+        for slot in range(len(slots)):
+            if fits(slot):
+                chosen.append(slot)
+                yield from extend()
+                chosen.pop()
+
+    yield from extend()
+
+
 def count_on_batches(diagram: Diagram, batches: Batches, N: int, weights: Sequence[Fraction] | None = None) -> Fraction:
     """Count embeddings, each cell at step t weighted by `weights[t]`.
 
@@ -62,6 +93,10 @@ def count_on_batches(diagram: Diagram, batches: Batches, N: int, weights: Sequen
     """
     if diagram.is_root_tied:
         return count_on_batches(diagram.untie_root(), batches, N, weights)
+    if isinstance(diagram, CellDiagram):
+        of_step = weights or [Fraction(1)] * len(batches)
+        found = list_cell_embeddings(diagram, batches)
+        return sum((prod((of_step[t] for _, t in placed.values()), start=Fraction(1)) for placed in found), Fraction(0))
     seen = [Counter(batch) for batch in batches]
     kinds = list(Counter(tuple(counts[n] for counts in seen) for n in range(N)).items())
     step_weights = weights or [Fraction(1)] * len(batches)

@@ -6,11 +6,11 @@ from math import factorial
 
 import sympy
 
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
 from ..errors import ArgumentError, MismatchError, SpacetimeError
 from ..spacetimes import Spacetime
 from ._count import count_embeddings
-from ._listing import list_embeddings
+from ._listing import list_cell_embeddings, list_embeddings
 
 
 def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, max_work: int = 200_000) -> int:
@@ -51,9 +51,11 @@ def sanity_check(diagram: Diagram, spacetime: Spacetime, *, max_size: int = 3, m
             continue
         if len(alone.parts) - 1 > grid.N or _work(grid, alone.order) > max_work:
             continue
-        listed = sum(
-            (p * sum(1 for _ in list_embeddings(alone, batches)) for p, batches in grid.outcomes()), Fraction(0)
-        )
+        outcomes = grid.outcomes()
+        if isinstance(alone, CellDiagram):
+            listed = sum((p * sum(1 for _ in list_cell_embeddings(alone, run)) for p, run in outcomes), Fraction(0))
+        else:
+            listed = sum((p * sum(1 for _ in list_embeddings(alone, run)) for p, run in outcomes), Fraction(0))
         closed = formula.subs(values)
         if closed != sympy.Rational(listed.numerator, listed.denominator):
             raise MismatchError(

@@ -27,8 +27,8 @@ from ..errors import ArgumentError
 from ..optimizers import Optimizer
 from ..spacetimes import Spacetime
 from ._propagator_sums import Labels, coarser, parts_of_nodes
+from ._items import Items
 from ._slots import spread_over_slots
-from ._uneven_epochs import children_before
 
 _STEP = sympy.Symbol("t", integer=True, nonnegative=True)
 Piece = tuple[sympy.Expr, sympy.Expr, sympy.Expr]  # first step, step after the last, multiplier
@@ -143,7 +143,7 @@ def _of_partition(
             for block in range(1, 1 << parts)
         }
         return _iterated(before, weights, pieces, closed)
-    before, weights = children_before(diagram), {}
+    before, weights = Items.of(diagram).before, {}
     for block in range(1, 1 << diagram.order):
         weight = sympy.Integer(1)
         if spacetime.sampling == "with-replacement":

@@ -8,7 +8,7 @@ References:
     The project's own; checked against enumeration.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -17,8 +17,8 @@ from math import comb, perm
 from sympy.polys.domains import QQ
 from sympy.polys.rings import PolyElement
 
-from ..diagrams import Diagram
 from . import _ratio
+from ._items import Groups, Items
 from ._ratio import RING, Ratio, binomial, ring_size
 from ._weak_orders import sums_over_down_sets
 
@@ -46,52 +46,22 @@ class Uneven:
     share: Fraction = Fraction(1)
 
 
-def uneven_form(diagram: Diagram, sampling: str, uneven: Uneven) -> Ratio:
-    """Return the expected number of embeddings of a diagram whose root is alone."""
-    return Ratio.make({"fixed": _fixed, "reshuffled": _reshuffled}[sampling](diagram, uneven))
+def uneven_form(items: Items, sampling: str, uneven: Uneven) -> Ratio:
+    """Return the expected number of placements of items."""
+    return Ratio.make({"fixed": _fixed, "reshuffled": _reshuffled}[sampling](items, uneven))
 
 
-def children_before(diagram: Diagram) -> list[int]:
-    """For every non-root node, numbered from 0, the mask of the nodes that come just before it: its children."""
-    return [sum(1 << (child - 1) for child in diagram.children[node]) for node in range(1, diagram.order + 1)]
-
-
-def contracted(diagram: Diagram, merged: set[int]) -> list[int]:
-    """Merge these nodes into their parents; return the masks of what comes before what is left."""
-    groups = groups_of(diagram, merged)
-    before = [0] * (max(groups, default=-1) + 1)
-    for node in range(1, diagram.order + 1):
-        if diagram.parents[node] and node not in merged:
-            before[groups[diagram.parents[node] - 1]] |= 1 << groups[node - 1]
-    return before
-
-
-def groups_of(diagram: Diagram, merged: set[int]) -> list[int]:
-    """Return for every non-root node the number of the group it is in, where these nodes join their parents."""
-    top = list(range(diagram.order + 1))
-    for node in sorted(merged):  # parents precede children
-        top[node] = top[diagram.parents[node]]
-    names = {node: i for i, node in enumerate(sorted(set(top[1:])))}
-    return [names[node] for node in top[1:]]
-
-
-def _reshuffled(diagram: Diagram, uneven: Uneven) -> PolyElement:
-    """N^(P) Σ over weak orders of the nodes by epoch; of whole epochs there are C(E, k), and one more may be cut."""
-    labels, parents = diagram.labels, diagram.parents
+def _reshuffled(items: Items, uneven: Uneven) -> PolyElement:
+    """N^(P) Σ over weak orders of the items by epoch; of whole epochs there are C(E, k), and one more may be cut."""
 
     def epoch(block: int, full_batches: int, last: int) -> PolyElement:
-        members = [node for node in range(1, diagram.order + 1) if block >> (node - 1) & 1]
-        present = {label: i for i, label in enumerate(dict.fromkeys(labels[node] for node in members))}
-        arcs = {
-            (present[labels[node]], present[labels[parents[node]]])
-            for node in members
-            if parents[node] and block >> (parents[node] - 1) & 1
-        }
-        sizes = [sum(labels[node] == label for node in members) for label in present]
+        if not items.may_share(block):
+            return RING.zero
+        sizes, arcs = items.parts_in(block)
         ways = _within_epoch(sizes, arcs, full_batches, last, uneven)
-        return _constant(ways / perm(uneven.N, len(present)))
+        return _constant(ways / perm(uneven.N, len(sizes)))
 
-    before, full = children_before(diagram), (1 << diagram.order) - 1
+    before, full = items.before, (1 << len(items.labels)) - 1
     sums = sums_over_down_sets(before, lambda block: epoch(block, uneven.M, uneven.R), RING.one, strict=False)
     total = RING.zero
     for down_set, by_blocks in sums.items():
@@ -99,31 +69,25 @@ def _reshuffled(diagram: Diagram, uneven: Uneven) -> PolyElement:
             total += _over_epochs(by_blocks, uneven)
         elif uneven.cut and (rest := epoch(full & ~down_set, uneven.cut, 0)):
             total += _over_epochs(by_blocks, uneven) * rest
-    return total * _constant(Fraction(perm(uneven.N, len(diagram.parts) - 1)))
+    return total * _constant(Fraction(perm(uneven.N, items.num_parts)))
 
 
-def _fixed(diagram: Diagram, uneven: Uneven) -> PolyElement:
+def _fixed(items: Items, uneven: Uneven) -> PolyElement:
     """Sum over zones of the parts and over the edges whose two ends share an epoch.
 
     The zones are the batches before the cut, those after it, and the last batch. Parts before the cut are visited once
     more than the others.
     """
-    inner = [node for node in range(1, diagram.order + 1) if diagram.parents[node]]
-    labels, num_parts = diagram.labels, len(diagram.parts) - 1
-    sizes = [labels.count(label) for label in range(1, num_parts + 1)]
     total = RING.zero
-    for chosen in range(1 << len(inner)):
-        same_epoch = {node for i, node in enumerate(inner) if chosen >> i & 1}
-        arcs = {(labels[node] - 1, labels[diagram.parents[node]] - 1) for node in same_epoch}
-        before, groups = contracted(diagram, same_epoch), groups_of(diagram, same_epoch)
-        for zones in product(range(3), repeat=num_parts):
-            if ways := _by_zone(sizes, arcs, zones, uneven):
-                late = {group for group, label in zip(groups, labels[1:], strict=True) if zones[label - 1]}
-                total += _constant(ways) * _epoch_maps(before, late, uneven)
+    for groups in items.each_grouping():
+        for zones in product(range(3), repeat=items.num_parts):
+            if ways := _by_zone(items.sizes_of_parts, groups.arcs, zones, uneven):
+                late = {group for group, label in zip(groups.of_item, items.labels, strict=True) if zones[label]}
+                total += _constant(ways) * _epoch_maps(groups, late, uneven)
     return total
 
 
-def _by_zone(sizes: Sequence[int], arcs: set[tuple[int, int]], zones: Sequence[int], uneven: Uneven) -> Fraction:
+def _by_zone(sizes: Sequence[int], arcs: Collection[tuple[int, int]], zones: Sequence[int], uneven: Uneven) -> Fraction:
     """Return the ways to give parts batches of their zones, which come one after the other."""
     if any(zones[child] > zones[parent] for child, parent in arcs):
         return Fraction(0)
@@ -136,20 +100,21 @@ def _by_zone(sizes: Sequence[int], arcs: set[tuple[int, int]], zones: Sequence[i
     return ways
 
 
-def _epoch_maps(before: Sequence[int], late: set[int], uneven: Uneven) -> PolyElement:
-    """Count the maps of groups of nodes to epochs, strictly later for parents; the cut epoch lacks some groups."""
-    full = (1 << len(before)) - 1
+def _epoch_maps(groups: Groups, late: set[int], uneven: Uneven) -> PolyElement:
+    """Count the maps of groups of items to epochs, strictly later for parents; the cut epoch lacks some groups."""
+    before, full = groups.before, (1 << len(groups.before)) - 1
     total = RING.zero
-    for down_set, by_blocks in sums_over_down_sets(before, lambda block: RING.one, RING.one).items():
+    for down_set, by_blocks in sums_over_down_sets(before, groups.weight, RING.one).items():
         rest = [group for group in range(len(before)) if not down_set >> group & 1]
         may_be_cut = uneven.cut and not late & set(rest) and not any(before[group] & ~down_set for group in rest)
+        may_be_cut = may_be_cut and bool(groups.weight(full & ~down_set))
         if down_set == full or may_be_cut:
             total += _over_epochs(by_blocks, uneven)
     return total
 
 
 def _within_epoch(
-    sizes: Sequence[int], arcs: set[tuple[int, int]], batches: int, last: int, uneven: Uneven
+    sizes: Sequence[int], arcs: Collection[tuple[int, int]], batches: int, last: int, uneven: Uneven
 ) -> Fraction:
     """Return the weighted ways to give parts batches of one epoch, each arc's first part in the earlier one.
 

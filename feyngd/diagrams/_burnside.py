@@ -46,7 +46,7 @@ def count_diagrams(order: int, *, root_tied: bool = False, limit: int | None = S
         steps = _count_cycle_types(min(order, _MOST_EDGES)) ** 2
         check_cost(f"steps to count the diagrams of order {order}", steps, limit, instead="lower the order")
     total = Fraction(0)
-    for cycles, weight in _cycle_index(order + 1).items():
+    for cycles, weight in cycle_index(order + 1).items():
         counts = dict(cycles)
         if not root_tied:
             counts[1] -= 1  # the root is a fixed point of every automorphism and stays alone
@@ -64,7 +64,7 @@ def _count_cycle_types(nodes: int) -> int:
 
 
 @cache
-def _cycle_index(nodes: int) -> Counter:
+def cycle_index(nodes: int) -> Counter:
     """Return the sum over rooted trees of the average, over their automorphisms, of the cycle type on the nodes.
 
     A rooted tree is a root and a forest on the other nodes.
@@ -85,7 +85,7 @@ def _forests(nodes: int) -> Counter:
     for taken in range(1, nodes + 1):
         powers: Counter = Counter()
         for size in (d for d in range(1, taken + 1) if taken % d == 0):
-            for cycles, weight in _cycle_index(size).items():
+            for cycles, weight in cycle_index(size).items():
                 powers[_stretch(cycles, taken // size)] += size * weight
         total.update(_multiply(powers, _forests(nodes - taken)))
     return Counter({cycles: weight / nodes for cycles, weight in total.items()})

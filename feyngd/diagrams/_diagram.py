@@ -95,7 +95,7 @@ class Diagram:
             >>> Diagram.from_labels([-1, 0, 0], [0, 1, 1])
             Diagram('[a a]')
         """
-        parents, labels = _integers("parents", parents), _integers("labels", labels)
+        parents, labels = integers("parents", parents), integers("labels", labels)
         if len(parents) != len(labels):
             raise DiagramError(f"Every node needs one parent and one label, got {len(parents)} and {len(labels)}.")
         if not parents or parents[0] != -1 or any(not 0 <= parent < len(parents) for parent in parents[1:]):
@@ -350,7 +350,7 @@ class Diagram:
         return Diagram.from_labels, (self._parents, self._labels)
 
 
-def _integers(name: str, values: Iterable[int]) -> tuple[int, ...]:
+def integers(name: str, values: Iterable[int]) -> tuple[int, ...]:
     """Return integers of any kind as Python's own."""
     try:
         listed = values.tolist() if hasattr(values, "tolist") else list(values)

@@ -17,6 +17,7 @@ from ._canonical import children_of
 _NODES = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHOWN = 120
+_CELL_HINT = "Write brackets with the numbers of cells, such as '[a.1 a.2[b]]'."
 _HINT = "Write brackets such as '[a a[b]]' or edges and parts such as '(01-02-13)(0-12-3)'."
 
 
@@ -30,6 +31,30 @@ def parse(text: str) -> tuple[list[int], list[int]]:
         raise DiagramError(f"A diagram is parsed from text, got {type(text).__name__}. {_HINT}")
     stripped = text.strip()
     return parse_edges(stripped) if stripped.startswith("(") else parse_brackets(stripped)
+
+
+def parse_cells(text: str) -> tuple[list[int], list[int], list[int]]:
+    """Read bracket notation with cells, `[a.1 a.2]`, as `(parents, labels, cells)`; without a number it is cell 1.
+
+    Raises:
+        DiagramError: the text is not in this notation.
+    """
+    if not isinstance(text, str):
+        raise DiagramError(f"A diagram is parsed from text, got {type(text).__name__}. {_CELL_HINT}")
+    numbers: list[str] = []
+
+    def without_number(match: re.Match[str]) -> str:
+        numbers.append(match[2] or "1")
+        return match[1]
+
+    plain = re.sub(r"([A-Za-z][0-9]*)(?:\.([0-9]+))?", without_number, text.strip())
+    if "." in plain or plain.startswith("("):
+        raise DiagramError(f"Cannot read the diagram {_shown(text)}. {_CELL_HINT}")
+    parents, labels = parse_brackets(plain)
+    own = numbers[len(numbers) - len(parents) + 1 :]  # a tied root has a letter too, and a cell of its own
+    names: dict[tuple[int, str], int] = {}
+    pairs = zip(labels[1:], own, strict=True)
+    return parents, labels, [0, *(names.setdefault(pair, len(names) + 1) for pair in pairs)]
 
 
 def _shown(text: str) -> str:
@@ -125,8 +150,12 @@ def parse_edges(text: str) -> tuple[list[int], list[int]]:
     return [parent for parent in parents if parent is not None], [label for label in labels if label is not None]
 
 
-def format_brackets(parents: Sequence[int], labels: Sequence[int]) -> str:
-    """Write bracket notation of nodes in preorder, parts lettered a, b, c, … in the order in which they are met."""
+def format_brackets(parents: Sequence[int], labels: Sequence[int], cells: Sequence[int] | None = None) -> str:
+    """Write bracket notation of nodes in preorder, parts lettered a, b, c, … in the order in which they are met.
+
+    With cells, those of parts that have several are numbered likewise.
+    """
+    numbers = _numbers_of_cells(labels, cells)
     children = children_of(parents)
     is_root_tied = labels.count(labels[0]) > 1
     names: dict[int, str] = {} if is_root_tied else {labels[0]: ""}
@@ -147,11 +176,28 @@ def format_brackets(parents: Sequence[int], labels: Sequence[int]) -> str:
             words.append("]" * (open_brackets - depth[node]))
             words.append("" if children[parent][0] == node else " ")
         open_brackets = depth[node]
-        words.append(name(labels[node]))
+        words.append(name(labels[node]) + numbers[node])
         if children[node] or not node:
             words.append("[")
             open_brackets += 1
     return "".join(words) + "]" * open_brackets
+
+
+def _numbers_of_cells(labels: Sequence[int], cells: Sequence[int] | None) -> list[str]:
+    """Return what follows the letter of every node; nothing for the root and in parts with one cell beside it."""
+    if cells is None:
+        return [""] * len(labels)
+    within: dict[int, dict[int, int]] = {}
+    for label, cell in zip(labels[1:], cells[1:], strict=True):
+        known = within.setdefault(label, {})
+        known.setdefault(cell, len(known) + 1)
+    inner = zip(labels[1:], cells[1:], strict=True)
+    return ["", *(f".{within[label][cell]}" if len(within[label]) > 1 else "" for label, cell in inner)]
+
+
+def format_node(node: int) -> str:
+    """Return the character that edge notation has for a node."""
+    return _NODES[node]
 
 
 def format_edges(parents: Sequence[int], labels: Sequence[int]) -> str:
