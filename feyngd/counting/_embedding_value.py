@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, Recurrence, check_optimizer
 from ..spacetimes import Spacetime, check_spacetime, one_run
@@ -65,8 +65,8 @@ def embedding_value(
         >>> fd.embedding_value(D, {1: (1, 1), 2: (1, 1)}, S, [h, k], eta)  # two steps before the end
         eta**2*(-eta*h + 1)**2*(-eta*k + 1)**2
     """
-    if not isinstance(diagram, Diagram):
-        raise ArgumentError(f"A Diagram is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
+    if isinstance(diagram, CellDiagram) or not isinstance(diagram, Diagram):
+        raise ArgumentError(f"A Diagram without cells is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
     check_spacetime(spacetime)
     spacetime.require_concrete("An embedding has a value")
     check_optimizer(optimizer)

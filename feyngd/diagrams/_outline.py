@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from ..errors import ArgumentError
+from ._cell_diagram import CellDiagram
 from ._diagram import Diagram
 from ._tensors import tensor_expression
 
@@ -125,8 +126,8 @@ def outline(
         >>> print(fd.outline(fd.Diagram.parse("[a a a]")))
         [a a a] − 3 [a b b] + 2 [a b c]
     """
-    if not isinstance(diagram, Diagram):
-        raise ArgumentError(f"A Diagram is outlined, such as Diagram.parse('[a a]'); got {diagram!r}.")
+    if isinstance(diagram, CellDiagram) or not isinstance(diagram, Diagram):
+        raise ArgumentError(f"A Diagram without cells is outlined, such as Diagram.parse('[a a]'); got {diagram!r}.")
     if kind not in KINDS:
         raise ArgumentError(f"Unknown kind {kind!r}; known are {', '.join(map(repr, KINDS))}.")
     chosen = _chosen(diagram, parts)

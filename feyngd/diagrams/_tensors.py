@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from .._arguments import check_basis
 from ..errors import ArgumentError
+from ._cell_diagram import CellDiagram
 from ._diagram import Diagram
 
 _RANKS = "lGHJK"
@@ -95,7 +96,11 @@ def tensor_expression(
     check_basis(basis)
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"The value of a Diagram is written, such as Diagram.parse('[a a]'); got {diagram!r}.")
-    shape = diagram if indexed or open_root or root else value_representative(diagram)
+    has_cells = isinstance(diagram, CellDiagram)
+    if has_cells and basis == "cumulant":
+        raise ArgumentError(f"{diagram} has cells, which have moments and no cumulants: give basis='moment'.")
+    # Another node as the root might share its cell, which the root of a diagram with cells does not.
+    shape = diagram if indexed or open_root or root or has_cells else value_representative(diagram)
     slots: list[list[str]] = [[] for _ in range(shape.order + 1)]
     for node in range(1, shape.order + 1):
         for end in (shape.parents[node], node):
@@ -104,6 +109,9 @@ def tensor_expression(
         ([slots[node] for node in sorted(part)], _letter([len(slots[node]) for node in part], basis))
         for part in shape.parts
     ]
+    split = {number: cells for number, cells in enumerate(_cells_of(shape)) if len(cells) > 1}
+    if split:
+        return _with_cells(shape, slots, tensors, split, latex=latex, open_root=open_root, root=root)
     if open_root:
         tensors = tensors[1:]
     elif root:
@@ -111,6 +119,43 @@ def tensor_expression(
     elif not indexed and all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
         return short.replace("tr", r"\operatorname{tr}") if latex else short
     return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_sort_key))
+
+
+def _cells_of(diagram: Diagram) -> list[list[list[int]]]:
+    """Return the cells of every part, each as its nodes."""
+    if not isinstance(diagram, CellDiagram):
+        return [[sorted(part)] for part in diagram.parts]
+    numbers = [sorted({diagram.cells[node] for node in part}) for part in diagram.parts]
+    return [
+        [[node for node in sorted(part) if diagram.cells[node] == cell] for cell in own]
+        for part, own in zip(diagram.parts, numbers, strict=True)
+    ]
+
+
+def _with_cells(
+    diagram: Diagram,
+    slots: list[list[str]],
+    tensors: list[tuple[list[list[str]], str]],
+    split: dict[int, list[list[int]]],
+    *,
+    latex: bool,
+    open_root: bool,
+    root: str | None,
+) -> str:
+    """Write every part that has several cells as a mean over datapoints of means ⟨…⟩ over their noise."""
+    means: list[str] = []
+    others: list[str] = []
+    left, right = (r"\langle ", r" \rangle") if latex else ("⟨", "⟩")
+    for number, (nodes, letter) in enumerate(tensors):
+        if number == 0 and open_root:
+            continue
+        if number in split:
+            cells = [[slots[node] for node in cell] for cell in split[number]]
+            inner = sorted(left + " ".join(_small(node, latex) for node in cell) + right for cell in cells)
+            means.append((r"\mathbb{E}" if latex else "E") + f"[{' '.join(inner)}]")
+        else:
+            others.append(_factor(nodes, root if number == 0 and root else letter, "moment", latex))
+    return " ".join(sorted(means) + sorted(others))
 
 
 def edge_index(node: int) -> str:
@@ -133,23 +178,27 @@ def _sort_key(tensor: tuple[list[list[str]], str]) -> tuple:
 
 
 def _factor(nodes: list[list[str]], letter: str, basis: str, latex: bool) -> str:
-    def indexed(name: str, indices: list[str]) -> str:
-        if not indices:
-            return name
-        return f"{name}_{{{' '.join(indices)}}}" if latex else f"{name}_{''.join(indices)}"
-
     if letter:
-        return indexed(letter, sorted(index for node in nodes for index in node))
+        return _indexed(letter, sorted(index for node in nodes for index in node), latex)
     if len(nodes) == 1:
-        return indexed(rf"\nabla^{{{len(nodes[0])}}} l" if latex else f"D{len(nodes[0])}", nodes[0])
-    small = []
-    for node in nodes:
-        rank = len(node)
-        name = _RANKS[rank].lower() if rank < len(_RANKS) else (rf"d^{{{rank}}}" if latex else f"d{rank}")
-        small.append(indexed(name, node))
+        return _indexed(rf"\nabla^{{{len(nodes[0])}}} l" if latex else f"D{len(nodes[0])}", nodes[0], latex)
+    small = [_small(node, latex) for node in nodes]
     if basis == "moment":
         return (r"\mathbb{E}" if latex else "E") + f"[{' '.join(small)}]"
     return (r"\kappa" if latex else "κ") + f"[{', '.join(small)}]"
+
+
+def _small(node: list[str], latex: bool) -> str:
+    """Write a derivative of one datapoint's loss."""
+    rank = len(node)
+    name = _RANKS[rank].lower() if rank < len(_RANKS) else (rf"d^{{{rank}}}" if latex else f"d{rank}")
+    return _indexed(name, node, latex)
+
+
+def _indexed(name: str, indices: list[str], latex: bool) -> str:
+    if not indices:
+        return name
+    return f"{name}_{{{' '.join(indices)}}}" if latex else f"{name}_{''.join(indices)}"
 
 
 def _without_indices(tensors: list[tuple[list[list[str]], str]]) -> str:

@@ -6,7 +6,7 @@ import sympy
 
 from .._arguments import check_basis, check_order
 from ..counting import count_ratio, kernel_count, symbol_sizes
-from ..diagrams import EXPANDED, Diagram, check_number
+from ..diagrams import EXPANDED, Diagram, check_cell_number, check_number
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..quantities import SERIES, Measurement, check_quantity
@@ -27,6 +27,7 @@ def expand(
     optimizer: Optimizer = PLAIN,
     reading: str = "population",
     resummed: Literal[False] = False,
+    per_use_noise: bool = False,
     limit: int | None = EXPANDED,
 ) -> Series: ...
 @overload
@@ -39,6 +40,7 @@ def expand(
     optimizer: Optimizer = PLAIN,
     reading: str = "population",
     resummed: Literal[True],
+    per_use_noise: bool = False,
     limit: int | None = EXPANDED,
 ) -> ResummedSeries: ...
 def expand(
@@ -50,6 +52,7 @@ def expand(
     optimizer: Optimizer = PLAIN,
     reading: str = "population",
     resummed: bool = False,
+    per_use_noise: bool = False,
     limit: int | None = EXPANDED,
 ) -> Series | ResummedSeries:
     """Expand an expected loss after SGD in powers of the learning rate η, exactly.
@@ -77,6 +80,8 @@ def expand(
         reading: "population": training sets are drawn from a population, whose values the series has; "conditional":
             the training set is given, for samplings that treat all points alike.
         resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
+        per_use_noise: whether every use of a datapoint draws noise of its own, as dropout and augmentation do. Diagrams
+            are then `CellDiagram`s, and values those of a landscape with such noise. In moments, for plain SGD.
         limit: the largest number of diagrams, with their roots alone, to visit; `None` for any. There are 6,685 up to
             order 6 and 62,503 up to order 7.
 
@@ -85,7 +90,8 @@ def expand(
 
     Raises:
         ArgumentError: the quantity, basis or reading is unknown, the order is not an integer ≥ 0, there are more than
-            `limit` diagrams, the optimizer does not fit the spacetime, or the reading does not fit the sampling.
+            `limit` diagrams, the optimizer does not fit the spacetime, or the reading does not fit the sampling; or
+            noise at every use is asked for in cumulants, re-summed, or with another optimizer.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1 and the generalization-gap rule. Optimizers and the
@@ -108,10 +114,16 @@ def expand(
         raise ArgumentError(f"Unknown reading {reading!r}. A series has one of {', '.join(map(repr, READINGS))}.")
     if resummed:
         check_quantity(quantity, SERIES)
+        if per_use_noise:
+            raise ArgumentError("Series with noise drawn anew at every use are not re-summed: leave resummed= out.")
         if reading != "population":
             raise ArgumentError("Re-summed series are those of the population reading: leave reading= out.")
         return ResummedSeries(quantity, order, spacetime, optimizer=optimizer, limit=limit)
-    check_number(order, False, limit, up_to=True)
+    if per_use_noise:
+        _check_noise(basis, optimizer)
+        check_cell_number(order, False, limit, up_to=True)
+    else:
+        check_number(order, False, limit, up_to=True)
     made_of: dict[str, Any] = {
         "quantity": quantity,
         "order": order,
@@ -122,9 +134,9 @@ def expand(
     if reading == "conditional":
         check_exchangeable(spacetime)
         name = quantity if quantity == "displacement" or isinstance(quantity, Measurement) else "test_loss"
-        found = given_training_set(_terms(name, order, spacetime, "moment", optimizer), spacetime.N)
+        found = given_training_set(_terms(name, order, spacetime, "moment", optimizer, per_use_noise), spacetime.N)
         return Series(found, basis="moment", **made_of).in_basis(basis)
-    return Series(_terms(quantity, order, spacetime, basis, optimizer), basis=basis, **made_of)
+    return Series(_terms(quantity, order, spacetime, basis, optimizer, per_use_noise), basis=basis, **made_of)
 
 
 def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
@@ -157,18 +169,30 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         raise ArgumentError(
             f"Only a series made by expand(...), with its quantity and spacetime, can be re-summed; got {series!r}."
         )
+    if series.has_cells:
+        raise ArgumentError(f"Series with noise drawn anew at every use are not re-summed; got {series}.")
     if series.reading != "population":
         raise ArgumentError(f"Only series in the population reading can be re-summed; got {series}.")
     made_of = (series.quantity, series.order, series.spacetime)
     return ResummedSeries(*made_of, form=form, optimizer=series.optimizer, limit=None)
 
 
+def _check_noise(basis: str, optimizer: Optimizer) -> None:
+    if basis != "moment":
+        raise ArgumentError("Series with noise drawn anew at every use are in moments: leave basis out.")
+    if not optimizer.is_plain:
+        raise ArgumentError(
+            f"Series with noise drawn anew at every use are those of plain SGD, and the optimizer is {optimizer}: "
+            "simulate it, or keep the noise of every datapoint fixed, which has series for every linear optimizer."
+        )
+
+
 def _terms(
-    quantity: str, order: int, spacetime: Spacetime, basis: str, optimizer: Optimizer
+    quantity: str, order: int, spacetime: Spacetime, basis: str, optimizer: Optimizer, per_use_noise: bool
 ) -> dict[Diagram, sympy.Expr]:
     """Return the coefficient of every diagram."""
     sizes, terms = symbol_sizes(spacetime), {}
-    for diagram in measured_diagrams(order):
+    for diagram in measured_diagrams(order, cells=per_use_noise):
         weight = count_ratio(diagram, spacetime, basis=basis, averaging=True) if optimizer.is_plain else None
         if weight is not None and not weight.numerator:
             continue

@@ -16,7 +16,7 @@ import sympy
 from sympy.polys.polyerrors import BasePolynomialError
 
 from .._arguments import check_basis
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Average, Optimizer, Recurrence, averaged, momentum, schedule
 from ..quantities import Measurement
@@ -57,6 +57,7 @@ def dump(
             **({"is_measurement": True} if isinstance(quantity, Measurement) else {}),
             "order": order,
             "basis": basis,
+            **({"has_cells": True} if any(isinstance(each, CellDiagram) for each in coefficients) else {}),
             "reading": reading,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in ordered},
             "spacetime": None if spacetime is None else _dump_spacetime(spacetime, ordered),
@@ -74,8 +75,9 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
         read = _parsed(text, _FORMAT)
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
         check_basis(read["basis"])
+        kind = CellDiagram if read.get("has_cells") else Diagram
         return {
-            "coefficients": {Diagram.parse(key): _load_coefficient(one, symbols) for key, one in read["terms"].items()},
+            "coefficients": {kind.parse(key): _load_coefficient(one, symbols) for key, one in read["terms"].items()},
             "quantity": Measurement(read["quantity"]) if read.get("is_measurement") else read["quantity"],
             "order": read["order"],
             "basis": read["basis"],

@@ -5,12 +5,15 @@ from fractions import Fraction
 from functools import lru_cache
 
 from ..counting import Ratio, constant, inverse_size
-from ..diagrams import Diagram, diagrams
+from ..diagrams import Diagram, cell_diagrams, diagrams
 from ..spacetimes import Spacetime
 
 
-def measured_diagrams(order: int) -> Iterator[Diagram]:
-    """Iterate over the diagrams up to an order whose root is alone."""
+def measured_diagrams(order: int, *, cells: bool = False) -> Iterator[Diagram]:
+    """Iterate over the diagrams up to an order whose root is alone; with cells those that can be placed."""
+    if cells:
+        found = (diagram for edges in range(order + 1) for diagram in cell_diagrams(edges, limit=None))
+        return (diagram for diagram in found if diagram.can_be_placed)
     return (diagram for edges in range(order + 1) for diagram in diagrams(edges, limit=None))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from .._arguments import check_basis, check_order
-from ..diagrams import Diagram, tensor_expression
+from ..diagrams import CellDiagram, Diagram, tensor_expression
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..quantities import Measurement, name_sum
@@ -61,6 +61,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
                 raise ArgumentError(f"A series maps diagrams to coefficients; {diagram!r} is not a Diagram.")
             if diagram.order > order:
                 raise ArgumentError(f"{diagram} has order {diagram.order}, above the series' order {order}: raise it.")
+        if len({isinstance(diagram, CellDiagram) for diagram in coefficients}) > 1:
+            raise ArgumentError("Some diagrams have cells and others none: a series has diagrams of one kind.")
         terms = {diagram: _number(value) for diagram, value in coefficients.items()}
         # Closed forms hold only for enough points; a sum of series remembers the N of every summand.
         self._points = set() if spacetime is None else {spacetime.N}
@@ -73,6 +75,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
             raise KeyError(f"A series is indexed by diagrams, got {diagram!r}; use Diagram.parse.")
         if diagram.order > self.order:
             raise KeyError(f"{diagram} has order {diagram.order}; this series stops at order {self.order}.")
+        if isinstance(diagram, CellDiagram) is not self.has_cells and self._terms:
+            raise KeyError(
+                f"{diagram!r} has {'no ' if self.has_cells else ''}cells, unlike the diagrams of this series: "
+                f"use {'CellDiagram' if self.has_cells else 'Diagram'}.parse."
+            )
         return self._terms.get(diagram, sympy.Integer(0))
 
     def __contains__(self, diagram: object) -> bool:
@@ -99,6 +106,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
         return set().union(*(value.free_symbols for value in self._terms.values()))
 
     @property
+    def has_cells(self) -> bool:
+        """Whether noise is drawn anew at every use of a datapoint: all diagrams are `CellDiagram`s."""
+        return isinstance(next(iter(self._terms), None), CellDiagram)
+
+    @property
     def is_vector(self) -> bool:
         """Whether the series is a displacement, or sums and differences of displacements."""
         return set(re.split(r" [+-] ", self.quantity)) == {"displacement"}
@@ -109,6 +121,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
         if not isinstance(other, Series):
             return NotImplemented
         if (self.basis, self.order) != (other.basis, other.order):
+            return False
+        if self.has_cells != other.has_cells and self and other:
             return False
         return all(sympy.cancel(self[diagram] - other[diagram]) == 0 for diagram in {*self, *other})
 
@@ -146,6 +160,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
             return NotImplemented
         if self.basis != other.basis:
             raise ArgumentError(f"One series is in {self.basis}s, the other in {other.basis}s: use in_basis first.")
+        if self.has_cells != other.has_cells and self and other:
+            raise ArgumentError("One series has noise drawn anew at every use, the other has not: they have no sum.")
         if self.reading != other.reading:
             raise ArgumentError(f"One series is in the {self.reading} reading, the other in the {other.reading} one.")
         if self.is_vector != other.is_vector:
@@ -308,7 +324,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
             >>> series.value_symbol(fd.Diagram.parse("a[a]"))
             tr_C
         """
-        first, *others = self._tensors(diagram).replace("κ", "kappa").split(" ")
+        first, *others = self._tensors(diagram).replace("κ", "kappa").replace("⟨", "w_").split(" ")
         pieces = re.split(r"\W+", " ".join([first, *(other.replace("_", "") for other in others)]))
         if "[" in first:  # a letter with indices right after κ or E
             pieces = [piece.replace("_", "") for piece in pieces]

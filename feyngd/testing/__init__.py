@@ -6,6 +6,7 @@ from ._identity import check_identity as check_identity
 from ._limit_oracle import exact_limit_series as exact_limit_series
 from ._oracle import exact_displacement as exact_displacement
 from ._oracle import exact_series as exact_series
+from ._polynomials import NoisyLandscape as NoisyLandscape
 from ._polynomials import PolynomialLandscape as PolynomialLandscape
 from ._strategies import diagrams as diagrams
 from ._strategies import landscapes as landscapes

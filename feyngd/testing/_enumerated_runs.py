@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from ..errors import ArgumentError
 from ..quantities import check_quantity
 from ..spacetimes import Spacetime, check_spacetime
-from ._polynomials import Polynomial, PolynomialLandscape, combine, differentiate
+from ._polynomials import NoisyLandscape, Polynomial, PolynomialLandscape, combine, differentiate
 
 Kinds = tuple[int, ...]  # the kinds of datapoints in a batch or a training set, sorted
 Run = tuple[Kinds, ...]  # the batch of every step
@@ -41,8 +41,8 @@ def check_power(order: Any) -> None:
         raise ArgumentError(f"The order is an integer ≥ 0, got {order!r}.")
 
 
-def check_work(kinds: int, spacetime: Spacetime) -> None:
-    """Raise `ArgumentError` if enumeration would take minutes."""
+def check_work(kinds: int, spacetime: Spacetime, outcomes: int = 1) -> None:
+    """Raise `ArgumentError` if enumeration would take minutes, with so many outcomes of the noise in every run."""
     N, B, T = int(spacetime.N), int(spacetime.B), int(spacetime.T)
     listed, runs, visits = 1, 1, B * T
     if spacetime.sampling == "reshuffled":
@@ -52,10 +52,11 @@ def check_work(kinds: int, spacetime: Spacetime) -> None:
         runs = prod(perm(N, sum(sizes)) // prod(map(factorial, sizes)) for sizes in epochs)
     elif spacetime.sampling == "with-replacement":
         listed, runs = N**B, N**visits
-    work = kinds**N * (listed + min(runs, kinds**visits))
+    work = kinds**N * (listed + min(runs, kinds**visits) * outcomes)
     if work > _MAX_WORK:
+        noise = f" and {outcomes} outcomes of noise" if outcomes > 1 else ""
         raise ArgumentError(
-            f"Enumerating {kinds} kinds of datapoints on {spacetime} takes about {Decimal(work):.1e} runs, the limit "
+            f"Enumerating {kinds} kinds of datapoints{noise} on {spacetime} takes about {Decimal(work):.1e} runs, the limit "
             f"is {_MAX_WORK:.0e}: use fewer points or steps, such as N ≤ 4."
         )
 
@@ -121,6 +122,26 @@ def weighted_runs(
             together[key] = together.get(key, Fraction(0)) + chance * probability
     for (members, run), probability in together.items():
         yield members, run, probability
+
+
+def with_noise(
+    runs: Iterator[tuple[Kinds, Run, Fraction]], landscape: NoisyLandscape
+) -> Iterator[tuple[Kinds, Run, Fraction]]:
+    """Iterate over runs with every outcome of the noise: each slot of each batch takes one of its kind's losses.
+
+    Yields:
+        The training set, the run with batches of the numbers of losses of `landscape.flat`, and its probability.
+    """
+    drawn: dict[Kinds, Runs] = {}  # by the batch of a step
+    for training_set, run, probability in runs:
+        noisy: Runs = {(): Fraction(1)}
+        for batch in run:
+            if batch not in drawn:
+                choices = product(*(landscape.numbers[kind] for kind in batch))
+                drawn[batch] = _distribution((tuple(sorted(chosen)),) for chosen in choices)
+            noisy = _followed_by(noisy, drawn[batch])
+        for steps, chance in noisy.items():
+            yield training_set, steps, probability * chance
 
 
 def _runs(training_set: Kinds, spacetime: Spacetime) -> Runs:

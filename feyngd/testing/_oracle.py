@@ -22,14 +22,15 @@ from ._enumerated_runs import (
     mean_of,
     substitute,
     weighted_runs,
+    with_noise,
 )
 from ._literal_steps import LiteralOptimizer, State, begin, measured_point, take_step
-from ._polynomials import Polynomial, PolynomialLandscape, combine
+from ._polynomials import NoisyLandscape, Polynomial, PolynomialLandscape, combine
 
 
 def exact_series(
     quantity: str,
-    landscape: PolynomialLandscape,
+    landscape: PolynomialLandscape | NoisyLandscape,
     theta: Sequence[Any],
     spacetime: Spacetime,
     order: int,
@@ -51,7 +52,8 @@ def exact_series(
 
     Args:
         quantity: "test_loss", "train_loss" or "gap".
-        landscape: the population of polynomial losses.
+        landscape: the population of polynomial losses. Where it draws noise at every use, all outcomes of the noise of
+            every slot of every batch are gone through, and what is measured is the mean over the noise.
         theta: the starting point, rational coordinates.
         spacetime: a concrete spacetime.
         order: the highest power of η.
@@ -78,13 +80,19 @@ def exact_series(
         (Fraction(0, 1), Fraction(1, 1))
     """
     check_options(quantity, order, spacetime)
-    check_reading(reading, landscape, spacetime, test, quantity)
-    check_work(1 if reading == "conditional" else len(landscape.losses), spacetime)
-    runner = _Runner(landscape, theta, order, LiteralOptimizer.read(optimizer, int(spacetime.T), landscape.dimensions))
+    noisy = landscape if isinstance(landscape, NoisyLandscape) else None
+    known = landscape.means if isinstance(landscape, NoisyLandscape) else landscape
+    check_reading(reading, known, spacetime, test, quantity)
+    visits = int(spacetime.B) * int(spacetime.T)
+    outcomes = 1 if noisy is None else max(map(len, noisy.numbers)) ** visits
+    check_work(1 if reading == "conditional" else len(known.losses), spacetime, outcomes)
+    steps = LiteralOptimizer.read(optimizer, int(spacetime.T), known.dimensions)
+    runner = _Runner(known if noisy is None else noisy.flat, theta, order, steps)
     total = [Fraction(0)] * (order + 1)
-    for training_set, run, probability in weighted_runs(landscape, spacetime, reading):
+    runs = weighted_runs(known, spacetime, reading)
+    for training_set, run, probability in runs if noisy is None else with_noise(runs, noisy):
         end = runner.measured_after(run)
-        measured = _measure(quantity, landscape, training_set, reading, test)
+        measured = _measure(quantity, known, training_set, reading, test)
         for power, value in enumerate(substitute(measured, end, order)):
             total[power] += probability * value
     return tuple(total)

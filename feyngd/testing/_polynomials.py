@@ -109,6 +109,61 @@ class PolynomialLandscape:
         return point
 
 
+@dataclass(frozen=True)
+class NoisyLandscape:
+    """A finite population whose datapoints draw noise anew at every use: every use takes one of several losses.
+
+    Args:
+        uses: for each kind of datapoint the polynomials that a use of it may take, equally likely.
+        weights: the probability of each kind; uniform without it.
+
+    Raises:
+        LandscapeError: a kind has no polynomial, or as for `PolynomialLandscape`.
+
+    Attributes:
+        flat: all polynomials as datapoints of their own, those of a kind one after the other.
+        means: the mean over the noise of each kind: what is measured.
+        numbers: for each kind the numbers of its polynomials among those of `flat`.
+
+    Examples:
+        >>> from feyngd.testing import NoisyLandscape
+        >>> NoisyLandscape([[{(2,): 1}, {(1,): 2}], [{(2,): 3}]]).numbers
+        ((0, 1), (2,))
+    """
+
+    flat: PolynomialLandscape
+    means: PolynomialLandscape
+    numbers: tuple[tuple[int, ...], ...]
+
+    def __init__(
+        self, uses: Iterable[Iterable[Mapping[Exponents, Any]]], weights: Iterable[Any] | None = None
+    ) -> None:
+        listed = [[*kind] for kind in uses]
+        if not listed or not all(listed):
+            raise LandscapeError(f"Every kind of datapoint needs at least one loss for a use of it, got {listed!r}.")
+        given = [Fraction(1, len(listed))] * len(listed) if weights is None else [_rational(w) for w in weights]
+        kinds = [number for number, kind in enumerate(listed) for _ in kind]
+        own = [given[kind] / len(listed[kind]) for kind in kinds] if len(given) == len(listed) else given
+        object.__setattr__(self, "flat", PolynomialLandscape([loss for kind in listed for loss in kind], own))
+        losses = self.flat.losses
+        numbers = tuple(
+            tuple(i for i, kind in enumerate(kinds) if kind == number) for number in range(len(listed))
+        )
+        object.__setattr__(self, "numbers", numbers)
+        means = [combine((Fraction(1, len(part)), losses[i]) for i in part) for part in numbers]
+        zero = (0,) * self.flat.dimensions
+        object.__setattr__(self, "means", PolynomialLandscape([mean or {zero: 0} for mean in means], given))
+
+    @property
+    def dimensions(self) -> int:
+        """The number of coordinates of θ."""
+        return self.flat.dimensions
+
+    def check_point(self, theta: Sequence[Any]) -> tuple[Fraction, ...]:
+        """Return θ as fractions; see `PolynomialLandscape.check_point`."""
+        return self.flat.check_point(theta)
+
+
 def _exact(polynomial: Mapping[Exponents, Any]) -> Polynomial:
     return {_exponents(powers): _rational(value) for powers, value in polynomial.items() if _rational(value)}
 

@@ -4,31 +4,33 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
-from math import factorial
+from math import factorial, prod
 from typing import Any
 
 import numpy as np
 
 from .._arguments import check_basis
-from ..diagrams import Diagram, set_partitions, value_representative
+from ..diagrams import CellDiagram, Diagram, set_partitions, value_representative
 from ..errors import ArgumentError
 from ..series import Series
-from ._polynomials import Polynomial, PolynomialLandscape, differentiate
+from ._polynomials import NoisyLandscape, Polynomial, PolynomialLandscape, differentiate
 
 
 class ExactValues:
     """The values of diagrams at one point of a polynomial landscape, in rational arithmetic.
 
     Args:
-        landscape: the population of polynomial losses.
+        landscape: the population of polynomial losses; for diagrams with cells one that draws noise at every use.
         theta: the point, rational coordinates.
 
     Raises:
         LandscapeError: θ has the wrong number of coordinates.
     """
 
-    def __init__(self, landscape: PolynomialLandscape, theta: Sequence[Any]) -> None:
-        self.landscape, self.theta = landscape, landscape.check_point(theta)
+    def __init__(self, landscape: PolynomialLandscape | NoisyLandscape, theta: Sequence[Any]) -> None:
+        self._noisy = landscape if isinstance(landscape, NoisyLandscape) else None
+        self.landscape = landscape.flat if isinstance(landscape, NoisyLandscape) else landscape
+        self.theta = landscape.check_point(theta)
         self._moments: dict[Diagram, Fraction] = {}
         self._derivative = lru_cache(maxsize=None)(self._compute_derivative)
 
@@ -36,7 +38,12 @@ class ExactValues:
         return f"<ExactValues at θ = ({', '.join(map(str, self.theta))}) of {len(self.landscape.losses)} losses>"
 
     def moment(self, diagram: Diagram) -> Fraction:
-        """Return the moment value: the mean over one independent datapoint for each part of the contraction."""
+        """Return the moment value: the mean over one independent datapoint for each part of the contraction.
+
+        With cells it is the mean over independent noise for each cell too.
+        """
+        if isinstance(diagram, CellDiagram) or self._noisy is not None:
+            return self._moment_with_noise(diagram)
         shape = value_representative(diagram)
         if shape not in self._moments:
             total, kinds = Fraction(0), range(len(self.landscape.losses))
@@ -44,9 +51,29 @@ class ExactValues:
                 weight = Fraction(1)
                 for kind in assigned:
                     weight *= self.landscape.weights[kind]
-                total += weight * self._contract(shape, 0, assigned).item()
+                total += weight * self._contract(shape, 0, [assigned[label] for label in shape.labels]).item()
             self._moments[shape] = total
         return self._moments[shape]
+
+    def _moment_with_noise(self, diagram: Diagram) -> Fraction:
+        if self._noisy is None or not isinstance(diagram, CellDiagram):
+            raise ArgumentError(
+                f"Diagrams with cells have values on a NoisyLandscape, and no others have; got {diagram!r} on a "
+                f"{'NoisyLandscape' if self._noisy else 'PolynomialLandscape'}."
+            )
+        if diagram not in self._moments:
+            total, numbers = Fraction(0), self._noisy.numbers
+            part_of = dict(zip(diagram.cells, diagram.labels, strict=True))
+            for kinds in product(range(len(numbers)), repeat=len(diagram.parts)):
+                weight = Fraction(1)
+                for kind in kinds:
+                    weight *= self._noisy.means.weights[kind]
+                choices = [numbers[kinds[part_of[cell]]] for cell in range(len(part_of))]
+                for used in product(*choices):
+                    share = weight / prod(map(len, choices))
+                    total += share * self._contract(diagram, 0, [used[cell] for cell in diagram.cells]).item()
+            self._moments[diagram] = total
+        return self._moments[diagram]
 
     def cumulant(self, diagram: Diagram) -> Fraction:
         """Return the cumulant value: joint cumulants over each part in place of joint moments."""
@@ -80,7 +107,7 @@ class ExactValues:
                 weight = Fraction(factor, len(kinds))  # the root's own datapoint does not matter
                 for kind in assigned[1:]:
                     weight *= self.landscape.weights[kind]
-                total = total + weight * self._contract(moment, 1, assigned)
+                total = total + weight * self._contract(moment, 1, [assigned[label] for label in moment.labels])
         return tuple(total.tolist())
 
     def tensor(self, *ranks: int) -> np.ndarray:
@@ -122,12 +149,18 @@ class ExactValues:
             total[diagram.order] += Fraction(int(coefficient.p), int(coefficient.q)) * self.value(diagram, series.basis)
         return tuple(total)
 
-    def _contract(self, diagram: Diagram, node: int, assigned: tuple[int, ...]) -> np.ndarray:
-        """Contract the derivatives of a node and of all nodes below it; the index of the edge above it stays free."""
+    def _contract(self, diagram: Diagram, node: int, kinds: Sequence[int]) -> np.ndarray:
+        """Contract the derivatives of a node and of all nodes below it; the index of the edge above it stays free.
+
+        Args:
+            diagram: the diagram.
+            node: the node.
+            kinds: the kind of datapoint of every node of the diagram.
+        """
         tensors: dict[int, np.ndarray] = {}
         for below in range(diagram.order, node - 1, -1):  # children follow parents
             rank = len(diagram.children[below]) + (below != 0)
-            tensor = self._derivative(assigned[diagram.labels[below]], rank)
+            tensor = self._derivative(kinds[below], rank)
             for child in diagram.children[below]:
                 tensor = np.tensordot(tensors.pop(child), tensor, axes=(0, 0))
             tensors[below] = np.asarray(tensor, dtype=object)
