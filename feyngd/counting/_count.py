@@ -91,8 +91,8 @@ def _check_cells(diagram: Diagram, basis: str, optimizer: Optimizer) -> None:
         raise ArgumentError(f"{diagram} has cells, which are counted in moments: leave basis out.")
     if not optimizer.is_plain:
         raise ArgumentError(
-            f"Diagrams with cells are counted for plain SGD, and the optimizer is {optimizer}: simulate it, or keep the "
-            "noise of every datapoint fixed (per_use_noise=False), which has series for every linear optimizer."
+            f"Diagrams with cells are counted for plain SGD, and the optimizer is {optimizer}: simulate it, or "
+            "keep the noise of every datapoint fixed (per_use_noise=False), which has series for all linear optimizers."
         )
 
 

@@ -98,7 +98,7 @@ class Items:
         return sizes, frozenset((present[self.labels[a]], present[self.labels[b]]) for a, b in inside)
 
     def groups_in(self, block: int) -> tuple[int, ...]:
-        """Return the sizes of the groups of items that are spread over slots of a step: a cell has a slot of its own."""
+        """Return the sizes of the groups of items that are spread over slots of a step; a cell has one for itself."""
         members = [item for item in range(len(self.labels)) if block >> item & 1]
         if self.are_cells:
             return (1,) * len(members)

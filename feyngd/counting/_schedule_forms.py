@@ -26,8 +26,8 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..optimizers import Optimizer
 from ..spacetimes import Spacetime
-from ._propagator_sums import Labels, coarser, parts_of_nodes
 from ._items import Items
+from ._propagator_sums import Labels, coarser, parts_of_nodes
 from ._slots import spread_over_slots
 
 _STEP = sympy.Symbol("t", integer=True, nonnegative=True)
@@ -143,7 +143,7 @@ def _of_partition(
             for block in range(1, 1 << parts)
         }
         return _iterated(before, weights, pieces, closed)
-    before, weights = Items.of(diagram).before, {}
+    before, weights = list(Items.of(diagram).before), {}
     for block in range(1, 1 << diagram.order):
         weight = sympy.Integer(1)
         if spacetime.sampling == "with-replacement":

@@ -1,6 +1,11 @@
 """Diagrams: rooted trees with a partition of their nodes."""
 
 from ._burnside import count_diagrams as count_diagrams
+from ._cell_diagram import CellDiagram as CellDiagram
+from ._cell_enumeration import cell_diagrams as cell_diagrams
+from ._cell_enumeration import check_cell_number as check_cell_number
+from ._cell_enumeration import count_cell_diagrams as count_cell_diagrams
+from ._cell_enumeration import each_cell_diagram as each_cell_diagram
 from ._diagram import Diagram as Diagram
 from ._enumeration import check_number as check_number
 from ._enumeration import diagrams as diagrams
@@ -19,8 +24,3 @@ from ._work_limits import EXPANDED as EXPANDED
 from ._work_limits import LISTED as LISTED
 from ._work_limits import STEPS as STEPS
 from ._work_limits import check_cost as check_cost
-from ._cell_diagram import CellDiagram as CellDiagram
-from ._cell_enumeration import cell_diagrams as cell_diagrams
-from ._cell_enumeration import check_cell_number as check_cell_number
-from ._cell_enumeration import count_cell_diagrams as count_cell_diagrams
-from ._cell_enumeration import each_cell_diagram as each_cell_diagram

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..diagrams import Diagram, Outline, tensor_expression
+from ..diagrams import CellDiagram, Diagram, Outline, tensor_expression
 from ..errors import ArgumentError
 from ..svg import Picture, check_size, document, element, elements, tree_picture
 
@@ -16,7 +16,8 @@ def diagram_svg(diagram: Diagram | Outline, *, scale: float = 1.0, labels: bool 
 
     Time flows from left to right: the root, ringed, is rightmost and every child, an earlier step, is to the left of
     its parent. Tied nodes have one colour and a fuzzy outline of that colour around them, which goes around nodes of
-    other parts; a node that is alone in its part is grey. Where an `Outline` has a cumulant in the place of a tie, the
+    other parts; a node that is alone in its part is grey. Where a part has several cells, the number of its cell is
+    written below every node. Where an `Outline` has a cumulant in the place of a tie, the
     outline is a rim, hollow inside.
 
     Args:
@@ -72,7 +73,7 @@ def diagrams_svg(
     if not drawn:
         raise ArgumentError("There are no diagrams to draw: give at least one, such as those of feyngd.diagrams(3).")
     pictures = [_picture(diagram) for diagram in drawn]
-    texts = [([str(d)] if captions else []) + ([tensor_expression(_tied(d))] if tensors else []) for d in drawn]
+    texts = [([str(d)] if captions else []) + ([_tensor(_tied(d))] if tensors else []) for d in drawn]
     longest = max((len(text) for lines in texts for text in lines), default=0)
     width = max(*(picture.width for picture in pictures), longest * _LETTER_WIDTH * _CAPTION) + 4 * _MARGIN
     foot = 1.35 * _CAPTION * len(texts[0]) + 4 * _MARGIN
@@ -87,6 +88,10 @@ def diagrams_svg(
     return document(sheet, f"{len(drawn)} diagrams")
 
 
+def _tensor(diagram: Diagram) -> str:
+    return tensor_expression(diagram, basis="moment" if isinstance(diagram, CellDiagram) else "cumulant")
+
+
 def _tied(diagram: Diagram | Outline) -> Diagram:
     """Return the diagram with ties that is drawn."""
     if isinstance(diagram, Outline):
@@ -98,7 +103,8 @@ def _tied(diagram: Diagram | Outline) -> Diagram:
 def _picture(diagram: Diagram | Outline, *, numbered: bool = False) -> Picture:
     """Draw the tree, ties filled and outlines hollow."""
     tied, hollow = _tied(diagram), diagram.parts if isinstance(diagram, Outline) else ()
-    return tree_picture(tied.parents, tied.parts, numbered=numbered, hollow=hollow)
+    cells = tied.cells if isinstance(tied, CellDiagram) else None
+    return tree_picture(tied.parents, tied.parts, numbered=numbered, hollow=hollow, cells=cells)
 
 
 def check_diagram(diagram: object) -> None:

@@ -22,6 +22,8 @@ from ._models import convnet as convnet
 from ._models import cross_entropy as cross_entropy
 from ._models import logistic_regression as logistic_regression
 from ._models import tanh_mlp as tanh_mlp
+from ._noise import noise_words as noise_words
+from ._noise import other_use as other_use
 from ._provenance import Origin as Origin
 from ._readings import check_reading as check_reading
 from .smoothness import find_kinks as find_kinks

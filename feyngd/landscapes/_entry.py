@@ -10,6 +10,7 @@ from ..errors import ArgumentError, LandscapeError
 from ..kinks import Kink
 from ._landscape import Landscape
 from .checks import (
+    check_depends_on_key,
     check_depends_on_params,
     check_forward_mode,
     check_no_constant_key,
@@ -25,7 +26,9 @@ def check_landscape(landscape: Any) -> None:
         raise ArgumentError(f"A Landscape is made as fd.Landscape(loss, data); got {type(landscape).__name__}.")
 
 
-def enter(landscape: Any, params: Any, *, forward: bool = True, update: bool = False) -> tuple[Landscape, Any]:
+def enter(
+    landscape: Any, params: Any, *, forward: bool = True, update: bool = False, noise: bool = False
+) -> tuple[Landscape, Any]:
     """Check a landscape and parameters, and freeze the loss as it is now.
 
     Args:
@@ -33,12 +36,13 @@ def enter(landscape: Any, params: Any, *, forward: bool = True, update: bool = F
         params: what was given as parameters.
         forward: whether derivatives are taken in forward mode, along directions; only plain gradients are not.
         update: whether the caller honours an update that is no gradient.
+        noise: whether the caller draws noise anew at every use of an example.
 
     Returns:
         The landscape with its loss frozen, and the parameters as JAX arrays that no one else can write to.
 
     Raises:
-        ArgumentError: `landscape` is not a `Landscape`, or has an update where gradients are needed.
+        ArgumentError: `landscape` is not a `Landscape`, or has an update or noise that the caller does not honour.
         LandscapeError: the parameters are invalid, the loss cannot be traced or differentiated, does not depend on the
             parameters, or draws its random numbers from one constant key.
     """
@@ -48,10 +52,18 @@ def enter(landscape: Any, params: Any, *, forward: bool = True, update: bool = F
             "This call follows gradients, and the landscape has an update of its own: evaluate, plan, predict and "
             "simulate take it. Leave update out if you mean the gradient of the loss."
         )
+    if landscape.per_use_noise and not noise:
+        raise ArgumentError(
+            "This call uses every example as it is, and the landscape draws noise anew at every use: evaluate, plan, "
+            "predict and simulate take it. Otherwise put a key beside every example, (x, jax.random.split(key, M)), "
+            "which keeps its noise, and leave per_use_noise out."
+        )
     params = param_arrays(params)
     frozen = landscape.frozen(params)
     leaves = len(jax.tree.leaves(params))
     _check_function(frozen.loss, leaves, forward)
+    if frozen.per_use_noise:
+        noted(frozen.loss, "key", lambda: check_depends_on_key(frozen.loss.jaxpr))
     if frozen.measured is not None:
         try:
             _check_function(frozen.measured, leaves, forward)

@@ -15,6 +15,7 @@ from .._arguments import check_integer
 from ..derivatives import CHUNK, FrozenLoss, Loss, Update, digest_of_arrays, flat_loss, frozen_loss, per_loss
 from ..errors import ArgumentError, LandscapeError
 from ..quantities import Measurement
+from ._noise import WORDS, OfPairs, check_takes_key, pairs
 from .checks import check_same_examples, example_arrays, nonfinite_leaf, param_arrays, trace_loss, trace_update
 
 READINGS = ("population", "unbiased", "conditional")
@@ -41,7 +42,8 @@ class Landscape:
             It is traced again in every call, so that what it reads may change between calls. Whatever is random in it,
             a mask or the key it is drawn from, has to be part of the example. A training point is then the pair, and
             keeps its mask in all epochs. That is right for the test loss of one epoch without repeats. With repeats the
-            same masks come again, and train loss and gap are those with the masks that were seen.
+            same masks come again, and train loss and gap are those with the masks that were seen. For noise that is
+            drawn anew at every use see `per_use_noise`.
         data: a pytree of arrays that share their leading axis, the M examples. NumPy arrays are copied to JAX arrays
             once, when the landscape is made, in JAX's current precision.
         test_data: separate test examples with the structure of `data`, for the conditional reading; `None` otherwise.
@@ -49,6 +51,11 @@ class Landscape:
         update: what a step follows instead of the gradient, `update(params, example)` with the structure of the
             parameters: θ ← θ − η (1/B) Σ update(θ, x_n), for natural gradients, games, target networks and any other
             smooth field. The loss is then only measured. `evaluate`, `plan`, `predict` and `simulate` take it.
+        per_use_noise: whether every use of an example draws noise anew, as dropout and augmentation do: the loss is
+            then `loss(params, example, key)`, and the key is another one for every example of every batch, and for
+            every example of a measurement. What is measured is the mean over the noise. `evaluate`, `predict` and
+            `simulate` take it; series are those of `expand(..., per_use_noise=True)`. Methods of the landscape, such as
+            `mean_loss`, give the loss for one fixed use of every example.
 
     Raises:
         LandscapeError: `data` has no examples, is not made of numeric arrays, or its leaves disagree on their number;
@@ -69,16 +76,21 @@ class Landscape:
         0.5
     """
 
-    loss: Loss
+    loss: Callable[..., Any]
     data: Any
     test_data: Any = None
     reading: str = field(default="population", kw_only=True)
     update: Update | None = field(default=None, kw_only=True)
+    per_use_noise: bool = field(default=False, kw_only=True)
     measured: ClassVar[Any] = None  # what `measuring` puts in the place of the test loss
 
     def __post_init__(self) -> None:
         if not callable(self.loss):
             raise ArgumentError(f"The loss must be a function loss(params, example); got {type(self.loss).__name__}.")
+        if self.per_use_noise:
+            check_takes_key(self.loss)
+            if self.update is not None:
+                raise ArgumentError("Noise at every use belongs to gradients of the loss: leave update out.")
         if self.update is not None and not callable(self.update):
             raise ArgumentError(f"An update is a function update(params, example); got {type(self.update).__name__}.")
         if self.reading not in READINGS:
@@ -197,7 +209,8 @@ class Landscape:
         """
         params = param_arrays(params)
         frozen = self.frozen(params)
-        named = (frozen.loss, self.data, "loss", "example"), (frozen.test_function, self.test_data, *self._test_names)
+        tested = frozen.test_function, frozen.test_data
+        named = (frozen.loss, frozen.data, "loss", "example"), (*tested, *self._test_names)
         for loss, data, what, name in named:
             if data is not None:
                 _check_values(loss, params, data, self._chunk(chunk_size), what, name)
@@ -221,10 +234,27 @@ class Landscape:
         """
         if isinstance(self.loss, FrozenLoss):
             return self
+        if self.per_use_noise:
+            return self._frozen_with_noise(params)
         loss = frozen_loss(self.loss, trace_loss(self.loss, params, self.example_shapes), self)
         measured = None if self.measured is None else self._frozen_measurement(self.measured, params)
         update = None if self.update is None else self._frozen_update(self.update, params)
         return self.with_functions(loss, measured, update=update, _given=self)
+
+    def _frozen_with_noise(self, params: Any) -> "Landscape":
+        """The landscape of pairs, of an example and the words of a key, for one use of every example."""
+        loss = OfPairs(self.loss)
+        frozen = frozen_loss(loss, trace_loss(loss, params, (self.example_shapes, WORDS)), self)
+        measured = None if self.measured is None else self._frozen_measurement(self.measured, params)
+        test_data = self.test_data if self.test_data is None or measured is not None else pairs(self.test_data)
+        return self.with_functions(frozen, measured, data=pairs(self.data), test_data=test_data, _given=self)
+
+    def with_noise(self, key: jax.Array) -> "Landscape":
+        """A frozen landscape with noise at every use, with other noise made from a key."""
+        has_pairs = self.test_data is not None and self.measured is None
+        test_data = pairs(self.test_data[0], jax.random.fold_in(key, 1)) if has_pairs else self.test_data
+        own = pairs(self.data[0], jax.random.fold_in(key, 0))
+        return self.with_functions(self.loss, self.measured, data=own, test_data=test_data)
 
     def with_functions(self, loss: Loss, measured: Loss | None, **others: Any) -> "Landscape":
         """The landscape with the same data and another loss and measurement, which are not checked."""
@@ -296,7 +326,8 @@ class Landscape:
         return digest_of_arrays((self.data, self.test_data)) + self.reading
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("loss", "data", "test_data", "reading", "update", "measured")}
+        names = ("loss", "data", "test_data", "reading", "update", "per_use_noise", "measured")
+        return {name: getattr(self, name) for name in names}
 
     def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.
@@ -323,6 +354,8 @@ class Landscape:
     def _losses(self, params: Any, data: Any, chunk_size: int, *, is_test: bool = False) -> jax.Array:
         params, frozen = param_arrays(params), self.frozen(params)
         loss = frozen.test_function if is_test else frozen.loss
+        if self.per_use_noise and not (is_test and self.measured is not None):
+            data = frozen.test_data if is_test and frozen.test_data is not None else frozen.data
         return _compiled_losses(loss, self._chunk(chunk_size))(params, data)
 
 

@@ -157,11 +157,16 @@ def predict(
     if not optimizer.is_plain:
         optimizer = optimizer.over_steps(int(spacetime.T)).in_floats()
     moments = None if times is None else check_times(times, int(spacetime.T))
+    if moments is not None and landscape.per_use_noise:
+        raise ArgumentError(
+            "Learning curves keep the noise of every example, and the landscape draws it anew at every use: predict "
+            "after each number of steps on its own, Spacetime.sgd(N, B, T=…)."
+        )
     if moments is not None and len(rates) > 1:
         raise ArgumentError(f"A learning curve has one learning rate; got {len(rates)}.")
     if optimizer.metric is not None:
         landscape, params = in_metric(landscape, params, optimizer.metric.tree)
-    landscape, params = enter(landscape, params, update=True)
+    landscape, params = enter(landscape, params, update=True, noise=True)
     check_updates_kept(params, "A prediction")
     parts = series_by_root(quantity, landscape, spacetime, order, optimizer)
     effort = Effort.checked(2 if replicates is None else replicates, rtol, budget)

@@ -98,6 +98,8 @@ def _wanted(series: Sequence[Series]) -> list[Diagram]:
     epochs would have programs of its own.
     """
     found = {diagram for one in series for diagram in one}
+    if any(one.has_cells for one in series):
+        return sorted(found)
     order = max(one.order for one in series)
     root_tied = any(one.quantity in ("train_loss", "gap") for one in series)
     every = {diagram for k in range(order + 1) for diagram in diagrams(k, root_tied=root_tied)}
@@ -113,7 +115,10 @@ def series_by_root(
 ) -> dict[str, tuple[int, Series]]:
     """Return the series whose sum is the quantity, by where its untied roots are measured, with their signs."""
     return {
-        root: (sign, expand(name, order=order, spacetime=spacetime, optimizer=optimizer))
+        root: (
+            sign,
+            expand(name, order=order, spacetime=spacetime, optimizer=optimizer, per_use_noise=landscape.per_use_noise),
+        )
         for root, (sign, name) in roots_of(quantity, landscape.reading).items()
     }
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Shaped
 from numpy.typing import ArrayLike
 
 from .._arguments import check_integer
@@ -17,7 +17,7 @@ from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
 from ..derivatives import FrozenLoss, Loss, flat_loss, per_loss
 from ..errors import ArgumentError
-from ..landscapes import Landscape, check_landscape, check_reading, enter, metric_like
+from ..landscapes import Landscape, check_landscape, check_reading, enter, metric_like, noise_words
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress, check_progress
 from ..quantities import Measurement, check_quantity
@@ -25,8 +25,10 @@ from ..spacetimes import Spacetime, check_spacetime
 from ._simulated_curves import SimulatedCurves
 from ._simulation import Simulation
 from ._step_plan import LEAST_STEPS, StepPlan, check_times, rounded_up, with_room
+from ._uses import TEST, TRAIN, Uses
 
 BLOCK = 256  # runs of a device between two reports of progress, and between two chances to interrupt
+_NOISE = 2  # of the streams of random numbers made from the key of a simulation: that of the noise at every use
 _LEAST_DRAWN = 2**16  # training points: drawn together, with room for those of other spacetimes
 
 
@@ -149,7 +151,7 @@ def simulate(
     if isinstance(quantity, Measurement):
         check_landscape(landscape)
         landscape = landscape.measuring(quantity)
-    landscape, params = enter(landscape, params, forward=control, update=True)
+    landscape, params = enter(landscape, params, forward=control, update=True, noise=True)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
         raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
@@ -158,6 +160,7 @@ def simulate(
     metric = None if optimizer.metric is None else metric_like(params, optimizer.metric.tree)
     landscape.validate(params)
     training_sets, batches = _draw(landscape, spacetime, runs, key)
+    noise = _noise_of_runs(landscape, runs, key)
     rows = with_room(batches, LEAST_STEPS, axis=1)
     # N is in the program only where a run is measured on its training set.
     where = landscape.reading if landscape.test_data is None else "apart"
@@ -168,7 +171,14 @@ def simulate(
     size = devices.size * own
     name = "test_loss" if isinstance(quantity, Measurement) else quantity
     measure = _compiled_measure(
-        landscape.loss, name, where, min(chunk_size, own), devices, landscape.measured, landscape.update
+        landscape.loss,
+        name,
+        where,
+        min(chunk_size, own),
+        devices,
+        landscape.measured,
+        landscape.update,
+        landscape.per_use_noise,
     )
     given = params, (landscape.data, landscape.test_data), metric, plan.with_room(), _luck(landscape, params)
     start, data, *others = devices.placed(given)  # once for all blocks
@@ -178,7 +188,7 @@ def simulate(
         for row, rate in enumerate(rates):
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
-                done = measure(start, rate, data, sets[block], rows[block], *others)
+                done = measure(start, rate, data, sets[block], rows[block], noise[block], *others)
                 real = min(size, runs - first)
                 samples[row, :, first : first + real] = np.asarray(done, dtype=float)[:real, :count].T
                 task.advance(real)
@@ -209,6 +219,13 @@ def _draw(
     rng = np.random.default_rng(np.asarray(jax.random.bits(for_batches, (4,))).tolist())
     batches = training_sets[np.arange(runs)[:, None, None], spacetime.sample(rng, runs, fill=True)]
     return training_sets.astype(np.int32), batches.astype(np.int32)
+
+
+def _noise_of_runs(landscape: Landscape, runs: int, key: PRNGKeyArray) -> Shaped[np.ndarray, "runs words"]:
+    """Return the words of a key for every run, from which it draws noise at every use; none where there is no noise."""
+    if not landscape.per_use_noise:
+        return np.zeros((runs, 0), dtype=np.uint32)
+    return np.asarray(noise_words(jax.random.fold_in(key, _NOISE), runs))
 
 
 def _luck(landscape: Landscape, params: PyTree) -> Float[np.ndarray, " examples"]:
@@ -267,6 +284,7 @@ def _compiled_measure(
     devices: Devices,
     measured: Loss | None = None,
     update: FrozenLoss | None = None,
+    noisy: bool = False,
 ) -> Callable[..., Float[Array, "runs looks"]]:
     """Compile runs of SGD and their measurements, once for every loss, shape and question.
 
@@ -280,19 +298,21 @@ def _compiled_measure(
         data: PyTree,
         training_sets: Int[Array, "runs points"],
         batches: Int[Array, "runs steps slots"],
+        noise: Shaped[Array, "runs words"],
         metric: PyTree | None,
         plan: StepPlan,
         luck: Float[Array, " examples"],
     ) -> Float[Array, "runs looks"]:
         theta, loss = flat_loss(example_loss, params)
         tested = loss if measured is None else flat_loss(measured, params)[1]
-        run = _make_run(loss, tested, quantity, where, None if update is None else flat_loss(update, params)[1])
+        flat_update = None if update is None else flat_loss(update, params)[1]
+        run = _make_run(loss, tested, quantity, where, flat_update, Uses(noisy, measured is None))
         rate, plan, luck = jax.tree.map(partial(_in_precision, theta.dtype), (rate, plan, luck))
         flat_metric = None if metric is None else ravel_pytree(metric)[0]
         one = partial(run, theta, rate, data, flat_metric, plan, luck)
-        return devices.collected(jax.lax.map(one, (training_sets, batches), batch_size=chunk_size))
+        return devices.collected(jax.lax.map(one, (training_sets, batches, noise), batch_size=chunk_size))
 
-    return devices.compiled(measure, rows=(3, 4))  # every run has its own training set and batches
+    return devices.compiled(measure, rows=(3, 4, 5))  # every run has its own training set, batches and noise
 
 
 def _in_precision(dtype: Any, numbers: Any) -> Array:
@@ -321,23 +341,20 @@ def _make_run(
     quantity: str,
     where: str,
     update: Callable[[Float[Array, " params"], PyTree], Any] | None,
+    uses: Uses,
 ) -> Callable[..., Float[Array, " looks"]]:
     """Return a function that does one run of SGD and measures the quantity at its end, or whenever it is looked at."""
 
     def gradient(
-        theta: Float[Array, " params"], data: PyTree, batch: Int[Array, " slots"], shares: Float[Array, " slots"]
+        theta: Float[Array, " params"], examples: PyTree, shares: Float[Array, " slots"]
     ) -> Float[Array, " params"]:
         """Return what a step follows: the gradient of a batch's mean loss, or the mean of its updates."""
         if update is None:
-            return jax.grad(lambda theta: jnp.dot(shares, losses(theta, data, batch)))(theta)
-        return shares @ jax.vmap(partial(update, theta))(jax.tree.map(lambda leaf: leaf[batch], data))
+            return jax.grad(lambda theta: jnp.dot(shares, losses(theta, examples)))(theta)
+        return shares @ jax.vmap(partial(update, theta))(examples)
 
-    def losses(theta: Float[Array, " params"], data: PyTree, indices: Int[Array, " some"]) -> Float[Array, " some"]:
-        examples = jax.tree.map(lambda leaf: leaf[indices], data)
+    def losses(theta: Float[Array, " params"], examples: PyTree) -> Float[Array, " some"]:
         return jax.vmap(partial(loss, theta))(examples)
-
-    def mean_loss(theta: Float[Array, " params"], data: PyTree, indices: Int[Array, " some"]) -> Float[Array, ""]:
-        return jnp.mean(losses(theta, data, indices))
 
     def test_loss(
         theta: Float[Array, " params"],
@@ -345,13 +362,15 @@ def _make_run(
         test_data: PyTree,
         training_set: Int[Array, " points"],
         luck: Float[Array, " examples"],
+        words: Shaped[Array, " words"],
     ) -> Float[Array, ""]:
         if where == "apart":
-            return jnp.mean(jax.vmap(partial(tested, theta))(test_data))
+            return jnp.mean(jax.vmap(partial(tested, theta))(uses.of_test(test_data, words)))
         population = jnp.arange(len(luck))
+        everything = losses(theta, uses.of(data, population, words, TEST))
         if where == "population":
-            return mean_loss(theta, data, population)
-        everything = losses(theta, data, population) - luck
+            return jnp.mean(everything)
+        everything = everything - luck
         return (jnp.sum(everything) - jnp.sum(everything[training_set])) / (len(luck) - len(training_set))
 
     def measured(
@@ -359,13 +378,15 @@ def _make_run(
         both_data: tuple[PyTree, PyTree],
         training_set: Int[Array, " points"],
         luck: Float[Array, " examples"],
+        words: Shaped[Array, " words"],
     ) -> Float[Array, ""]:
         data, test_data = both_data
         result = jnp.zeros(())
         if quantity != "train_loss":
-            result += test_loss(theta, data, test_data, training_set, luck)
+            result += test_loss(theta, data, test_data, training_set, luck, words)
         if quantity != "test_loss":
-            train_loss = mean_loss(theta, data, training_set) - jnp.mean(luck[training_set])
+            seen = losses(theta, uses.of(data, training_set, words, TRAIN))
+            train_loss = jnp.mean(seen) - jnp.mean(luck[training_set])
             result += train_loss if quantity == "train_loss" else -train_loss
         return result
 
@@ -376,13 +397,13 @@ def _make_run(
         metric: Float[Array, " params"] | None,
         plan: StepPlan,
         luck: Float[Array, " examples"],
-        drawn: tuple[Int[Array, " points"], Int[Array, "steps slots"]],
+        drawn: tuple[Int[Array, " points"], Int[Array, "steps slots"], Shaped[Array, " words"]],
     ) -> Float[Array, " looks"]:
-        (training_set, batches), data = drawn, both_data[0]
+        (training_set, batches, words), data = drawn, both_data[0]
 
         def step(time: Int[Array, ""], state: _State) -> _State:
             theta, memory, averages = state
-            own = gradient(theta, data, batches[time], plan.shares[time])
+            own = gradient(theta, uses.of(data, batches[time], words, time), plan.shares[time])
             moved = own if plan.direct is None else plan.direct[time] * own
             if plan.memory is not None:
                 gain, decay, readout = (part[time] for part in plan.memory)
@@ -396,7 +417,7 @@ def _make_run(
             point = state.theta
             if plan.averages is not None and state.averages is not None:
                 point = state.averages[plan.averages.of_look[look]]
-            return measured(point, both_data, training_set, luck)
+            return measured(point, both_data, training_set, luck, words)
 
         memory = None if plan.memory is None else jnp.zeros((plan.memory.gain.shape[1], len(theta)), theta.dtype)
         averages = None if plan.averages is None else plan.averages.origin[:, None] * theta

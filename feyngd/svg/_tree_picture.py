@@ -67,6 +67,7 @@ def tree_picture(
     *,
     numbered: bool = False,
     hollow: Collection[int] = (),
+    cells: Sequence[int] | None = None,
 ) -> Picture:
     """Draw a tree: the root, ringed, is rightmost; a part of two or more nodes has one colour and an outline.
 
@@ -75,8 +76,10 @@ def tree_picture(
         parts: a partition of the nodes.
         numbered: whether to write the number of every node next to it.
         hollow: the indices of the parts whose outlines are a rim alone.
+        cells: the cell of every node, whose number within its part is written below the node where a part has several.
     """
     tree = drawn_tree(parents, parts)
+    numbers = {} if cells is None else _cell_numbers(parts, cells)
     places = tree.places
     body = [
         elements.outline(curves, tree.colours[part], OUTLINE, part, hollow=part in hollow)
@@ -92,9 +95,23 @@ def tree_picture(
             elements.text(str(node), x, y - 9, 9, class_="label", font_weight="bold")
             for node, (x, y) in enumerate(places)
         )
+    for node, number in numbers.items():
+        x, y = places[node]
+        body.append(elements.text(str(number), x, y + 14.5, 8.5, class_="cell", font_weight="bold"))
     pad = (OUTLINE / 2 if tree.outlines else RING + 1) + _MARGIN
     above = max(pad, 18.0) if numbered else pad
+    below = max(pad, 18.0) if numbers else pad
     reached = tree.reached
     left, right = min(x for x, _ in reached) - pad, max(x for x, _ in reached) + pad
-    top, bottom = min(y for _, y in reached) - above, max(y for _, y in reached) + pad
+    top, bottom = min(y for _, y in reached) - above, max(y for _, y in reached) + below
     return Picture("".join(body), left, top, right - left, bottom - top)
+
+
+def _cell_numbers(parts: Sequence[Collection[int]], cells: Sequence[int]) -> dict[int, int]:
+    """Return the number of its cell within its part for every node, the root apart, in parts with several cells."""
+    numbers: dict[int, int] = {}
+    for part in parts:
+        own = list(dict.fromkeys(cells[node] for node in sorted(part) if node))
+        if len(own) > 1:
+            numbers |= {node: own.index(cells[node]) + 1 for node in part if node}
+    return numbers

@@ -56,8 +56,8 @@ def check_work(kinds: int, spacetime: Spacetime, outcomes: int = 1) -> None:
     if work > _MAX_WORK:
         noise = f" and {outcomes} outcomes of noise" if outcomes > 1 else ""
         raise ArgumentError(
-            f"Enumerating {kinds} kinds of datapoints{noise} on {spacetime} takes about {Decimal(work):.1e} runs, the limit "
-            f"is {_MAX_WORK:.0e}: use fewer points or steps, such as N ≤ 4."
+            f"Enumerating {kinds} kinds of datapoints{noise} on {spacetime} takes about {Decimal(work):.1e} runs, the "
+            f"limit is {_MAX_WORK:.0e}: use fewer points or steps, such as N ≤ 4."
         )
 
 

@@ -135,9 +135,7 @@ class NoisyLandscape:
     means: PolynomialLandscape
     numbers: tuple[tuple[int, ...], ...]
 
-    def __init__(
-        self, uses: Iterable[Iterable[Mapping[Exponents, Any]]], weights: Iterable[Any] | None = None
-    ) -> None:
+    def __init__(self, uses: Iterable[Iterable[Mapping[Exponents, Any]]], weights: Iterable[Any] | None = None) -> None:
         listed = [[*kind] for kind in uses]
         if not listed or not all(listed):
             raise LandscapeError(f"Every kind of datapoint needs at least one loss for a use of it, got {listed!r}.")
@@ -146,9 +144,7 @@ class NoisyLandscape:
         own = [given[kind] / len(listed[kind]) for kind in kinds] if len(given) == len(listed) else given
         object.__setattr__(self, "flat", PolynomialLandscape([loss for kind in listed for loss in kind], own))
         losses = self.flat.losses
-        numbers = tuple(
-            tuple(i for i, kind in enumerate(kinds) if kind == number) for number in range(len(listed))
-        )
+        numbers = tuple(tuple(i for i, kind in enumerate(kinds) if kind == number) for number in range(len(listed)))
         object.__setattr__(self, "numbers", numbers)
         means = [combine((Fraction(1, len(part)), losses[i]) for i in part) for part in numbers]
         zero = (0,) * self.flat.dimensions

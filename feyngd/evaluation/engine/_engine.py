@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..._mesh import flat_mesh
 from ...derivatives import Loss, TracedLoss, flat_loss, gradient_sizes, per_loss
@@ -19,7 +19,7 @@ from ._factored_vectors import TangentSpace
 from ._field_space import FieldSpace
 from ._not_finite import NotFiniteError
 from ._passes import Pass, run_pass
-from ._row import Measured, Row, Rows
+from ._row import Measured, Row, Rows, examples_at
 from ._rows_at_once import gradients_together, rows_together
 
 
@@ -68,6 +68,21 @@ class Engine:
             sample=sample,
             draft=self._draft,
         )
+
+    def with_noise(self, key: jax.Array, positions: Iterable[int], draws: int) -> "Engine":
+        """Return an engine at the same point with fresh noise, whose samples have so many draws of it an example."""
+        twin = self.restricted({})
+        twin.landscape = self.landscape.with_noise(key)
+        everything = {p: np.arange(self.sizes[p == TEST]) for p in positions}
+        twin.sample = {p: twin.uses(p, [examples] * draws) for p, examples in everything.items()}
+        return twin
+
+    def uses(self, position: int, examples: Sequence[Int[np.ndarray, " rows"]]) -> Int[np.ndarray, " all"]:
+        """Return the numbers of the uses of examples that a position has for itself, draw by draw of the noise."""
+        if position == TEST and self.landscape.measured is not None:
+            return np.concatenate(examples)
+        size, first = self.sizes[position == TEST], (position + 1) * len(examples)
+        return np.concatenate([numbers + size * (first + draw) for draw, numbers in enumerate(examples)])
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -166,11 +181,13 @@ class Engine:
         """Return the examples of the first row in which a vector or number is not finite."""
         loss, params, constants = self.landscape.loss, self.params, self._constants
         shapes, measured, update = self.landscape.example_shapes, self.landscape.measured, self.landscape.update
+        noisy, sizes = self.landscape.per_use_noise, self.sizes
 
         @jax.jit
         def is_finite(index: dict[int, Array], data: PyTree, test_data: PyTree) -> Bool[Array, ""]:
             examples = {
-                p: jax.tree.map(lambda leaf, i=i: leaf[i], test_data if p == TEST else data) for p, i in index.items()
+                p: examples_at(test_data if p == TEST else data, i, noisy=noisy and not (p == TEST and measured))
+                for p, i in index.items()
             }
             traced = TracedLoss(loss, params, shapes)
             space = TangentSpace(traced, params) if update is None else FieldSpace(loss, update, params)
@@ -181,7 +198,7 @@ class Engine:
         for at in range(len(next(iter(rows.values())))):
             index = {position: jnp.asarray(array[at]) for position, array in rows.items()}
             if not bool(is_finite(index, self.landscape.data, self.landscape.test_data)):
-                return tuple(int(array[at]) for array in rows.values())
+                return tuple(int(array[at]) % sizes[position == TEST] for position, array in rows.items())
         return None
 
     def _run(
@@ -211,6 +228,7 @@ class Engine:
             tuple(rows),
             measured,
             update,
+            self.landscape.per_use_noise,
         )
         averages, by_chunk, products, bad = run_pass(
             self.landscape.loss,

@@ -20,7 +20,7 @@ from ..planning import TEST, Given, Mean, Number, Vector
 from ._compiler import compiled
 from ._factored_vectors import TangentSpace
 from ._field_space import FieldSpace, shared_update
-from ._row import Measured, Row, Rows, Space, shared_vector
+from ._row import Measured, Row, Rows, Space, examples_at, shared_vector
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Pass:
         positions: the positions of a row.
         measured: the function of the position `TEST`; `None` where it is the loss.
         update: what a step follows, as one vector; `None` where it is the gradient.
+        noisy: whether examples are pairs with a key, and the rows of a position have numbers of their uses too.
     """
 
     shared: tuple[Mean, ...]
@@ -46,6 +47,7 @@ class Pass:
     positions: tuple[int, ...]
     measured: Loss | None = None
     update: FrozenLoss | None = None
+    noisy: bool = False
 
     @property
     def is_shared_only(self) -> bool:
@@ -116,7 +118,11 @@ def compile_pass(
         known = dict(zip(job.constants, constants, strict=True))
         indices, real = chunk  # position → numbers of examples; which rows are real and which are padding
         examples = {
-            position: jax.tree.map(lambda leaf, i=index: leaf[i], test_data if position == TEST else data)
+            position: examples_at(
+                test_data if position == TEST else data,
+                index,
+                noisy=job.noisy and not (position == TEST and job.measured is not None),
+            )
             for position, index in indices.items()
         }
         traced = _traced(loss, params, data)

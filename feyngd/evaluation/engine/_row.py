@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...derivatives import Loss
+from ...landscapes import other_use
 from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector
 from ._factored_vectors import FactoredVector, TangentSpace
 from ._field_space import FieldSpace, derivative
@@ -100,6 +101,21 @@ class Row:
             dense = [self._space.dense(each) for each in directions]
             return self._space.constant(self._measured.vector(self._examples[TEST], dense))
         return self._space.vector(self._examples[item.position], directions)
+
+
+def examples_at(data: PyTree, index: Int[Array, "*rows"], *, noisy: bool = False) -> PyTree:
+    """Return the examples with these numbers.
+
+    With noise at every use data are pairs, of M examples and the words of a key for each, and number n + kM is the k-th
+    use of example n.
+    """
+    if not noisy:
+        return jax.tree.map(lambda leaf: leaf[index], data)
+    inner, words = data
+    uses, which = jnp.divmod(index, len(words))
+    own = words[which]
+    drawn = other_use(own, uses) if index.ndim == 0 else jax.vmap(other_use)(own, uses)
+    return jax.tree.map(lambda leaf: leaf[which], inner), drawn
 
 
 def shared_vector(

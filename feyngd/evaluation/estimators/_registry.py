@@ -21,4 +21,5 @@ ESTIMATORS: tuple[Estimator, ...] = tuple(
 )
 NAMES = ("auto", *(estimator.name for estimator in ESTIMATORS))  # as in `evaluate(estimator=...)`
 EXACT = "exact"  # the kind of what needs no estimator
-KINDS = (EXACT, *(estimator.kind for estimator in ESTIMATORS))  # from the most exact to the least
+FRESH_NOISE = "fresh noise"  # the kind of what draws noise anew in every replicate
+KINDS = (EXACT, *(estimator.kind for estimator in ESTIMATORS), FRESH_NOISE)  # from the most exact to the least

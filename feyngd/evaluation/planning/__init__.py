@@ -12,6 +12,7 @@ from ._expressions import Number as Number
 from ._expressions import Vector as Vector
 from ._expressions import constants_in as constants_in
 from ._expressions import means_below as means_below
+from ._expressions import part_of as part_of
 from ._expressions import positions_of as positions_of
 from ._expressions import vectors_in as vectors_in
 from ._plan import Plan as Plan

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ._expressions import TEST, Dot, Input, Mean, Number, Scalar, Vector
+from ...diagrams import CellDiagram
+from ._expressions import TEST, Dot, Input, Mean, Number, Scalar, Vector, cell_position, part_of
 from ._terms import Term
 
 
@@ -32,7 +33,7 @@ class Tree:
 
     Attributes:
         edges: pairs of nodes.
-        parts: the part of every node.
+        parts: the part of every node; where noise is drawn anew at every use, the position of its cell.
         centred: the nodes whose mean is subtracted.
         directed: whether it is contracted towards node 0 only.
     """
@@ -46,7 +47,7 @@ class Tree:
     def of_term(cls, term: Term) -> "Tree":
         """Return the tree of a term."""
         diagram = term.diagram
-        parts = list(diagram.labels)
+        parts = _cells(diagram) if isinstance(diagram, CellDiagram) else list(diagram.labels)
         if term.test_root:
             parts[0] = TEST
         sizes = Counter(parts)
@@ -120,5 +121,16 @@ class _Contraction:
             new = [n for node in frontier for n in tree.neighbours[node] if n not in behind and n != target]
             behind.update(new)
             frontier = new
-        outside = {part for node, part in enumerate(tree.parts) if node not in behind}
-        return not any(tree.parts[node] in outside for node in behind)
+        outside = {part_of(part) for node, part in enumerate(tree.parts) if node not in behind}
+        return not any(part_of(tree.parts[node]) in outside for node in behind)
+
+
+def _cells(diagram: CellDiagram) -> list[int]:
+    """Return the position of every node's cell."""
+    numbers: dict[int, dict[int, int]] = {}
+    for label, cell in zip(diagram.labels, diagram.cells, strict=True):
+        own = numbers.setdefault(label, {})
+        own.setdefault(cell, len(own))
+    return [
+        cell_position(label, numbers[label][cell]) for label, cell in zip(diagram.labels, diagram.cells, strict=True)
+    ]

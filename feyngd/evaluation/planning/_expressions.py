@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 TEST = -1  # the position of an example from the separate test data
+CELLS = 1 << 10  # positions from here on are cells: examples with noise of their own
+_MOST_CELLS = 1 << 5  # of one part
 _NAMES = "xyzwabcdef"
 _LETTERS = "lghjk"  # loss, gradient, Hessian, third and fourth derivative
 
@@ -80,7 +82,8 @@ class Mean(_Written):
 
     def __init__(self, of: Vector) -> None:
         (position,) = of.positions
-        self.of = of.place({position: 0}) if position != TEST else of
+        # The mean over a cell keeps its position: cells draw different noise, so that products of means are unbiased.
+        self.of = of.place({position: 0}) if 0 <= position < CELLS else of
         self.text = f"⟨{self.of.text}⟩"
 
     def place(self, mapping: dict[int, int]) -> "Mean":
@@ -167,9 +170,27 @@ Number = Scalar | Dot
 
 def _write(rank: int, position: int, inputs: Iterable[Input]) -> str:
     letter = _LETTERS[rank] if rank < len(_LETTERS) else f"d{rank}"
-    where = "t" if position == TEST else _NAMES[position] if position < len(_NAMES) else f"x{position}"
+    where = _write_position(position)
     inside = ", ".join(item.text for item in inputs)
     return f"{letter}_{where}" + (f"[{inside}]" if inside else "")
+
+
+def _write_position(position: int) -> str:
+    if position == TEST:
+        return "t"
+    if position >= CELLS:
+        return f"{_write_position(part_of(position))}{position % _MOST_CELLS + 1}"
+    return _NAMES[position] if position < len(_NAMES) else f"x{position}"
+
+
+def cell_position(part: int, cell: int) -> int:
+    """Return the position of a cell, given the number of its part and its own number within it."""
+    return CELLS + _MOST_CELLS * part + cell
+
+
+def part_of(position: int) -> int:
+    """Return what says which example a position has: the number of the part of a cell, or the position itself."""
+    return (position - CELLS) // _MOST_CELLS if position >= CELLS else position
 
 
 def positions_of(numbers: Iterable[Number]) -> tuple[int, ...]:

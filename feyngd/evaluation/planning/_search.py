@@ -5,7 +5,7 @@ from itertools import permutations
 
 from ._contractions import Tree
 from ._costs import CostModel, Piece, gradients, pieces, row_pieces
-from ._expressions import TEST, Number, vectors_in
+from ._expressions import CELLS, TEST, Number, vectors_in
 
 _MOST_ASSIGNMENTS = 24  # of positions to the parts of a number: all of them up to four parts
 _ROUNDS = 6  # of local search, if it does not settle before
@@ -86,7 +86,7 @@ class _Search:
 def _placed(number: Number) -> Iterable[Number]:
     """Iterate over the number with its positions numbered from 0, in every order unless there are too many."""
     labels = sorted(number.positions - {TEST})
-    if not labels:
+    if not labels or labels[-1] >= CELLS:  # the positions of cells say which of them share an example
         yield number
         return
     for count, order in enumerate(permutations(range(len(labels)))):

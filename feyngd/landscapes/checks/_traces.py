@@ -126,6 +126,17 @@ def check_depends_on_params(traced: core.ClosedJaxpr, num_param_leaves: int) -> 
     )
 
 
+def check_depends_on_key(traced: core.ClosedJaxpr) -> None:
+    """Raise `LandscapeError` unless the loss depends on its last input, the words of the key of a use."""
+    last = [index == len(traced.jaxpr.invars) - 1 for index in range(len(traced.jaxpr.invars))]
+    if not depends(traced, last, by_value=True):
+        raise LandscapeError(
+            "The loss does not depend on the key that it is given at every use, loss(params, example, key): draw the "
+            "noise from it (jax.random.bernoulli(key, …), rngs={'dropout': key}, with dropout switched on), or leave "
+            "per_use_noise out."
+        )
+
+
 def check_reverse_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
     """Raise `LandscapeError` if something on the way from the parameters to the loss has no gradient."""
 
