@@ -8,8 +8,10 @@ from ._oracle import exact_displacement as exact_displacement
 from ._oracle import exact_series as exact_series
 from ._polynomials import NoisyLandscape as NoisyLandscape
 from ._polynomials import PolynomialLandscape as PolynomialLandscape
+from ._strategies import cell_diagrams as cell_diagrams
 from ._strategies import diagrams as diagrams
 from ._strategies import landscapes as landscapes
+from ._strategies import noisy_landscapes as noisy_landscapes
 from ._strategies import optimizers as optimizers
 from ._strategies import points as points
 from ._strategies import spacetimes as spacetimes

@@ -9,11 +9,12 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from .._arguments import check_integer
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
+from ..diagrams import cell_diagrams as all_cell_diagrams
 from ..diagrams import diagrams as all_diagrams
 from ..optimizers import PLAIN, Optimizer, averaged, momentum, schedule
 from ..spacetimes import Spacetime
-from ._polynomials import PolynomialLandscape
+from ._polynomials import NoisyLandscape, PolynomialLandscape
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -48,7 +49,33 @@ def landscapes(
     return build()
 
 
-def points(landscape: PolynomialLandscape) -> "SearchStrategy[tuple[Fraction, ...]]":
+def noisy_landscapes(
+    *, dimensions: Sequence[int] = (1, 2), kinds: Sequence[int] = (1, 2), uses: int = 2, degree: int = 3
+) -> "SearchStrategy[NoisyLandscape]":
+    """Draw polynomial landscapes that draw noise at every use.
+
+    Args:
+        dimensions: the numbers of coordinates of θ to draw from.
+        kinds: the numbers of kinds of datapoints to draw from.
+        uses: the largest number of losses of a kind, of which every use takes one.
+        degree: the largest total degree of a loss.
+    """
+    from hypothesis import strategies as st
+
+    @st.composite
+    def build(draw: Any) -> NoisyLandscape:
+        count = draw(st.sampled_from(list(kinds)))
+        sizes = [draw(st.integers(1, uses)) for _ in range(count)]
+        all_losses = landscapes(dimensions=dimensions, kinds=[sum(sizes)], degree=degree, monomials=3)
+        losses = iter(draw(all_losses).losses)
+        shares = [draw(st.integers(1, 2)) for _ in range(count)]
+        of_kinds = [[next(losses) for _ in range(size)] for size in sizes]
+        return NoisyLandscape(of_kinds, [Fraction(share, sum(shares)) for share in shares])
+
+    return build()
+
+
+def points(landscape: PolynomialLandscape | NoisyLandscape) -> "SearchStrategy[tuple[Fraction, ...]]":
     """Draw starting points θ of a landscape, small rational coordinates."""
     from hypothesis import strategies as st
 
@@ -141,6 +168,14 @@ def optimizers(
         return optimizer
 
     return build()
+
+
+def cell_diagrams(*, min_order: int = 0, max_order: int = 3, root_tied: bool = True) -> "SearchStrategy[CellDiagram]":
+    """Draw diagrams with cells of bounded order, those of each order equally likely; arguments of `diagrams`."""
+    from hypothesis import strategies as st
+
+    orders = st.integers(min_order, max_order)
+    return orders.flatmap(lambda order: st.sampled_from(all_cell_diagrams(order, root_tied=root_tied)))
 
 
 def diagrams(*, min_order: int = 0, max_order: int = 4, root_tied: bool = True) -> "SearchStrategy[Diagram]":
