@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ._find_path import find_path as find_path
     from ._least_action import ActionPath as ActionPath
     from ._least_action import least_action as least_action
-    from ._next_order import Diagrams as Diagrams
     from ._next_order import diagrams_at as diagrams_at
     from ._noise import Noise as Noise
     from ._noise import sgd as sgd
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from ._until import Box as Box
     from ._until import Halfspace as Halfspace
     from ._until import Other as Other
+    from ._vacuum_diagrams import Diagrams as Diagrams
 
 _HOMES = {
     "._assumptions": ("Assumption", "Assumptions"),
@@ -62,7 +62,7 @@ _HOMES = {
     "_escapes": ("Escapes",),
     "_find_path": ("find_path",),
     "_least_action": ("ActionPath", "least_action"),
-    "_next_order": ("Diagrams", "diagrams_at"),
+    "_next_order": ("diagrams_at",),
     "_noise": ("Noise", "sgd", "sgld"),
     "_noise_against_hessian": ("NoiseAlignment", "noise_against_hessian"),
     "_noise_shape": ("NoiseShape", "noise_shape", "tail_index"),
@@ -74,6 +74,7 @@ _HOMES = {
     "_result": ("EscapeTime",),
     "_simulate": ("simulate",),
     "_until": ("Box", "Halfspace", "Other"),
+    "_vacuum_diagrams": ("Diagrams",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
