@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from ...errors import LandscapeError
+from ...kinks import Kink
 from ._escape_path import Leg
 from ._noise import Noise
 from ._resolved import Resolved
@@ -70,6 +71,11 @@ class Track:
     def turn(self) -> float:
         """The largest angle between the tangents on the way and that at the minimum."""
         return float(np.arccos(np.clip(self.tangents @ self.ends[0], -1, 1)).max())
+
+    def kinks(self) -> tuple[Kink, ...]:
+        """Return where the loss is not smooth within reach of the way."""
+        looks = np.linspace(0, len(self.points) - 1, _LOOKS).astype(int)
+        return self.surface.kinks(np.concatenate([self.minimum[None], self.points[looks], self.saddle[None]]))
 
     def check_noise(self, noise: Noise) -> None:
         """Raise `LandscapeError` where there is no noise along the path at its ends."""

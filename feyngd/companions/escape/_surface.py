@@ -35,6 +35,7 @@ class Surface:
     def __init__(self, landscape: Landscape, params: Any, chunk_size: int = CHUNK) -> None:
         check_integer("chunk_size", chunk_size, least=1)
         given = landscape.loss if isinstance(landscape, Landscape) else None
+        precise = params
         landscape, params = enter(landscape, params)
         if landscape.reading == "unbiased":
             raise ArgumentError(
@@ -49,7 +50,7 @@ class Surface:
         self._programs: Programs = noted(double, f"escape, {chunk}", lambda: Programs(double, params, chunk))
         with jax.enable_x64(True):
             self._data = jax.tree.map(lambda leaf: lifted_array(leaf) if is_real(leaf) else leaf, landscape.data)
-        self.start = self.flat(params)
+        self.start = self.flat(precise)
         self.size = len(self.start)
 
     @property
@@ -57,11 +58,18 @@ class Surface:
         """Whether matrices are formed."""
         return self.size <= DENSE
 
-    def kinks(self) -> tuple[Kink, ...]:
-        """Return where the loss is not smooth within reach of the parameters."""
+    def kinks(self, points: np.ndarray) -> tuple[Kink, ...]:
+        """Return where the loss is not smooth within reach of points of shape (n, p), each place of it once."""
         loss = self.landscape.loss
         assert isinstance(loss, FrozenLoss)
-        return find_kinks(loss, self.params, self.landscape.data, jaxpr=loss.jaxpr)
+        found: dict[tuple[str, str], Kink] = {}
+        for point in points:
+            params = self.shaped(point, precise=False)
+            for kink in find_kinks(loss, params, self.landscape.data, jaxpr=loss.jaxpr):
+                known = found.get((kink.operation, kink.source))
+                if known is None or kink.near > known.near:
+                    found[kink.operation, kink.source] = kink
+        return tuple(found.values())
 
     # --- structure ----------------------------------------------------------------------------------------------------
 
@@ -77,12 +85,14 @@ class Surface:
         if not is_same or [np.shape(leaf) for leaf in leaves] != [np.shape(leaf) for leaf in own]:
             raise ArgumentError(
                 f"Points of one landscape are pytrees of one structure and set of shapes; got {structure} of shapes "
-                f"{[np.shape(leaf) for leaf in leaves]} beside {expected} of {[np.shape(leaf) for leaf in own]}."
+                f"{[np.shape(leaf) for leaf in leaves]} beside {expected} of {[np.shape(leaf) for leaf in own]}. "
+                "Give both alike."
             )
         vector = np.concatenate([np.ravel(np.asarray(leaf, dtype=float)) for leaf in leaves])
         if not np.all(np.isfinite(vector)):
             raise ArgumentError(
-                f"Parameters are finite; {np.sum(~np.isfinite(vector))} of these {len(vector)} are not."
+                f"Parameters are finite; {np.sum(~np.isfinite(vector))} of these {len(vector)} are not. Give those of "
+                "a run that did not diverge."
             )
         return vector
 

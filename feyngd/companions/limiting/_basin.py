@@ -11,7 +11,7 @@ from ..._arguments import check_integer
 from ...errors import ArgumentError, LandscapeError
 from ...optimizers import momentum
 from .._assumptions import Assumptions
-from .._numbers import check_number, check_symmetric
+from .._numbers import check_number, check_numbers, check_symmetric
 from ._eigenpairs import Eigenpairs, upright
 from ._growth import Growth
 from ._limit import Limit
@@ -87,7 +87,7 @@ class Basin:
             raise ArgumentError(f"The noise is a covariance, without negative eigenvalues; this one has {lowest:.4g}.")
         count = None if num_examples is None else check_integer("num_examples", num_examples, least=1)
         size = len(curvature)
-        center = np.zeros(size) if minimum is None else np.atleast_1d(np.asarray(minimum, dtype=float))
+        center = np.zeros(size) if minimum is None else np.atleast_1d(check_numbers("minimum", minimum))
         if center.shape != (size,) or not np.all(np.isfinite(center)):
             raise ArgumentError(f"minimum is a vector of {size} finite numbers; got shape {center.shape}.")
         rounding = 10 * float(np.finfo(float).eps)

@@ -137,6 +137,10 @@ def test_terms_may_be_compiled_and_update_may_not():
         jax.jit(lambda p: monitor.update(state, p, g, change))(theta)
     with pytest.raises(fd.ArgumentError, match="one structure"):
         monitor.update(state, theta, {"b": jnp.ones(2)}, change)
+    with pytest.raises(fd.ArgumentError, match=r"gradient is PyTreeDef\(\{'a': \*\}\) of \[\(1,\)\]"):
+        monitor.update(state, theta, {"a": jnp.ones(1)}, change)  # would broadcast
+    with pytest.raises(fd.ArgumentError, match="what init and update return"):
+        monitor.update(None, theta, g, change)
     with pytest.raises(fd.ArgumentError, match="not finite"):
         monitor.update(state, theta, {"a": jnp.array([jnp.nan, 0.0])}, change)
     assert monitor.report(state).verdict == "too early"
