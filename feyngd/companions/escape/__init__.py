@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ._noise import sgld as sgld
     from ._noise_against_hessian import NoiseAlignment as NoiseAlignment
     from ._noise_against_hessian import noise_against_hessian as noise_against_hessian
+    from ._noise_report import NoiseReport as NoiseReport
+    from ._noise_report import noise_report as noise_report
     from ._noise_shape import NoiseShape as NoiseShape
     from ._noise_shape import noise_shape as noise_shape
     from ._noise_shape import tail_index as tail_index
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from ._plan import plan as plan
     from ._rates import occupation as occupation
     from ._rates import total_rate as total_rate
+    from ._report import EscapeReport as EscapeReport
+    from ._report import escape_report as escape_report
     from ._rescale import rescale as rescale
     from ._result import EscapeTime as EscapeTime
     from ._simulate import simulate as simulate
@@ -65,11 +69,13 @@ _HOMES = {
     "_next_order": ("diagrams_at",),
     "_noise": ("Noise", "sgd", "sgld"),
     "_noise_against_hessian": ("NoiseAlignment", "noise_against_hessian"),
+    "_noise_report": ("NoiseReport", "noise_report"),
     "_noise_shape": ("NoiseShape", "noise_shape", "tail_index"),
     "_one_parameter": ("exact_steps", "exact_time"),
     "_overview": ("Overview", "overview"),
     "_plan": ("batch_size_for", "horizon", "learning_rate_for", "plan"),
     "_rates": ("occupation", "total_rate"),
+    "_report": ("EscapeReport", "escape_report"),
     "_rescale": ("rescale",),
     "_result": ("EscapeTime",),
     "_simulate": ("simulate",),

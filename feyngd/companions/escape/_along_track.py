@@ -148,22 +148,34 @@ class Track:
         Raises:
             LandscapeError: no example's slope is negative somewhere, or fewer than ten examples carry the average.
         """
-        slopes = self.surface.slopes(self.points, self.tangents)
         batch = noise.batch_size or 1
         quadratic = [batch / rate * noise.isotropic for rate in rates] if noise.isotropic else [0.0]
         found = []
         for extra in quadratic:
-            q = _roots(slopes, extra)
-            weights = np.exp(-q[:, None] * slopes - np.max(-q[:, None] * slopes, axis=1, keepdims=True))
-            effective = float((weights.sum(axis=1) ** 2 / np.sum(weights**2, axis=1)).min())
+            integral, effective = self.cumulants(extra)
             if effective < EFFECTIVE:
                 raise LandscapeError(
-                    f"The weights e^(−q g) leave {effective:.1f} effective examples of {slopes.shape[1]}, and the "
+                    f"The weights e^(−q g) leave {effective:.1f} effective examples of {self.surface.count}, and the "
                     f"average over all cumulants needs {EFFECTIVE:g}: a few extreme slopes decide. Use "
                     "model='measured', or more data."
                 )
-            found.append(float(self.weights @ q))
+            found.append(integral)
         return batch / rates * np.array(found if len(found) == len(rates) else found * len(rates))
+
+    def cumulants(self, extra: float = 0.0) -> tuple[float, float]:
+        """Return ∫q dx, and the least number of effective examples, (Σw)²/Σw² with w = e^{−q g}, on the way.
+
+        Args:
+            extra: (B/η) D₀.
+
+        Raises:
+            LandscapeError: no example's slope is negative somewhere.
+        """
+        slopes = self.surface.slopes(self.points, self.tangents)
+        q = _roots(slopes, extra)
+        weights = np.exp(-q[:, None] * slopes - np.max(-q[:, None] * slopes, axis=1, keepdims=True))
+        effective = weights.sum(axis=1) ** 2 / np.sum(weights**2, axis=1)
+        return float(self.weights @ q), float(effective.min())
 
 
 def _roots(slopes: np.ndarray, extra: float) -> np.ndarray:

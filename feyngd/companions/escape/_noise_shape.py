@@ -18,7 +18,7 @@ from ._surface import Surface
 _TOGETHER = 64  # batches whose gradients are summed at once
 _BLOCK = 10
 _BESIDE, _ROUNDING = 1e-6, 1e-9  # of 1 + ‖θ‖, a move; of the gradients there, what is rounding
-_CANCELLED = 1e-10  # of the sizes in a block, below which their sum is rounding
+_CANCELLED = 1e-10  # of the sizes of terms, below which their sum is rounding
 
 
 def tail_index(x: ArrayLike, block: int) -> float:
@@ -175,8 +175,8 @@ def noise_shape(
 
 
 def _index(x: np.ndarray) -> float:
-    """Return the stable index, without draws that are 0 and blocks that cancel, as few values can."""
-    kept = x[np.abs(x) > 0]
+    """Return the stable index, without draws and blocks that cancel up to rounding, as those of few values can."""
+    kept = x[np.abs(x) > _CANCELLED * np.abs(x).max(initial=0.0)]
     blocks = kept[: len(kept) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
     kept = blocks[np.abs(blocks.sum(axis=1)) > _CANCELLED * np.abs(blocks).sum(axis=1)].ravel()
     return tail_index(kept, _BLOCK) if len(kept) >= 2 * _BLOCK else float("nan")
