@@ -97,7 +97,7 @@ def noise_report(
 
     Raises:
         ArgumentError: an argument is not allowed.
-        LandscapeError: no parameter has noise, or SGD has none along the leg at one of its ends.
+        LandscapeError: no parameter has noise.
 
     Examples:
         >>> import jax
@@ -115,13 +115,13 @@ def noise_report(
     if leg is not None:
         check_leg(leg)
         track = Track(Surface(landscape, leg.minimum.params, chunk_size), leg)
-        track.check_noise(sgd(batch_size))
     alignment = noise_against_hessian(landscape, params, top=top, chunk_size=chunk_size, key=key)
     shape = noise_shape(landscape, params, batch_size, batches=batches, chunk_size=chunk_size, key=key)
     examples = landscape.num_examples
     if track is None:
         return NoiseReport(alignment, shape, examples)
     try:
+        track.check_noise(sgd(batch_size))
         integral, effective = track.cumulants()
     except LandscapeError as error:
         return NoiseReport(alignment, shape, examples, obstacle=str(error))

@@ -121,6 +121,10 @@ def test_reports_of_noise_say_what_stands_in_the_way(leg):
     weak = esc.noise_report(skewed(0.1), leg.minimum.params, 2, leg=leg, batches=20, key=KEY)
     assert np.isnan(weak.exponent_ratio)
     assert "every example's loss rises" in str(weak)
+    two, start = toys.two_layer(0.2)
+    symmetric = esc.find_path(two, start, -start, key=KEY).legs[0]
+    silent = esc.noise_report(two, symmetric.minimum.params, 2, leg=symmetric, batches=20, key=KEY)
+    assert "no noise along the path at the saddle" in silent.obstacle
     alone = esc.noise_report(skewed(), leg.minimum.params, 2, batches=20, key=KEY)
     assert "no way out was given" in str(alone)
     assert alone.to_dict()["effective_examples"] is None
