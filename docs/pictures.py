@@ -18,7 +18,9 @@ from sympy import symbols
 
 import feyngd as fd
 from feyngd import cli
+from feyngd.companions import escape
 from feyngd.drawing import diagram_svg, diagrams_svg, spacetime_svg
+from feyngd.landscapes import toys
 from feyngd.svg import INK, Picture, document, element
 from feyngd.svg.elements import text
 
@@ -44,6 +46,7 @@ def pictures() -> dict[str, str]:
         "propagator.svg": _propagator(),
         "at-a-minimum.svg": _at_a_minimum(),
         "limits.svg": _limits(),
+        "vacuum-diagrams.svg": _vacuum_diagrams(),
     }
 
 
@@ -88,6 +91,12 @@ def _limits() -> str:
         (ode if D in kept["ODE"] else sde if D in kept["SDE"] else alone).append(D)
     rows = [(name, [(D, [str(D)]) for D in diagrams]) for name, diagrams in groups.items()]
     return _sheet(rows, "Diagrams of order 3 in continuous time", width=150)
+
+
+def _vacuum_diagrams() -> str:
+    """Draw the diagrams at the saddle of the double well of docs/escape.md."""
+    well, _ = toys.double_well(0.1, 1.0)
+    return escape.diagrams_at(well, 0.1010312579).svg()
 
 
 def _sheet(rows: list[tuple[str, list[tuple[fd.Diagram, list[str]]]]], name: str, width: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from .._version import __version__
 from ..errors import ArgumentError
 from ._ending import leaves
-from ._landscape_file import landscape_from
+from ._landscape_file import landscape_and_measurements_from
 from ._options import Parser, bars, check_seed
 
 _EXAMPLE = """examples:
@@ -34,7 +34,7 @@ def add_escape(program: Parser, name: str) -> None:
         "--landscape",
         required=True,
         metavar="FILE.py",
-        help="defines `landscape` and `params`, which show the structure",
+        help="defines `landscape`, and `params`, which show the structure; `measurements`, such as accuracies, too",
     )
     parser.add_argument("--out", default="escape", metavar="FOLDER", help="where the files go (default ./escape)")
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON in place of the text")
@@ -65,32 +65,32 @@ def _run(options: argparse.Namespace) -> int:
     leaves(options, folder)
     for_path, for_times = jax.random.split(jax.random.key(options.seed))
     with jax.enable_x64(True):
-        landscape, params = landscape_from(options.landscape)
+        landscape, params, measurements = landscape_and_measurements_from(options.landscape)
         ends = [_checkpoint(path, params) for path in (options.start, options.end)]
         path = escape.find_path(
             landscape, *ends, images=options.images, align=options.align, progress=bars(options), key=for_path
         )
-        times = []
-        if noises:
-            noise = noises[0] if len(noises) == 1 else noises[0] + noises[1]
-            for leg in path.legs:
-                times.append(escape.escape_time(landscape, leg, noise, options.learning_rate, key=for_times))
-        figure, axes = new_figure(width=6.4)
+        noise = sum(noises[1:], start=noises[0]) if noises else None
+        rates = options.learning_rate if noises else None
+        report = escape.escape_report(
+            landscape, path, noise, rates, measurements=measurements, **({"key": for_times} if noises else {})
+        )
+        figure, axes = new_figure(2 + len(report.measured))
         path.plot(axes[0, 0])
+        report.plot(axes[0, 1:])
         picture = drawn(figure, "png")
     record = {
         "landscape": Path(options.landscape).name,
         "seed": options.seed,
         "version": __version__,
-        "path": path.to_dict(),
-        "times": [time.to_dict() for time in times],
+        **report.to_dict(),
     }
     replace_file(folder / "escape.png", picture)
     write_json(folder / "escape.json", record)
     if options.json:
         print(json.dumps(record, indent=1, allow_nan=False))
     else:
-        parts = [str(path), *(f"leg {i + 1}: {time}" for i, time in enumerate(times))]
+        parts = [str(path), str(report), *(f"leg {i + 1}: {time}" for i, time in enumerate(report.times))]
         print("\n".join([*parts, "", f"written: {folder / 'escape.png'}, {folder / 'escape.json'}"]))
     return 0
 

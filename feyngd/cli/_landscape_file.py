@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, FeynGDError
+from ..quantities import Measurement
 
 
 def landscape_from(path: str) -> tuple[Any, Any]:
@@ -15,6 +16,16 @@ def landscape_from(path: str) -> tuple[Any, Any]:
 
     Raises:
         ArgumentError: the file cannot be read, raises an error, or does not define both.
+    """
+    landscape, params, _ = landscape_and_measurements_from(path)
+    return landscape, params
+
+
+def landscape_and_measurements_from(path: str) -> tuple[Any, Any, list[Any]]:
+    """Return landscape, start, and the list of measurements if there is one, that a Python file defines.
+
+    Raises:
+        ArgumentError: the file cannot be read, raises an error, or does not define the first two.
     """
     from ..landscapes import Landscape
 
@@ -34,7 +45,13 @@ def landscape_from(path: str) -> tuple[Any, Any]:
     if not isinstance(found["landscape"], Landscape):
         kind = type(found["landscape"]).__name__
         raise ArgumentError(f"`landscape` in {path} is a feyngd.Landscape; this one is of type {kind}.")
-    return found["landscape"], found["params"]
+    measurements = found.get("measurements", [])
+    if not isinstance(measurements, list | tuple) or not all(isinstance(one, Measurement) for one in measurements):
+        raise ArgumentError(
+            f"`measurements` in {path} is a list of what feyngd.measurement(name, function) makes; got "
+            f"{measurements!r}."
+        )
+    return found["landscape"], found["params"], list(measurements)
 
 
 @contextmanager

@@ -46,6 +46,18 @@ def check_number(
     return number
 
 
+def check_numbers(name: str, values: Any) -> np.ndarray:
+    """Return an array of numbers as floats, of any shape, finite or not.
+
+    Raises:
+        ArgumentError: it is text, or rows of different lengths.
+    """
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{name}: give numbers, in rows of one length; got {values!r}.") from error
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return one of several words, or raise `ArgumentError` with all of them."""
     if not isinstance(value, str) or value not in choices:
@@ -64,7 +76,7 @@ def check_symmetric(name: str, matrix: Any) -> np.ndarray:
     Raises:
         ArgumentError: it is not square, not finite or not symmetric.
     """
-    array = np.atleast_2d(np.asarray(matrix, dtype=float))
+    array = np.atleast_2d(check_numbers(name, matrix))
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not np.all(np.isfinite(array)):
         raise ArgumentError(f"{name} is a square matrix of finite numbers; got shape {np.shape(matrix)}: {matrix!r}.")
     if not np.allclose(array, array.T, rtol=1e-9, atol=1e-12 * np.abs(array).max(initial=0)):

@@ -1,13 +1,17 @@
-"""Shapes: trees and grids as SVG. Nothing here knows of SGD."""
+"""Shapes: trees, graphs and grids as SVG. Nothing here knows of SGD."""
 
 from ._curves import Curve as Curve
 from ._curves import Point as Point
 from ._curves import Surroundings as Surroundings
+from ._curves import aside as aside
 from ._curves import best_curve as best_curve
 from ._curves import line as line
 from ._curves import samples as samples
 from ._curves import swing as swing
 from ._curves import ways as ways
+from ._graph_picture import Edge as Edge
+from ._graph_picture import graph_picture as graph_picture
+from ._graph_picture import loop as loop
 from ._grid_picture import CELL as CELL
 from ._grid_picture import Grid as Grid
 from ._grid_picture import grid_picture as grid_picture

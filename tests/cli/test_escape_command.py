@@ -30,6 +30,20 @@ def test_barrier_and_time_are_those_of_the_library(own: Path, capsys) -> None:
     assert (own / "escape" / "escape.png").stat().st_size > 1000
 
 
+def test_measurements_of_the_file_are_followed(own: Path, capsys) -> None:
+    (own / "own.py").write_text(
+        OWN + "import feyngd as fd, jax.numpy as jnp\n"
+        "measurements = [fd.measurement('accuracy', lambda theta, x: jnp.where(theta + x > -0.5, 1.0, 0.0))]\n"
+    )
+    assert cli.main(["escape", "a.npz", "b.npz", "--landscape", "own.py", "--quiet"]) == 0
+    assert "accuracy: 0.3333 at the start, 0.9667 at the end" in capsys.readouterr().out
+    found = json.loads((own / "escape" / "escape.json").read_text())
+    assert found["measured"]["accuracy"][0] == pytest.approx(1 / 3)
+    (own / "own.py").write_text(OWN + "measurements = ['accuracy']\n")
+    assert cli.main(["escape", "a.npz", "b.npz", "--landscape", "own.py", "--quiet"]) == 2
+    assert "is a list of what feyngd.measurement" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

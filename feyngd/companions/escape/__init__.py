@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from ._find_path import find_path as find_path
     from ._least_action import ActionPath as ActionPath
     from ._least_action import least_action as least_action
-    from ._next_order import Diagrams as Diagrams
     from ._next_order import diagrams_at as diagrams_at
     from ._noise import Noise as Noise
     from ._noise import sgd as sgd
     from ._noise import sgld as sgld
     from ._noise_against_hessian import NoiseAlignment as NoiseAlignment
     from ._noise_against_hessian import noise_against_hessian as noise_against_hessian
+    from ._noise_report import NoiseReport as NoiseReport
+    from ._noise_report import noise_report as noise_report
     from ._noise_shape import NoiseShape as NoiseShape
     from ._noise_shape import noise_shape as noise_shape
     from ._noise_shape import tail_index as tail_index
@@ -45,12 +46,15 @@ if TYPE_CHECKING:
     from ._plan import plan as plan
     from ._rates import occupation as occupation
     from ._rates import total_rate as total_rate
+    from ._report import EscapeReport as EscapeReport
+    from ._report import escape_report as escape_report
     from ._rescale import rescale as rescale
     from ._result import EscapeTime as EscapeTime
     from ._simulate import simulate as simulate
     from ._until import Box as Box
     from ._until import Halfspace as Halfspace
     from ._until import Other as Other
+    from ._vacuum_diagrams import Diagrams as Diagrams
 
 _HOMES = {
     "._assumptions": ("Assumption", "Assumptions"),
@@ -62,18 +66,21 @@ _HOMES = {
     "_escapes": ("Escapes",),
     "_find_path": ("find_path",),
     "_least_action": ("ActionPath", "least_action"),
-    "_next_order": ("Diagrams", "diagrams_at"),
+    "_next_order": ("diagrams_at",),
     "_noise": ("Noise", "sgd", "sgld"),
     "_noise_against_hessian": ("NoiseAlignment", "noise_against_hessian"),
+    "_noise_report": ("NoiseReport", "noise_report"),
     "_noise_shape": ("NoiseShape", "noise_shape", "tail_index"),
     "_one_parameter": ("exact_steps", "exact_time"),
     "_overview": ("Overview", "overview"),
     "_plan": ("batch_size_for", "horizon", "learning_rate_for", "plan"),
     "_rates": ("occupation", "total_rate"),
+    "_report": ("EscapeReport", "escape_report"),
     "_rescale": ("rescale",),
     "_result": ("EscapeTime",),
     "_simulate": ("simulate",),
     "_until": ("Box", "Halfspace", "Other"),
+    "_vacuum_diagrams": ("Diagrams",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,6 +1,8 @@
 """Hidden units of two networks, matched: a permutation of units is the same network elsewhere."""
 
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise, permutations
 from typing import Any
 
 import jax
@@ -11,14 +13,15 @@ from ...errors import ArgumentError
 from ._surface import Surface
 
 _ROUNDS = 20
+_MOST_PLANS = 500  # ways to read leaves as layers that are tried
 
 
 def aligned(surface: Surface, first: np.ndarray, last: np.ndarray, how: str) -> np.ndarray:
     """Return a vector of parameters with its hidden units permuted to be most like those of another.
 
-    The layers are the matrices among the leaves, each followed by a vector, its bias, if there is one; they are chained
-    in the order in which their shapes fit. Units are matched layer by layer, by the scalar products of all weights that
-    lead in and out, until nothing changes.
+    The layers are the matrices among the leaves, each with a vector, its bias, if there is one. Of the orders in which
+    shapes fit it is the first in which a permutation of hidden units leaves the loss as it is. Units are matched layer
+    by layer, by the scalar products of all weights that lead in and out, until nothing changes.
 
     Args:
         surface: the landscape, whose loss must not change.
@@ -31,7 +34,8 @@ def aligned(surface: Surface, first: np.ndarray, last: np.ndarray, how: str) -> 
     """
     if how != "permutation":
         raise ArgumentError(f"Unknown align={how!r}. Known: 'permutation', or None.")
-    mine, theirs = (_layers(surface.shaped(point)) for point in (first, last))
+    plan = _plan_of(surface, last)
+    mine, theirs = (_layers(surface.shaped(point), plan) for point in (first, last))
     for _ in range(_ROUNDS):
         changed = False
         for i in range(len(theirs) - 1):
@@ -43,14 +47,7 @@ def aligned(surface: Surface, first: np.ndarray, last: np.ndarray, how: str) -> 
                 changed = True
         if not changed:
             break
-    found = _vector(surface.shaped(last), theirs)
-    before, after = surface.losses(np.stack([last, found]))
-    if not np.isclose(before, after, rtol=1e-9, atol=1e-12):
-        raise ArgumentError(
-            f"Permuting the hidden units changed the loss from {before:.6g} to {after:.6g}: these parameters are not a "
-            "chain of dense layers. Leave align out, or align them yourself."
-        )
-    return found
+    return _vector(surface.shaped(last), theirs)
 
 
 class _Layer:
@@ -79,32 +76,78 @@ class _Layer:
         self.weights = self.weights[order]
 
 
-def _layers(params: Any) -> list[_Layer]:
-    """Return the layers of a pytree in the order of the network."""
+@dataclass(frozen=True)
+class _Plan:
+    """Which leaves are the layers: a matrix and a bias, or `None`, of each; and whether matrices have units in rows."""
+
+    places: tuple[tuple[int, int | None], ...]
+    flip: bool
+
+
+def _plan_of(surface: Surface, point: np.ndarray) -> _Plan:
+    """Return the layers of a network, found by what leaves its loss as it is.
+
+    Raises:
+        ArgumentError: its parameters are no chain of layers.
+    """
+    params = surface.shaped(point)
     leaves = [np.asarray(leaf, dtype=float) for leaf in jax.tree.leaves(params)]
-    matrices = [i for i, leaf in enumerate(leaves) if leaf.ndim == 2]
-    vectors = [i for i, leaf in enumerate(leaves) if leaf.ndim == 1]
-    if len(matrices) < 2 or len(matrices) + len(vectors) != len(leaves):
+    shapes, loss = [leaf.shape for leaf in leaves], surface.gradient(point)[0]
+    if sum(len(shape) == 2 for shape in shapes) < 2 or not all(len(shape) in (1, 2) for shape in shapes):
         raise ArgumentError(
             "Hidden units are matched in chains of two or more dense layers, of matrices and vectors; "
-            f"these have shapes {[leaf.shape for leaf in leaves]}. Leave align out, or align them yourself."
+            f"these have shapes {shapes}. Leave align out, or align them yourself."
         )
-    # Inputs come first in x @ W, units in W @ x: whichever makes a chain.
-    for flip in (False, True):
-        shapes = [leaves[i].shape[::-1] if flip else leaves[i].shape for i in matrices]
-        if all(one[1] == other[0] for one, other in pairwise(shapes)):
-            free, made = list(vectors), []
-            for i, shape in zip(matrices, shapes, strict=True):
-                own = next((j for j in free if leaves[j].shape == (shape[1],)), None)
-                if own is not None:
-                    free.remove(own)
-                made.append(_Layer(leaves[i], None if own is None else leaves[own].copy(), (i, own), flip))
-            if not free:
-                return made
+    plans = list(islice(_plans(shapes), _MOST_PLANS))
+    if not plans:
+        raise ArgumentError(
+            f"The matrices of these parameters, of shapes {[shape for shape in shapes if len(shape) == 2]}, do not "
+            "follow one another as layers. Leave align out, or align them yourself."
+        )
+    for plan in plans:
+        layers = _layers(params, plan)
+        for one, other in pairwise(layers):
+            order = np.roll(np.arange(one.weights.shape[1]), 1)
+            one.permute_out(order)
+            other.permute_in(order)
+        if np.isclose(surface.gradient(_vector(params, layers))[0], loss, rtol=1e-9, atol=1e-12):
+            return plan
     raise ArgumentError(
-        f"The matrices of these parameters, of shapes {[leaves[i].shape for i in matrices]}, do not follow one another "
-        "as layers. Leave align out, or align them yourself."
+        f"Permuting hidden units changes the loss, in each of {len(plans)} orders of layers that fit the shapes "
+        f"{shapes}: these parameters are not a chain of dense layers. Leave align out, or align them yourself."
     )
+
+
+def _plans(shapes: list[tuple[int, ...]]) -> Iterator[_Plan]:
+    """Yield all ways to read leaves as layers, those in the order of the leaves first."""
+    matrices = [i for i, shape in enumerate(shapes) if len(shape) == 2]
+    vectors = [i for i, shape in enumerate(shapes) if len(shape) == 1]
+    for order in permutations(matrices):
+        # Inputs come first in x @ W, units in W @ x: whichever makes a chain.
+        for flip in (False, True):
+            sizes = [shapes[i][::-1] if flip else shapes[i] for i in order]
+            if all(one[1] == other[0] for one, other in pairwise(sizes)):
+                for biases in _biases(shapes, vectors, [size[1] for size in sizes]):
+                    yield _Plan(tuple(zip(order, biases, strict=True)), flip)
+
+
+def _biases(shapes: list[tuple[int, ...]], free: list[int], widths: list[int]) -> Iterator[tuple[int | None, ...]]:
+    """Yield all ways to give every vector to a layer of its width, at most one to each."""
+    if not widths:
+        if not free:
+            yield ()
+        return
+    for own in (*(i for i in free if shapes[i] == (widths[0],)), None):
+        for rest in _biases(shapes, [i for i in free if i != own], widths[1:]):
+            yield own, *rest
+
+
+def _layers(params: Any, plan: _Plan) -> list[_Layer]:
+    """Return the layers of a pytree, copies, in the order of the network."""
+    leaves = [np.asarray(leaf, dtype=float) for leaf in jax.tree.leaves(params)]
+    return [
+        _Layer(leaves[i], None if own is None else leaves[own].copy(), (i, own), plan.flip) for i, own in plan.places
+    ]
 
 
 def _vector(params: Any, layers: list[_Layer]) -> np.ndarray:

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from ...errors import LandscapeError
+from ...kinks import Kink
 from ._escape_path import Leg
 from ._noise import Noise
 from ._resolved import Resolved
@@ -70,6 +71,11 @@ class Track:
     def turn(self) -> float:
         """The largest angle between the tangents on the way and that at the minimum."""
         return float(np.arccos(np.clip(self.tangents @ self.ends[0], -1, 1)).max())
+
+    def kinks(self) -> tuple[Kink, ...]:
+        """Return where the loss is not smooth within reach of the way."""
+        looks = np.linspace(0, len(self.points) - 1, _LOOKS).astype(int)
+        return self.surface.kinks(np.concatenate([self.minimum[None], self.points[looks], self.saddle[None]]))
 
     def check_noise(self, noise: Noise) -> None:
         """Raise `LandscapeError` where there is no noise along the path at its ends."""
@@ -142,22 +148,34 @@ class Track:
         Raises:
             LandscapeError: no example's slope is negative somewhere, or fewer than ten examples carry the average.
         """
-        slopes = self.surface.slopes(self.points, self.tangents)
         batch = noise.batch_size or 1
         quadratic = [batch / rate * noise.isotropic for rate in rates] if noise.isotropic else [0.0]
         found = []
         for extra in quadratic:
-            q = _roots(slopes, extra)
-            weights = np.exp(-q[:, None] * slopes - np.max(-q[:, None] * slopes, axis=1, keepdims=True))
-            effective = float((weights.sum(axis=1) ** 2 / np.sum(weights**2, axis=1)).min())
+            integral, effective = self.cumulants(extra)
             if effective < EFFECTIVE:
                 raise LandscapeError(
-                    f"The weights e^(−q g) leave {effective:.1f} effective examples of {slopes.shape[1]}, and the "
+                    f"The weights e^(−q g) leave {effective:.1f} effective examples of {self.surface.count}, and the "
                     f"average over all cumulants needs {EFFECTIVE:g}: a few extreme slopes decide. Use "
                     "model='measured', or more data."
                 )
-            found.append(float(self.weights @ q))
+            found.append(integral)
         return batch / rates * np.array(found if len(found) == len(rates) else found * len(rates))
+
+    def cumulants(self, extra: float = 0.0) -> tuple[float, float]:
+        """Return ∫q dx, and the least number of effective examples, (Σw)²/Σw² with w = e^{−q g}, on the way.
+
+        Args:
+            extra: (B/η) D₀.
+
+        Raises:
+            LandscapeError: no example's slope is negative somewhere.
+        """
+        slopes = self.surface.slopes(self.points, self.tangents)
+        q = _roots(slopes, extra)
+        weights = np.exp(-q[:, None] * slopes - np.max(-q[:, None] * slopes, axis=1, keepdims=True))
+        effective = weights.sum(axis=1) ** 2 / np.sum(weights**2, axis=1)
+        return float(self.weights @ q), float(effective.min())
 
 
 def _roots(slopes: np.ndarray, extra: float) -> np.ndarray:

@@ -56,4 +56,4 @@ def assumptions(landscape: Landscape, leg: Leg, noise: Noise, learning_rates: Ar
     with np.errstate(divide="ignore"):
         exponent = np.sum(track.weights * track.slope / nodes, axis=1)
     known = track.is_isotropic(noise) or surface.size == 1 or (track.turn <= STRAIGHT and surface.size <= MOST)
-    return judged(track, noise, rates, shares, exponent, known, len(surface.kinks()))
+    return judged(track, noise, rates, shares, exponent, known, len(track.kinks()))

@@ -1,5 +1,6 @@
 """The mean time to leave a box around a point where loss and noise are those of independent coordinates."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,13 @@ from scipy import special
 
 from ..._learning_rates import check_learning_rates
 from ...errors import ArgumentError, LandscapeError
+from ...estimates import TruncationWarning
 from ...landscapes import Landscape
 from .._assumptions import Assumption, Assumptions
+from .._numbers import check_numbers
 from ._escape_time import OVERSHOOT
 from ._noise import Noise, check_noise
-from ._result import EscapeTime
+from ._result import LEAST_EXPONENT, EscapeTime
 from ._surface import Surface
 
 _MISALIGNED = 0.1
@@ -46,6 +49,9 @@ def box_exit_time(
         LandscapeError: coordinates are not independent (more than a tenth of H or C lies off the diagonal), nothing
             moves, or steps are unstable.
 
+    Warns:
+        TruncationWarning: an exponent below 6 with several coordinates, or kinks in the loss near the centre.
+
     References:
         Xie, Sato and Sugiyama, experiments of appendices D.1 and E.1, which read these exits as escapes over a saddle.
 
@@ -54,14 +60,14 @@ def box_exit_time(
         >>> from feyngd.companions import escape as esc
         >>> from feyngd.landscapes import toys
         >>> bowl, centre = toys.quadratic([[1.0, 0.0], [0.0, 4.0]])
-        >>> print(f"{esc.box_exit_time(bowl, centre, 1.0, esc.sgld(0.1), 0.01).log_time[0]:.4f}")
-        4.4042
+        >>> print(f"{esc.box_exit_time(bowl, centre, 1.0, esc.sgld(0.05), 0.01).log_time[0]:.4f}")
+        9.0887
     """
     check_noise(noise)
     rates = check_learning_rates(learning_rates)
     surface = Surface(landscape, params)
     shares = noise.share(rates, surface.count)
-    sizes = np.asarray(radius, dtype=float)
+    sizes = check_numbers("The radius", radius)
     if sizes.shape not in ((), (surface.size,)) or not np.all(np.isfinite(sizes)) or np.any(sizes <= 0):
         raise ArgumentError(
             f"The radius is positive: one number, or one for each of {surface.size} parameters; got {radius!r}."
@@ -107,6 +113,7 @@ def box_exit_time(
         ]
     )
     nothing = np.zeros_like(rates)
+    _warn(str(noise), surface, float(exponent.min()))
     return EscapeTime(
         rates,
         whole,
@@ -120,6 +127,20 @@ def box_exit_time(
         str(noise),
         "out of a box, with steps of finite length",
     )
+
+
+def _warn(noise: str, surface: Surface, exponent: float) -> None:
+    """Warn of what makes the time doubtful, once for each reason."""
+    reasons = []
+    if exponent < LEAST_EXPONENT and surface.size > 1:
+        reasons.append(
+            f"the least exponent is {exponent:.3g}, below {LEAST_EXPONENT:g}, where exits along several coordinates "
+            "are not rare, and their rates do not add"
+        )
+    if kinks := surface.kinks(surface.start[None]):
+        reasons.append(f"the loss has kinks ({'; '.join(map(str, kinks))}), and curvatures do not describe it fully")
+    if reasons:
+        warnings.warn(f"Exit from a box with {noise}: {'; '.join(reasons)}.", TruncationWarning, stacklevel=3)
 
 
 def _off(matrix: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from .._numbers import check_choice, check_number
 from ._along_track import Track
 from ._critical_point import check_minimum, check_saddle, log_dets
 from ._escape_path import Leg
-from ._judgements import judged
+from ._judgements import STABLE, judged
 from ._next_order import EXACT_TENSORS, next_order
 from ._noise import Noise, check_noise
 from ._one_parameter import CALCULUS
@@ -90,7 +90,7 @@ def escape_time(
 
     Warns:
         TruncationWarning: an exponent below 6, a truncation above a fifth, noise across the path that is correlated
-            with noise along it, or kinks in the loss.
+            with noise along it, steps that are not stable, or kinks in the loss.
 
     References:
         Xie, Sato and Sugiyama, theorems 3.1 and 3.2. Corrected: the prefactor of SGD is 2π/H_ae for D ∝ |H| (Itô), not
@@ -120,7 +120,7 @@ def escape_time(
     found = problem.isotropic() if track.is_isotropic(noise) else problem.anisotropic(transverse)
     if stop == "saddle":
         found.log_prefactor = found.log_prefactor + _log_stop(problem, rates)
-    kinks = surface.kinks()
+    kinks = track.kinks()
     rows = judged(track, noise, rates, shares, found.exponent, found.transverse_is_known, len(kinks))
     result = EscapeTime(
         rates,
@@ -373,6 +373,11 @@ def _warn(result: EscapeTime, rows: Assumptions, kinks: tuple[Kink, ...]) -> Non
         reasons.append(
             f"the noise along the path is correlated with that across, ‖De − D_ee e‖/‖De‖ = "
             f"{rows['noise along the path'].measured:.2g}: the likeliest path is another one, see esc.least_action"
+        )
+    if rows["small steps"].measured >= STABLE:
+        reasons.append(
+            f"ηh is up to {rows['small steps'].measured:.3g}, and from {STABLE:g} on steps of SGD do not stay in the "
+            "minimum: the time is that of continuous noise alone"
         )
     if kinks:
         reasons.append(f"the loss has kinks ({'; '.join(map(str, kinks))}), and curvatures do not describe it fully")

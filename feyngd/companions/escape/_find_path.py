@@ -99,9 +99,7 @@ def find_path(
         raise ArgumentError("Start and end are the same point: a path leads from one minimum to another.")
     distance = float(np.linalg.norm(last - first))
     search = _Search(surface, images, max_steps, rtol, max_eigen_steps, key)
-    a, c = (search.polished(point, distance, name) for point, name in ((first, "start"), (last, "end")))
-    if np.linalg.norm(surface.flat(a.params) - surface.flat(c.params)) <= _SAME * distance:
-        raise ArgumentError("Start and end descend to the same minimum: give two that a barrier separates.")
+    a, c = search.polished_ends(first, last, distance)
     with shown.task(max_steps, "steps of the string") as task:
         search.tick = task.advance
         legs = search.legs(a, c)
@@ -126,18 +124,22 @@ class _Search:
     def point(self, at: np.ndarray, steps: int = 0) -> CriticalPoint:
         return describe(self.surface, at, self.key, steps, self.max_eigen_steps)
 
-    def polished(self, at: np.ndarray, distance: float, name: str) -> CriticalPoint:
-        """Return the minimum near an end, or raise unless it is near."""
-        found, steps = to_minimum(self.surface, at, distance)
-        moved = float(np.linalg.norm(found - at)) / distance
-        if not moved <= _NEAR:
-            raise ArgumentError(
-                f"The {name} is not near a minimum: descent moves it by {moved:.0%} of the distance between the ends, "
-                f"and {_NEAR:.0%} are allowed. Descend first, with feyngd.minima.minimum, or train for longer."
-            )
-        point = self.point(found, steps)
-        check_minimum(point, f"The {name} of a path")
-        return point
+    def polished_ends(self, first: np.ndarray, last: np.ndarray, distance: float) -> list[CriticalPoint]:
+        """Return the minima near both ends, or raise unless they are near and two."""
+        found = [to_minimum(self.surface, at, distance) for at in (first, last)]
+        if np.linalg.norm(found[0][0] - found[1][0]) <= _SAME * distance:
+            raise ArgumentError("Start and end descend to the same minimum: give two that a barrier separates.")
+        points = []
+        for name, at, (end, steps) in zip(("start", "end"), (first, last), found, strict=True):
+            moved = float(np.linalg.norm(end - at)) / distance
+            if not moved <= _NEAR:
+                raise ArgumentError(
+                    f"The {name} is not near a minimum: descent moves it by {moved:.3g} of the distance between the "
+                    f"ends, and {_NEAR:g} is allowed. Descend first, with feyngd.minima.minimum, or train for longer."
+                )
+            points.append(self.point(end, steps))
+            check_minimum(points[-1], f"The {name} of a path")
+        return points
 
     def legs(self, a: CriticalPoint, c: CriticalPoint) -> tuple[Leg, ...]:
         """Return the legs between two minima."""

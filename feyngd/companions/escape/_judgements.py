@@ -6,7 +6,7 @@ from .._assumptions import Assumption, Assumptions
 from ._along_track import Track
 from ._noise import Noise
 
-_STABLE = 2.0
+STABLE = 2.0
 
 
 def judged(
@@ -54,7 +54,7 @@ def judged(
             Assumption.judged(
                 "small steps",
                 float(rates.max()) * max(leg.minimum.highest, leg.saddle.highest),
-                most=_STABLE / 10,
+                most=STABLE / 10,
                 meaning="ηh for the largest curvature: continuous time stands for steps; from 2 on nothing is stable",
             ),
             Assumption.judged(

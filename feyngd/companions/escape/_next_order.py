@@ -2,10 +2,9 @@
 
 c₁ = c_a − c_b, with z ~ N(0, |H|⁻¹) and L_k the k-th derivative of the loss along z: c = E[−L₄/24 + ½(L₃/6)²], which
 is the figure-eight, the dumbbell and the sunset of vacuum diagrams with the propagator |H|⁻¹, at −1/8, 1/8 and 1/12. At
-the saddle the unstable direction e takes part, and c_b has the correction that `_unstable` returns.
+the saddle the unstable direction e takes part, and c_b has the two more that `_unstable` returns, at −1/4 and −1/2.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,44 +16,27 @@ from ...errors import LandscapeError
 from ...estimates import Estimate
 from ...landscapes import Landscape
 from ...spectra import Krylov
+from ._critical_point import FLAT
 from ._surface import DENSE, Surface
+from ._vacuum_diagrams import Diagrams
 
 EXACT_TENSORS = 30  # parameters up to which all third and fourth derivatives are contracted
+_NEARLY = 1e-3  # of rms‖∇l_n‖, below which a point that is given counts as critical
+_ROUNDED = 1e-6  # of the largest curvature times the size of the point: a gradient of single precision's rounding
 _KRYLOV = 96  # steps of Lanczos' method for |H|^(−½), beyond 1,500 parameters
 
 
-@dataclass(frozen=True)
-class Diagrams:
-    """The three vacuum diagrams at one end, exact.
-
-    Attributes:
-        figure_eight: l_iijj/(h_i h_j).
-        dumbbell: l_iij l_jkk/(h_i h_j h_k).
-        sunset: l_ijk²/(h_i h_j h_k).
-    """
-
-    figure_eight: float
-    dumbbell: float
-    sunset: float
-
-    def __str__(self) -> str:
-        values = ", ".join(f"{name}={value:.6f}" for name, value in vars(self).items())
-        return f"Diagrams({values})"
-
-    @property
-    def total(self) -> float:
-        """−1/8 figure-eight + 1/8 dumbbell + 1/12 sunset: E[−L₄/24 + ½(L₃/6)²]."""
-        return -self.figure_eight / 8 + self.dumbbell / 8 + self.sunset / 12
-
-
 def vacuum_diagrams(surface: Surface, point: np.ndarray) -> Diagrams:
-    """Return the three diagrams by contracting all derivatives, for few parameters."""
-    rows = _scaled_modes(surface, point)[0]
-    size = len(rows)
+    """Return all diagrams of a minimum or a saddle by contracting all derivatives, for few parameters."""
+    rows, values, vectors = _scaled_modes(surface, point)
+    size, sizes = len(rows), np.abs(values)
     thirds = np.stack([surface.third(point, row, rows) for row in rows]) @ rows.T
     first, second = np.repeat(rows, size, axis=0), np.tile(rows, (size, 1))
     ends = np.einsum("iij->j", thirds)
-    return Diagrams(float(surface.fourth(point, first, second).sum()), float(ends @ ends), float(np.sum(thirds**2)))
+    plain = float(surface.fourth(point, first, second).sum()), float(ends @ ends), float(np.sum(thirds**2))
+    if values[0] > 0:
+        return Diagrams(*plain)
+    return Diagrams(*plain, *_unstable(surface, point, rows, sizes, vectors[0]), index=1)
 
 
 def next_order(
@@ -73,41 +55,42 @@ def next_order(
         ArgumentError: the key is missing where it is needed.
     """
     if surface.size <= EXACT_TENSORS:
-        at_saddle = vacuum_diagrams(surface, saddle).total - _unstable(surface, saddle)
-        return tuple(  # type: ignore[return-value]
-            Estimate(value, None, 0, "exact") for value in (vacuum_diagrams(surface, minimum).total, at_saddle)
-        )
+        a, b = (Estimate(vacuum_diagrams(surface, at).total, None, 0, "exact") for at in (minimum, saddle))
+        return a, b
     check_key(key, f"Beyond {EXACT_TENSORS} parameters the next order is an average over random directions")
     keys = jax.random.split(key, 3)
-    a = _sampled(surface, minimum, num_samples, keys[0])
-    b = _sampled(surface, saddle, num_samples, keys[1])
+    at_minimum = _sampled(surface, minimum, num_samples, keys[0])
+    at_saddle = _sampled(surface, saddle, num_samples, keys[1])
     if surface.size <= DENSE:
-        b = b - _unstable(surface, saddle)
+        rows, values, vectors = _scaled_modes(surface, saddle)
+        dumbbell, sunset = _unstable(surface, saddle, rows, np.abs(values), vectors[0])
+        at_saddle = at_saddle - sunset / 2 - dumbbell / 4
     else:
-        b = b - _unstable_sampled(surface, saddle, num_samples, keys[2])
-    return Estimate.from_replicates(a, "pairing"), Estimate.from_replicates(b, "pairing")
+        at_saddle = at_saddle - _unstable_sampled(surface, saddle, num_samples, keys[2])
+    return Estimate.from_replicates(at_minimum, "pairing"), Estimate.from_replicates(at_saddle, "pairing")
 
 
 def _scaled_modes(surface: Surface, point: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return eigenvectors in rows over √|h|, the sizes |h| and the eigenvectors themselves, lowest first."""
+    """Return eigenvectors in rows over √|h|, the eigenvalues h and the eigenvectors themselves, lowest first."""
     values, vectors = np.linalg.eigh(surface.hessian(point))
-    sizes = np.abs(values)
-    return vectors.T / np.sqrt(sizes)[:, None], sizes, vectors.T
+    return vectors.T / np.sqrt(np.abs(values))[:, None], values, vectors.T
 
 
-def _unstable(surface: Surface, saddle: np.ndarray) -> float:
-    """Return ½Σ T_ij²/(h_i h_j (h_i + h_j + λ)) + ¼(Σ T_ii/h_i)²/λ with T = ∇³l[e, ·, ·] in the eigenbasis of H_b."""
-    rows, sizes, vectors = _scaled_modes(surface, saddle)
-    third = surface.third(saddle, vectors[0], rows) @ rows.T
+def _unstable(
+    surface: Surface, saddle: np.ndarray, rows: np.ndarray, sizes: np.ndarray, direction: np.ndarray
+) -> tuple[float, float]:
+    """Return (Σ T_ii/h_i)²/λ and Σ T_ij²/(h_i h_j (h_i + h_j + λ)) with T = ∇³l[e, ·, ·] in the eigenbasis of H_b."""
+    third = surface.third(saddle, direction, rows) @ rows.T
     lam = sizes[0]
-    return float(0.5 * np.sum(third**2 / (sizes[:, None] + sizes + lam)) + 0.25 * np.trace(third) ** 2 / lam)
+    return float(np.trace(third) ** 2 / lam), float(np.sum(third**2 / (sizes[:, None] + sizes + lam)))
 
 
 def _draws(surface: Surface, point: np.ndarray, num_samples: int, key: Any, decay: float = 0.0) -> np.ndarray:
     """Return z ~ N(0, |H|⁻¹ e^{−u|H|}) in rows; u is `decay`."""
     normal = np.asarray(jax.random.normal(key, (num_samples, surface.size)), dtype=float)
     if surface.size <= DENSE:
-        rows, sizes, _ = _scaled_modes(surface, point)
+        rows, values, _ = _scaled_modes(surface, point)
+        sizes = np.abs(values)
         return normal @ (np.exp(-decay * sizes / 2)[:, None] * rows)
     spaces = Krylov(partial(surface.products, point), normal, _KRYLOV)
     while spaces.steps < spaces.most_steps and not spaces.is_complete:
@@ -122,7 +105,7 @@ def _sampled(surface: Surface, point: np.ndarray, num_samples: int, key: Any) ->
 
 
 def _unstable_sampled(surface: Surface, saddle: np.ndarray, num_samples: int, key: Any) -> np.ndarray:
-    """Return unbiased draws of what `_unstable` sums, without matrices.
+    """Return unbiased draws of a quarter of the dumbbell and half the sunset of `_unstable`, without matrices.
 
     1/(h_i + h_j + λ) is an integral over e^{−u(h_i + h_j + λ)}, so that the first sum is the mean of (z·Tz')²/2λ over u
     of mean 1/λ and independent z, z' of covariance |H|⁻¹e^{−u|H|}; ΣT_ii/h_i is the mean of z·Tz.
@@ -145,10 +128,11 @@ def _unstable_sampled(surface: Surface, saddle: np.ndarray, num_samples: int, ke
 
 
 def diagrams_at(landscape: Landscape, params: Any) -> Diagrams:
-    """Return the three vacuum diagrams at a minimum or saddle, with the propagator |H|⁻¹.
+    """Return the vacuum diagrams at a minimum or at a saddle of index 1, with the propagator |H|⁻¹.
 
-    In the notation of diagrams their pictures are those of `feyngd.Diagram` closed upon themselves: two loops at one
-    node, two loops joined by an edge, and two nodes joined by three edges.
+    They are the next order in D of `escape_time`, 1 + D(c_a − c_b), whose c is their `total`: two loops at one node,
+    two loops joined by an edge, and two nodes joined by three edges. At a saddle two more have an edge that stands for
+    the unstable direction alone.
 
     Args:
         landscape: the loss and its data, of up to 30 parameters.
@@ -156,12 +140,36 @@ def diagrams_at(landscape: Landscape, params: Any) -> Diagrams:
 
     Raises:
         ArgumentError: an argument is not allowed.
-        LandscapeError: too many parameters, or a curvature of 0.
+        LandscapeError: too many parameters, a gradient that is not 0, a curvature of 0, or two negative ones.
+
+    Examples:
+        >>> from feyngd.companions import escape as esc
+        >>> from feyngd.landscapes import toys
+        >>> well, _ = toys.double_well(0.1, 1.0)
+        >>> a, b = (esc.diagrams_at(well, place) for place in (-1.0466805318, 0.1010312579))
+        >>> print(f"{a.total - b.total:.4f}")
+        1.4260
     """
     surface = Surface(landscape, params)
     if surface.size > EXACT_TENSORS:
-        raise LandscapeError(f"Derivatives are contracted for up to {EXACT_TENSORS} parameters; got {surface.size}.")
-    values = np.linalg.eigvalsh(surface.hessian(surface.start))
-    if np.abs(values).min() <= 1e-10 * np.abs(values).max():
+        raise LandscapeError(
+            f"Derivatives are contracted for up to {EXACT_TENSORS} parameters; got {surface.size}. esc.escape_time "
+            "samples the next order: its prefactor with order=2 less that with order=1."
+        )
+    point = surface.flat(params)
+    values = np.linalg.eigvalsh(surface.hessian(point))
+    largest = float(np.abs(values).max())
+    gradient, scale = float(np.linalg.norm(surface.gradient(point)[1])), surface.gradient_scale(point)
+    if gradient > max(_NEARLY * scale, _ROUNDED * largest * (1 + float(np.linalg.norm(point)))):
+        raise LandscapeError(
+            f"Vacuum diagrams belong to a minimum or a saddle, where the gradient is 0; here ‖G‖ = {gradient:.3g}, of "
+            f"rms‖∇l_n‖ = {scale:.3g}. Give the params of a leg's minimum or saddle, or of esc.find_saddle(...)."
+        )
+    if np.abs(values).min() <= FLAT * largest:
         raise LandscapeError(f"A curvature is 0 up to rounding ({values.min():.3g}): add a penalty to the loss.")
-    return vacuum_diagrams(surface, surface.start)
+    if np.sum(values < 0) > 1:
+        raise LandscapeError(
+            f"An escape leads over a saddle with one negative curvature; the lowest here are {values[0]:.3g} and "
+            f"{values[1]:.3g}. Start nearer to the barrier, with esc.find_saddle."
+        )
+    return vacuum_diagrams(surface, point)

@@ -12,7 +12,7 @@ from ..._keys import check_key
 from ...drawing import new_figure
 from ...errors import ArgumentError, LandscapeError
 from ...landscapes import Landscape
-from .._numbers import check_choice
+from .._numbers import check_choice, check_numbers
 from ._surface import Surface
 
 BASES = ("eigenvectors", "coordinates")
@@ -117,7 +117,8 @@ def noise_against_hessian(
     inside = np.flatnonzero((curvatures >= low) & (curvatures <= high))
     if not inside.size:
         raise LandscapeError(
-            f"No curvature lies in the window {window}: they are {curvatures.min():.3g} to {curvatures.max():.3g}."
+            f"No curvature lies in the window {window}: they are {curvatures.min():.3g} to {curvatures.max():.3g}. "
+            "Give another window, or none."
         )
     h, matrix = curvatures[inside], noise[np.ix_(inside, inside)]
     c, size = np.diag(matrix).copy(), float(np.linalg.norm(matrix))
@@ -136,7 +137,7 @@ def noise_against_hessian(
 def _window(window: Any) -> tuple[float, float]:
     if window is None:
         return -np.inf, np.inf
-    ends = np.asarray(window, dtype=float)
+    ends = check_numbers("The window", window)
     if ends.shape != (2,) or np.isnan(ends).any() or ends[0] >= ends[1]:
         raise ArgumentError(f"The window is a pair of curvatures, the lower first; got {window!r}.")
     return float(ends[0]), float(ends[1])

@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike
 from ..._arguments import check_integer
 from ..._keys import check_key
 from ...drawing import new_figure
-from ...errors import ArgumentError
+from ...errors import ArgumentError, LandscapeError
 from ...landscapes import Landscape
+from .._numbers import check_numbers
 from ._surface import Surface
 
 _TOGETHER = 64  # batches whose gradients are summed at once
 _BLOCK = 10
-_CANCELLED = 1e-10  # of the sizes in a block, below which their sum is rounding
+_BESIDE, _ROUNDING = 1e-6, 1e-9  # of 1 + ‖θ‖, a move; of the gradients there, what is rounding
+_CANCELLED = 1e-10  # of the sizes of terms, below which their sum is rounding
 
 
 def tail_index(x: ArrayLike, block: int) -> float:
@@ -41,7 +43,7 @@ def tail_index(x: ArrayLike, block: int) -> float:
         >>> print(f"{tail_index(np.random.default_rng(0).standard_cauchy(10_000), 100):.6f}")
         1.035888
     """
-    draws = np.asarray(x, dtype=float)
+    draws = check_numbers("Draws", x)
     block = check_integer("block", block, least=2)
     if draws.ndim != 1 or len(draws) % block or len(draws) // block < 2:
         raise ArgumentError(
@@ -50,8 +52,8 @@ def tail_index(x: ArrayLike, block: int) -> float:
         )
     if not np.all(np.isfinite(draws)) or np.any(draws == 0):
         raise ArgumentError(
-            f"Draws are finite and not 0, as logarithms are taken; {int(np.sum(draws == 0))} of these are 0. Leave out "
-            "parameters without noise."
+            f"Draws are finite and not 0, as logarithms are taken; {int(np.sum(draws == 0))} of these are 0 and "
+            f"{int(np.sum(~np.isfinite(draws)))} not finite. Leave out parameters without noise."
         )
     sums = draws.reshape(-1, block).sum(axis=1)
     if np.any(sums == 0):
@@ -144,11 +146,16 @@ def noise_shape(
     check_key(key, "Batches are drawn at random")
     surface = Surface(landscape, params, chunk_size)
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))).tolist())
-    noise, normal = _draws(surface, batch_size, batches, rng)
     second, fourth = _moments(surface)
+    size = 1 + float(np.linalg.norm(surface.start))
+    beside = surface.gradient_scale(surface.start + _BESIDE * size / surface.size**0.5)
+    if np.sqrt(second.max()) <= _ROUNDING * beside:
+        raise LandscapeError(
+            f"All examples have one gradient here, up to {np.sqrt(second.max()):.2g}: batches have no noise, as where "
+            "all examples fit. Choose another point."
+        )
+    noise, normal = _draws(surface, batch_size, batches, rng)
     moving = second > 1e-24 * max(float(second.max()), 1e-300)
-    if not np.any(second > 0):
-        raise ArgumentError("All examples have one gradient here: batches have no noise. Choose another point.")
     excess = fourth[moving] / second[moving] ** 2 - 3
     deviations = np.sqrt(second[moving] / batch_size)
     across = noise[:, moving] / deviations
@@ -168,8 +175,8 @@ def noise_shape(
 
 
 def _index(x: np.ndarray) -> float:
-    """Return the stable index, without draws that are 0 and blocks that cancel, as few values can."""
-    kept = x[np.abs(x) > 0]
+    """Return the stable index, without draws and blocks that cancel up to rounding, as those of few values can."""
+    kept = x[np.abs(x) > _CANCELLED * np.abs(x).max(initial=0.0)]
     blocks = kept[: len(kept) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
     kept = blocks[np.abs(blocks.sum(axis=1)) > _CANCELLED * np.abs(blocks).sum(axis=1)].ravel()
     return tail_index(kept, _BLOCK) if len(kept) >= 2 * _BLOCK else float("nan")

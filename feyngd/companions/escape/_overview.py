@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._learning_rates import check_learning_rates
 from ...drawing import new_figure
 from ...errors import ArgumentError, LandscapeError
 from ...estimates import TruncationWarning, finite_or_none
@@ -104,7 +105,14 @@ def overview(
     """
     check_leg(leg)
     check_noise(noise)
-    rates = np.atleast_1d(np.asarray(learning_rates, dtype=float))
+    rates = check_learning_rates(learning_rates)
+    if noise.batch_size is not None and noise.model != "measured":
+        raise ArgumentError(
+            f"An overview sets the models beside one another; got model={noise.model!r}. Give esc.sgd(B) without a "
+            "model."
+        )
+    if simulated is not None and not isinstance(simulated, Escapes):
+        raise ArgumentError(f"simulated is what esc.simulate returns; got {type(simulated).__name__}.")
     if simulated is not None and not np.array_equal(np.asarray(simulated.learning_rates), rates):
         raise ArgumentError("Simulated runs are at the learning rates of the overview; these are at others.")
     found: dict[str, np.ndarray] = {}

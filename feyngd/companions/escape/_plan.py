@@ -1,7 +1,9 @@
 """Planning with escape times: for how long a basin holds, and which batch size or rate leaves or keeps it."""
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from scipy import optimize
 from ..._arguments import check_integer
 from ..._learning_rates import check_learning_rate
 from ...errors import LandscapeError
+from ...estimates import TruncationWarning
 from ...landscapes import Landscape
 from .._numbers import check_number
 from ._escape_path import Leg
@@ -75,7 +78,10 @@ def learning_rate_for(landscape: Landscape, leg: Leg, noise: Noise, steps: float
         return float(found.log_steps[0]) - target
 
     ends = math.log(highest * 1e-9), math.log(highest)
-    return math.exp(_root(off, ends, f"learning rates from {highest * 1e-9:.3g} to {highest:.3g}", target))
+    with _quiet():
+        rate = math.exp(_root(off, ends, f"learning rates from {highest * 1e-9:.3g} to {highest:.3g}", target))
+    escape_time(landscape, leg, noise, rate, **options)  # warns of what makes the answer doubtful
+    return rate
 
 
 def batch_size_for(
@@ -114,11 +120,29 @@ def batch_size_for(
         noise = Noise(batch, noise.model, noise.rho, noise.sampling, injected)
         return float(escape_time(landscape, leg, noise, rate, **options).log_steps[0]) >= target
 
-    if not waits(largest):
+    with _quiet():
+        found = _smallest(waits, largest)
+    if found is None:
         raise LandscapeError(
             f"Even batches of {largest:,} leave within {steps:g} steps on average: give a smaller learning rate or "
             "less injected noise."
         )
+    waits(found)  # warns of what makes the answer doubtful
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what is only tried from warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        yield
+
+
+def _smallest(waits: Callable[[int], bool], largest: int) -> int | None:
+    """Return the smallest integer that waits, by halving; `None` if not even the largest does."""
+    if not waits(largest):
+        return None
     low, high = 0, 1
     while not waits(high):
         low, high = high, min(2 * high, largest)

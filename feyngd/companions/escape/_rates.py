@@ -7,6 +7,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from ...errors import ArgumentError
+from .._numbers import check_numbers
 from ._result import EscapeTime
 
 
@@ -52,12 +53,16 @@ def occupation(rates: Any) -> np.ndarray:
         >>> print(esc.occupation([[0, 1.0, 0], [2.0, 0, 2.0], [0, 4.0, 0]]).round(3))
         [0.571 0.286 0.143]
     """
-    matrix = np.array(rates, dtype=float)
+    matrix = check_numbers("Rates", rates).copy()
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ArgumentError(f"Rates are a square matrix of at least two valleys; got shape {matrix.shape}.")
     np.fill_diagonal(matrix, 0.0)
     if not np.all(np.isfinite(matrix)) or np.any(matrix < 0):
-        raise ArgumentError("Rates are finite and not negative, from valley i in row i to valley j in column j.")
+        bad = matrix[~(np.isfinite(matrix) & (matrix >= 0))]
+        raise ArgumentError(
+            f"Rates are finite and not negative, from valley i in row i to valley j in column j; got {bad[0]:g}. "
+            "Give 0 where no path leads."
+        )
     if connected_components(matrix > 0, directed=True, connection="strong")[0] > 1:
         raise ArgumentError(
             "Some valley cannot be reached from some other, so that occupations depend on the start: leave it out, or "

@@ -104,7 +104,8 @@ def _other(surface: Surface, until: Other) -> Outside:
     modes = Modes.at(surface, minimum, np.ones((1, surface.size)))
     if modes.values[0] <= 0:
         raise LandscapeError(
-            f"Other(minimum) is a minimum with positive curvatures; the lowest is {modes.values[0]:.3g}. Add a penalty."
+            f"Other(minimum) is a minimum with positive curvatures; the lowest is {modes.values[0]:.3g}. Give the "
+            "minimum of a leg, and in flat networks add a penalty to the loss."
         )
     enough = _ARRIVED * surface.gradient_scale(minimum)
     close = _CLOSE * (1 + float(np.linalg.norm(minimum)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._basin import Basin as Basin
     from ._eigenpairs import Eigenpairs as Eigenpairs
     from ._eigenpairs import top_eigenpairs as top_eigenpairs
+    from ._equal_excess import EqualExcess as EqualExcess
     from ._limit import Limit as Limit
     from ._measure import basin as basin
     from ._monitor import MonitorState as MonitorState
@@ -40,6 +41,7 @@ _HOMES = {
     ".._assumptions": ("Assumption", "Assumptions"),
     "._basin": ("Basin",),
     "._eigenpairs": ("Eigenpairs", "top_eigenpairs"),
+    "._equal_excess": ("EqualExcess",),
     "._limit": ("Limit",),
     "._measure": ("basin",),
     "._monitor": ("MonitorState", "StationarityMonitor", "StationarityReport"),

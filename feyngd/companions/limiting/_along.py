@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._arguments import check_integer
 from ...errors import ArgumentError, LandscapeError
-from .._numbers import check_choice
+from .._numbers import check_choice, check_numbers
 from ._epochs import Fixed, Reshuffled
 from ._paper_sde import PaperSDE
 from ._results import Modes
@@ -167,7 +167,7 @@ def spectrum(limit: Any, frequencies: Any, of: str) -> np.ndarray:
     """See `Limit.spectrum`."""
     require_directions(limit, "spectrum")
     check_choice("of", of, ("velocity", "position"))
-    omega = np.atleast_1d(np.asarray(frequencies, dtype=float))
+    omega = np.atleast_1d(check_numbers("frequencies", frequencies))
     if omega.ndim != 1 or not np.all(np.isfinite(omega)):
         raise ArgumentError(f"Frequencies are finite numbers, in radians per step; got {frequencies!r}.")
     total: Any = 0

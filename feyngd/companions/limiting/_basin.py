@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -11,13 +11,16 @@ from ..._arguments import check_integer
 from ...errors import ArgumentError, LandscapeError
 from ...optimizers import momentum
 from .._assumptions import Assumptions
-from .._numbers import check_number, check_symmetric
+from .._numbers import check_number, check_numbers, check_symmetric
 from ._eigenpairs import Eigenpairs, upright
 from ._growth import Growth
 from ._limit import Limit
 from ._linear_step import linear_step
 from ._noise import Noise
 from ._settings import Part, check_stable, response_of
+
+if TYPE_CHECKING:
+    from ._equal_excess import EqualExcess
 
 _SMALL_GRADIENT = 0.01  # |g|² over tr Σ/B
 
@@ -87,7 +90,7 @@ class Basin:
             raise ArgumentError(f"The noise is a covariance, without negative eigenvalues; this one has {lowest:.4g}.")
         count = None if num_examples is None else check_integer("num_examples", num_examples, least=1)
         size = len(curvature)
-        center = np.zeros(size) if minimum is None else np.atleast_1d(np.asarray(minimum, dtype=float))
+        center = np.zeros(size) if minimum is None else np.atleast_1d(check_numbers("minimum", minimum))
         if center.shape != (size,) or not np.all(np.isfinite(center)):
             raise ArgumentError(f"minimum is a vector of {size} finite numbers; got shape {center.shape}.")
         rounding = 10 * float(np.finfo(float).eps)
@@ -176,6 +179,58 @@ class Basin:
         parts = [Part(noise, response)]
         truncation = None if self.growth is None else self.growth.over(parts, decay, self.flat)
         return Limit(self, step, parts, int(batch_size), decay, sampling, time, count, truncation)
+
+    def equal_excess(
+        self,
+        excess_loss: float,
+        batch_sizes: Any,
+        momenta: Any,
+        *,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        sampling: str = "with-replacement",
+        drop_last: bool = False,
+        subspace: int | None = None,
+        tolerance: float = 0.01,
+    ) -> "EqualExcess":
+        """Return, for every batch size and momentum, the learning rate at which SGD has one excess loss.
+
+        Small learning rates trade η against B(1 − β). The table says where that ends, and what each choice costs in
+        steps until the run has forgotten its start.
+
+        Args:
+            excess_loss: E L − L(μ), above 0, in the unit of the loss.
+            batch_sizes: B, one or several.
+            momenta: β, one or several.
+            nesterov: whether the momentum is Nesterov's.
+            weight_decay: λ, as in `limit`, like `sampling`, `drop_last` and `subspace`.
+            sampling: of the batches.
+            drop_last: whether epochs leave out a last batch that is not full.
+            subspace: look at so many of the sharpest directions alone.
+            tolerance: the share of a deviation that counts as forgotten.
+
+        Raises:
+            ArgumentError: an argument is not allowed.
+            LandscapeError: the point is not near a minimum, or noise meets no curvature.
+
+        Warns:
+            TruncationWarning: the noise changes over the cloud of parameters at one of the learning rates found.
+
+        Examples:
+            >>> basin = Basin.from_matrices([[2.0, 0.0], [0.0, 0.1]], [[1.0, 0.2], [0.2, 0.3]])
+            >>> print(basin.equal_excess(0.01, [16, 64], [0.0, 0.9]))
+            learning rates of an excess loss of 0.01 (steps to forget)
+                          β = 0       β = 0.9
+            B = 16  0.348 (131)  0.04825 (88)
+            B = 64  0.7008 (64)   0.1819 (88)
+        """
+        from ._equal_excess import equal_excess
+
+        settings = {"weight_decay": check_number("weight_decay", weight_decay, least=0), "sampling": sampling}
+        settings |= {"drop_last": drop_last, "subspace": subspace}
+        return equal_excess(
+            self, excess_loss, batch_sizes, momenta, nesterov=nesterov, tolerance=tolerance, settings=settings
+        )
 
     def _check_gradient(self, decay: float, batch: int) -> None:
         allowed = _SMALL_GRADIENT * self.noise.trace / batch

@@ -128,9 +128,13 @@ def finished(
             PrecisionWarning,
             stacklevel=3,
         )
-    if len(values) > 1 and (-np.diff(values)).min() < _REPEATED * top:
+    # A residual bounds the error of its eigenvalue: closer neighbours may be one.
+    blur = np.maximum(_REPEATED * top, np.maximum(residuals[:-1], residuals[1:]))
+    if np.any(close := -np.diff(values) < blur):
+        at = int(np.argmax(close))
         warnings.warn(
-            "Two of the eigenvalues are equal up to rounding: their eigenvectors are any of a plane.",
+            f"The eigenvalues {at} and {at + 1}, {values[at]:.6g} and {values[at + 1]:.6g}, are equal up to rounding "
+            f"or their residuals, {blur[at]:.1g}: their eigenvectors are any of a plane. Lower tol to tell them apart.",
             PrecisionWarning,
             stacklevel=3,
         )

@@ -125,6 +125,7 @@ class StationarityMonitor:
             change: δ, what the step adds to θ.
         """
         step = self._step
+        _check_alike(params, origin=origin, gradient=gradient, change=change)
         if self._decay:
             gradient = jax.tree.map(lambda g, theta: g + self._decay * theta, gradient, params)
         away = jax.tree.map(lambda theta, start: theta - start, params, origin)
@@ -144,15 +145,14 @@ class StationarityMonitor:
             change: δ, what the step adds to θ, such as the updates of optax.
 
         Raises:
-            ArgumentError: structures differ, or a value is not finite or not concrete.
+            ArgumentError: structures or shapes differ, or a value is not finite or not concrete.
         """
+        _check_state(state)
         state = self.moved(state, params)
         try:
             left, right = (float(side) for side in self.terms(state.origin, params, gradient, change))
         except jax.errors.ConcretizationTypeError as error:
             raise ArgumentError("update takes concrete arrays: in jax.jit ask terms(…), then moved and add.") from error
-        except (TypeError, ValueError) as error:
-            raise ArgumentError("Parameters, gradient and change are of one structure and shape.") from error
         return self.add(state, left, right)
 
     def moved(self, state: MonitorState, params: Any) -> MonitorState:
@@ -168,7 +168,9 @@ class StationarityMonitor:
             ArgumentError: a side is not finite: the run has left the finite numbers.
         """
         if not (math.isfinite(left) and math.isfinite(right)):
-            raise ArgumentError(f"Step {state.steps} is not finite: its sides are {left} and {right}.")
+            raise ArgumentError(
+                f"Step {state.steps} is not finite: its sides are {left} and {right}. The run has diverged: lower η."
+            )
         first, width = _stretch(state.steps)
         sides = state.sides.copy()
         sides[:, (state.steps - first) // width] += left, right
@@ -176,6 +178,7 @@ class StationarityMonitor:
 
     def report(self, state: MonitorState) -> StationarityReport:
         """Return the verdict on the running stretch, or on the one before if it has just begun."""
+        _check_state(state)
         first, width = _stretch(max(state.steps - 1, 0))
         full = (state.steps - first) // width
         sides = state.sides[:, :full] / width
@@ -202,6 +205,27 @@ def _stretch(count: int) -> tuple[int, int]:
         return 0, _FIRST // _BLOCKS
     first = 1 << (count.bit_length() - 1)
     return first, first // _BLOCKS
+
+
+def _check_state(state: Any) -> None:
+    if not isinstance(state, MonitorState):
+        raise ArgumentError(f"The state is what init and update return; got {type(state).__name__}.")
+
+
+def _check_alike(params: Any, **others: Any) -> None:
+    """Raise `ArgumentError` unless all are pytrees like the parameters: broadcasting would count a term twice."""
+
+    def form(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [np.shape(leaf) for leaf in leaves]
+
+    expected = form(params)
+    for name, other in others.items():
+        if (found := form(other)) != expected:
+            raise ArgumentError(
+                f"Parameters, gradient and change are of one structure and shape; params are {expected[0]} of "
+                f"{expected[1]}, and {name} is {found[0]} of {found[1]}."
+            )
 
 
 def _copied(leaf: Any) -> Any:

@@ -8,7 +8,7 @@ from scipy import linalg
 from ..._arguments import check_integer
 from ..._keys import check_key
 from ...errors import ArgumentError, LandscapeError
-from .._numbers import check_number, check_symmetric
+from .._numbers import check_number, check_numbers, check_symmetric
 
 _SINGULAR = 1e-12  # least eigenvalue of a covariance over its largest
 
@@ -56,7 +56,7 @@ class OrnsteinUhlenbeck:
     """
 
     def __init__(self, drift: Any, diffusion: Any, *, kappa: float = 1.0, mean: Any = None) -> None:
-        self.drift = np.atleast_2d(np.asarray(drift, dtype=float))
+        self.drift = np.atleast_2d(check_numbers("The drift", drift))
         size = len(self.drift)
         if self.drift.shape != (size, size) or not np.all(np.isfinite(self.drift)):
             raise ArgumentError(f"The drift is a square matrix of finite numbers; got shape {self.drift.shape}.")
@@ -171,7 +171,7 @@ class OrnsteinUhlenbeck:
         """
         import jax
 
-        clock = np.atleast_1d(np.asarray(times, dtype=float))
+        clock = np.atleast_1d(check_numbers("Times", times))
         if clock.ndim != 1 or not np.all(np.isfinite(clock)) or clock[0] < 0 or np.any(np.diff(clock) < 0):
             raise ArgumentError(f"Times are finite, at least 0 and do not fall; got {times!r}.")
         count = check_integer("runs", runs, least=1)
@@ -196,7 +196,7 @@ class OrnsteinUhlenbeck:
         return found
 
     def _state(self, state: Any, name: str) -> np.ndarray:
-        array = np.atleast_1d(np.asarray(state, dtype=float))
+        array = np.atleast_1d(check_numbers("A state", state))
         if array.shape != (len(self.drift),) or not np.all(np.isfinite(array)):
             raise ArgumentError(f"{name} is a vector of {len(self.drift)} finite numbers; got shape {array.shape}.")
         return array

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...errors import ArgumentError, LandscapeError
 from ...optimizers import momentum
-from .._numbers import check_number
+from .._numbers import check_number, check_numbers
 from ._basin import dense_basin
 from ._limit import Limit
 from ._linear_step import linear_step
@@ -47,12 +47,15 @@ def regression_limit(
         >>> print(f"{found.position_variance().value:.4f} {found.basin.noise.trace:.4f}")
         1.0326 4.8234
     """
-    x, y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
+    x, y = check_numbers("X", X), check_numbers("Y", Y)
     y = y[:, None] if y.ndim == 1 else y
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         raise ArgumentError(f"X has the shape (N, d) and Y (N,) or (N, q); got {np.shape(X)} and {np.shape(Y)}.")
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
-        raise ArgumentError("X and Y are finite numbers.")
+        bad = [int(np.sum(~np.isfinite(each))) for each in (x, y)]
+        raise ArgumentError(
+            f"X and Y are finite numbers; {bad[0]} of X and {bad[1]} of Y are not. Leave those rows out."
+        )
     size = x.shape[1] * y.shape[1]
     if size > _MOST:
         raise ArgumentError(

@@ -120,7 +120,10 @@ def check_stable(step: LinearStep, lowest: float, largest: float, time: str) -> 
 
 def check_steps(steps: Any, name: str = "steps") -> np.ndarray:
     """Return numbers of steps as an array of integers ≥ 0, or raise `ArgumentError`."""
-    array = np.atleast_1d(np.asarray(steps))
+    try:
+        array = np.atleast_1d(np.asarray(steps))
+    except ValueError as error:  # rows of different lengths
+        raise ArgumentError(f"{name} are integers ≥ 0, one or a list of them; got {steps!r}.") from error
     whole = array.ndim == 1 and array.size and array.dtype.kind in "iu"
     if not whole or array.min() < 0:
         raise ArgumentError(f"{name} are integers ≥ 0, one or a list of them; got {steps!r}.")

@@ -15,7 +15,7 @@ from ...derivatives import Loss, flat_loss, per_loss
 from ...errors import ArgumentError, LandscapeError
 from ...landscapes import Landscape, enter
 from ...optimizers import momentum
-from .._numbers import check_number
+from .._numbers import check_number, check_numbers
 from ._eigenpairs import Eigenpairs
 from ._linear_step import linear_step
 from ._recorded import Comparison as Comparison
@@ -60,7 +60,7 @@ class Trajectories(Recorded):
             >>> print(f"{Trajectories.from_arrays(walk, every=10).fit_exponent((20, 400)).value:.1f}")
             1.0
         """
-        rows = np.asarray(positions, dtype=float)
+        rows = check_numbers("Positions", positions)
         rows = rows[None] if rows.ndim == 2 else rows
         if rows.ndim != 3 or rows.shape[1] < 2 or not np.all(np.isfinite(rows)):
             raise ArgumentError(
@@ -72,7 +72,7 @@ class Trajectories(Recorded):
             raise ArgumentError("optimizer and learning_rate belong together: give both or neither.")
         step = None if optimizer is None else linear_step(optimizer, learning_rate)
         vectors = _vectors(directions, size, np.eye(size) if size <= 64 else np.zeros((0, size)))
-        middle = rows[:, rows.shape[1] // 2 :].mean(axis=(0, 1)) if center is None else np.asarray(center, dtype=float)
+        middle = rows[:, rows.shape[1] // 2 :].mean(axis=(0, 1)) if center is None else check_numbers("center", center)
         if middle.shape != (size,):
             raise ArgumentError(f"center has the shape ({size},); got {middle.shape}.")
         moves = np.diff(rows, axis=1, prepend=rows[:, :1])
@@ -286,7 +286,7 @@ def _compiled_run(loss: Loss) -> Callable[..., Any]:
 def _vectors(directions: Any, size: int, default: np.ndarray) -> np.ndarray:
     if directions is None:
         return default
-    vectors = directions.vectors if isinstance(directions, Eigenpairs) else np.asarray(directions, dtype=float)
+    vectors = directions.vectors if isinstance(directions, Eigenpairs) else check_numbers("Directions", directions)
     vectors = vectors[None] if vectors.ndim == 1 else vectors
     if vectors.ndim != 2 or vectors.shape[1] != size or not np.all(np.isfinite(vectors)):
         raise ArgumentError(f"Directions are finite vectors in rows, shape (k, {size}); got {np.shape(vectors)}.")

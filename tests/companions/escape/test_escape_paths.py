@@ -133,6 +133,7 @@ def riccati(ratio):
     return found.y[1, -1]
 
 
+@pytest.mark.filterwarnings("ignore:Exit from a box")  # an exponent of 3, at next to no time between steps
 def test_boxes_are_quadratures_and_do_not_depend_on_sharpness():
     bowl, centre = toys.quadratic(np.diag([1.0, 3.0]))
     found = esc.box_exit_time(bowl, centre, [0.8, 0.6], esc.sgld(0.1), 1e-9)
@@ -301,23 +302,32 @@ def test_the_escape_between_digits_takes_as_long_as_simulated(unit):
     assert lower[0] <= found.rate[0] <= upper[0]
 
 
-def test_units_are_matched_by_permutation():
-    """Two layers with a permutation of the hidden units are one network, and one minimum."""
-    x = np.random.default_rng(0).normal(size=(20, 2))
+@pytest.mark.parametrize("names", [("in", "b", "out", "c"), ("w2", "b", "w1", "a")], ids=["in order", "by name"])
+def test_units_are_matched_by_permutation(names):
+    """Two layers with a permutation of the hidden units are one network, in whatever order the leaves stand.
+
+    By name the matrices fit one another in both orders, and the vectors both layers.
+    """
+    first, own, second, last = names
+    x = np.random.default_rng(0).normal(size=(20, 3))
 
     def loss(params, example):
-        hidden = jnp.tanh(example @ params["in"] + params["b"])
+        hidden = jnp.tanh(example @ params[first] + params[own])
         size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
-        return 0.5 * (jnp.sum(hidden @ params["out"]) - jnp.tanh(2 * example[0])) ** 2 + 0.02 * size
+        out = jnp.sum(hidden @ params[second] + params[last] * jnp.arange(1.0, 4.0))
+        return 0.5 * (out - jnp.tanh(2 * example[0])) ** 2 + 0.02 * size
 
-    shapes = {"in": (2, 3), "b": (3,), "out": (3, 1)}
+    shapes = {first: (3, 3), own: (3,), second: (3, 3), last: (3,)}
     start = {name: jax.random.normal(jax.random.key(i), shape) for i, (name, shape) in enumerate(shapes.items())}
     landscape, order = fd.Landscape(loss, x), np.array([2, 0, 1])
-    end = {"in": start["in"][:, order], "b": start["b"][order], "out": start["out"][order]}
+    end = {**start, first: start[first][:, order], own: start[own][order], second: start[second][order]}
     with pytest.raises(ArgumentError, match="same"):
         esc.find_path(landscape, start, end, align="permutation", key=KEY)
     with pytest.raises(ArgumentError, match="Unknown align"):
         esc.find_path(landscape, start, end, align="rotation", key=KEY)
+    tied = fd.Landscape(lambda params, example: loss(params, example) + params[own][0], x)
+    with pytest.raises(ArgumentError, match="Permuting hidden units changes the loss"):
+        esc.find_path(tied, start, end, align="permutation", key=KEY)
 
 
 @pytest.mark.slow

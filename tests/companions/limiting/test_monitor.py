@@ -126,6 +126,39 @@ def test_an_equinox_loop_with_weight_decay():
     assert verdicts == ["still drifting", "stationary"]
 
 
+class InPlaceSGD:
+    """What torch.optim.SGD does to its tensors, on arrays: gradients without weight decay, steps in place."""
+
+    def __init__(self, tensors, lr, momentum, weight_decay):
+        self.tensors, self.lr, self.momentum, self.decay = tensors, lr, momentum, weight_decay
+        self.buffers = [np.zeros_like(tensor) for tensor in tensors]
+
+    def step(self, gradients):
+        for tensor, buffer, gradient in zip(self.tensors, self.buffers, gradients, strict=True):
+            buffer *= self.momentum
+            buffer += gradient + self.decay * tensor
+            tensor -= self.lr * buffer
+
+
+def test_a_loop_in_place_as_in_pytorch():
+    """The loop of docs/limiting.md, on single precision arrays that the optimizer writes to."""
+    weights, bias = np.full(3, 3.0, np.float32), np.full(1, 3.0, np.float32)
+    optimizer = InPlaceSGD([weights, bias], lr=0.005, momentum=0.9, weight_decay=0.1)
+    monitor = co.StationarityMonitor(fd.momentum(0.9), 0.005, weight_decay=0.1)
+    state, rng, verdicts = monitor.init([weights.copy(), bias.copy()]), np.random.default_rng(0), []
+    for step in range(1, 1025):
+        drawn = rng.integers(0, len(X), size=8)
+        off = X[drawn] @ weights + bias - Y[drawn]
+        before = [weights.copy(), bias.copy()]
+        gradient = [(X[drawn].T @ off / 8).astype(np.float32), np.array([off.mean()], np.float32)]
+        optimizer.step(gradient)
+        change = [after - theta for after, theta in zip([weights, bias], before, strict=True)]
+        state = monitor.update(state, before, gradient, change)
+        if step in (32, 1024):
+            verdicts.append(monitor.report(state).verdict)
+    assert verdicts == ["still drifting", "stationary"]
+
+
 def test_terms_may_be_compiled_and_update_may_not():
     monitor = co.StationarityMonitor(fd.momentum(0.5), 0.1)
     theta, g = {"a": jnp.ones(2)}, {"a": jnp.array([0.5, -1.0])}
@@ -137,6 +170,10 @@ def test_terms_may_be_compiled_and_update_may_not():
         jax.jit(lambda p: monitor.update(state, p, g, change))(theta)
     with pytest.raises(fd.ArgumentError, match="one structure"):
         monitor.update(state, theta, {"b": jnp.ones(2)}, change)
+    with pytest.raises(fd.ArgumentError, match=r"gradient is PyTreeDef\(\{'a': \*\}\) of \[\(1,\)\]"):
+        monitor.update(state, theta, {"a": jnp.ones(1)}, change)  # would broadcast
+    with pytest.raises(fd.ArgumentError, match="what init and update return"):
+        monitor.update(None, theta, g, change)
     with pytest.raises(fd.ArgumentError, match="not finite"):
         monitor.update(state, theta, {"a": jnp.array([jnp.nan, 0.0])}, change)
     assert monitor.report(state).verdict == "too early"

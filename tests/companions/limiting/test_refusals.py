@@ -1,5 +1,7 @@
 """What limits refuse: settings that do not fit, quantities that do not exist. Messages say what to do."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -72,6 +74,8 @@ def test_continuous_time_warns_where_it_is_far_from_the_steps():
         ((np.diag([1.0, np.nan]), np.eye(2)), {}, "finite numbers"),
         ((np.eye(2), np.eye(2)), {"minimum": [0.0]}, "vector of 2"),
         ((np.eye(2), np.eye(2)), {"num_examples": 0}, "num_examples is an integer"),
+        (([[1.0, 2.0], [3.0]], np.eye(2)), {}, "rows of one length"),
+        ((np.eye(2), np.eye(2)), {"minimum": "origin"}, "minimum: give numbers"),
     ],
 )
 def test_matrices_are_checked(args, options, message):
@@ -90,6 +94,8 @@ def test_epochs_need_n():
         (lambda d: d.displacement(-1), "integers ≥ 0"),
         (lambda d: d.displacement([1.5]), "integers ≥ 0"),
         (lambda d: d.displacement([]), "integers ≥ 0"),
+        (lambda d: d.displacement([[1, 2], [3]]), "integers ≥ 0"),
+        (lambda d: d.spectrum("fast"), "frequencies: give numbers"),
         (lambda d: d.displacement(1, start="origin"), "'stationary', 'minimum'"),
         (lambda d: d.displacement(1, start=([0.0], [0.0])), "2 finite numbers"),
         (lambda d: d.exponent((1, 2)), "at least 3 steps"),
@@ -151,7 +157,8 @@ def test_a_fixed_order_has_lines_and_returns():
     [
         ((np.ones((3, 2)), np.ones(4), 0.1, 1), fd.ArgumentError, "shape"),
         ((np.ones((3, 31)), np.ones(3), 0.1, 1), fd.ArgumentError, "up to 30 parameters"),
-        ((np.full((3, 2), np.nan), np.ones(3), 0.1, 1), fd.ArgumentError, "finite"),
+        ((np.full((3, 2), np.nan), np.ones(3), 0.1, 1), fd.ArgumentError, "6 of X and 0 of Y"),
+        (("x", np.ones(3), 0.1, 1), fd.ArgumentError, "X: give numbers"),
         ((np.eye(3), [1.0, 2.0, 3.0], 20.0, 1), fd.LandscapeError, "not stable"),
         (([[1.0], [9.0]], [1.0, -3.0], 0.06, 1), fd.LandscapeError, "mean square does not"),
     ],
@@ -159,3 +166,17 @@ def test_a_fixed_order_has_lines_and_returns():
 def test_regressions_that_do_not_settle(args, error, message):
     with pytest.raises(error, match=message):
         co.regression_limit(*args)
+
+
+def test_checkpoints_are_numbers():
+    with pytest.raises(fd.ArgumentError, match="Positions: give numbers"):
+        co.Trajectories.from_arrays([[1.0, 2.0], [3.0]])
+
+
+@pytest.mark.parametrize("method", ["lanczos", "subspace"])
+def test_eigenvalues_that_are_not_told_apart_are_said(method):
+    """A gap below the residuals: the eigenvectors found may be any of a plane."""
+    scales = jnp.array([2.0, 2.0, 1.0, 1.0, 0.5, 0.3])
+    landscape = fd.Landscape(lambda theta, x: jnp.sum(scales * theta**2) / 2 + theta @ x, jnp.eye(6) - 1 / 6)
+    with pytest.warns(fd.PrecisionWarning, match="eigenvalues 0 and 1, 2 and 2, are equal up to"):
+        co.top_eigenpairs(landscape, jnp.zeros(6), 2, method=method, key=jax.random.key(0))
