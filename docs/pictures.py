@@ -39,6 +39,7 @@ def pictures() -> dict[str, str]:
     return {
         "diagrams-order-2.svg": diagrams_svg(fd.diagrams(2), columns=4, tensors=True),
         "diagrams-order-3.svg": diagrams_svg(fd.diagrams(3), columns=6),
+        "cells-order-2.svg": diagrams_svg(fd.cell_diagrams(2), columns=6, tensors=True),
         "outlines.svg": _outlines(),
         "embedding.svg": spacetime_svg(spacetime, diagram, embedding),
         "embedding-root-tied.svg": spacetime_svg(batches, tied, placed),

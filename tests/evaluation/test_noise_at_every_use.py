@@ -173,7 +173,7 @@ def test_what_takes_noise_wrongly_is_refused(landscape):
     reused = fd.Landscape(
         lambda theta, point, key: jnp.sum((theta - point) ** 2) * jax.random.normal(KEY), POINTS, per_use_noise=True
     )
-    with pytest.raises(LandscapeError, match="does not depend on the key"):
+    with pytest.raises(LandscapeError, match="constant key"):
         fd.simulate(reused, START, fd.Spacetime.sgd(2), [0.1], key=KEY)
     with pytest.raises(ArgumentError, match="has no cells"):
         fd.evaluate(fd.Diagram.parse("[a]"), landscape, START, key=KEY)
