@@ -11,9 +11,8 @@ WORKERS ?= 2
 PYTHON_OTHER ?= python3.13
 VENV_OTHER := .venv-$(patsubst python%,%,$(notdir $(PYTHON_OTHER)))
 STAMP_OTHER := $(VENV_OTHER)/.installed
-TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/optimizers tests/svg tests/derivatives tests/test_a*.py \
-  tests/test_docstrings.py tests/test_house.py tests/test_learning_rates.py tests/test_progress.py tests/test_store.py \
-  tests/test_terminal.py tests/test_upkeep.py
+TESTS_OTHER ?= tests/diagrams tests/spacetimes tests/optimizers tests/svg tests/test_docstrings.py tests/test_house.py \
+  tests/test_progress.py tests/test_terminal.py tests/test_upkeep.py
 
 .PHONY: demo test slow check docs other-python pictures notebooks benchmarks clean
 

@@ -85,15 +85,13 @@ def test_two_processes_simulate_what_one_device_does():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "checks", ["simulate_in_blocks,simulate_sde", "draws", "anchor", "conditional_anchor", "minimum", "studies"]
-)
+@pytest.mark.parametrize("checks", ["simulate_in_blocks,simulate_sde", "draws", "conditional_anchor", "studies"])
 def test_eight_devices_give_the_numbers_of_one(checks, tmp_path):
     assert_same(on_one_host(checks, tmp_path), checks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws", "anchor", "minimum", "studies"])
+@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws", "anchor", "minimum"])
 def test_two_processes_give_the_numbers_of_one_device(checks, tmp_path):
     assert_same(in_two_processes(checks, tmp_path, devices=2), checks)
 

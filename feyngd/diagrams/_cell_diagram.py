@@ -69,8 +69,11 @@ class CellDiagram(Diagram):
         self._place(parents, [named[node] for node in nodes], [own[node] for node in nodes])
 
     def _place(self, parents: Iterable[int], labels: Iterable[int], cells: Iterable[int]) -> None:
-        parents, labels, cells = tuple(parents), restricted_growth(labels), tuple(cells)
+        labels, cells = restricted_growth(labels), tuple(cells)
         _check_cells(labels, cells)
+        self._canonical(tuple(parents), labels, cells)
+
+    def _canonical(self, parents: tuple[int, ...], labels: tuple[int, ...], cells: tuple[int, ...]) -> None:
         # Every node gets one more leaf, and these leaves are tied by cells: they keep both partitions apart in the
         # canonical form of an ordinary diagram, where all other nodes have a child.
         nodes, offset = len(parents), len(labels)
@@ -151,6 +154,13 @@ class CellDiagram(Diagram):
                     return False
                 above = self._parents[above]
         return True
+
+    @classmethod
+    def unrooted(cls, parents: Iterable[int], labels: Iterable[int], cells: Iterable[int]) -> "CellDiagram":
+        """Return the tree of a value, whose root is any node and may share its cell: it is not for placing."""
+        diagram = object.__new__(cls)
+        diagram._canonical(tuple(parents), restricted_growth(labels), tuple(cells))
+        return diagram
 
     def relabel(self, labels: Iterable[int]) -> "CellDiagram":
         """Return the diagram on the same tree with other parts; its cells are divided by them."""

@@ -32,7 +32,10 @@ def reroot(diagram: Diagram, node: int) -> Diagram:
     order = [node] + [v for v in range(diagram.order + 1) if v != node]
     index = {v: i for i, v in enumerate(order)}
     parents = [-1] + [index[above[v]] for v in order[1:]]
-    return Diagram.from_labels(parents, [diagram.labels[v] for v in order])
+    labels = [diagram.labels[v] for v in order]
+    if isinstance(diagram, CellDiagram):
+        return CellDiagram.unrooted(parents, labels, [diagram.cells[v] for v in order])
+    return Diagram.from_labels(parents, labels)
 
 
 def value_representative(diagram: Diagram) -> Diagram:
@@ -96,11 +99,9 @@ def tensor_expression(
     check_basis(basis)
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"The value of a Diagram is written, such as Diagram.parse('[a a]'); got {diagram!r}.")
-    has_cells = isinstance(diagram, CellDiagram)
-    if has_cells and basis == "cumulant":
+    if isinstance(diagram, CellDiagram) and basis == "cumulant":
         raise ArgumentError(f"{diagram} has cells, which have moments and no cumulants: give basis='moment'.")
-    # Another node as the root might share its cell, which the root of a diagram with cells does not.
-    shape = diagram if indexed or open_root or root or has_cells else value_representative(diagram)
+    shape = diagram if indexed or open_root or root else value_representative(diagram)
     slots: list[list[str]] = [[] for _ in range(shape.order + 1)]
     for node in range(1, shape.order + 1):
         for end in (shape.parents[node], node):

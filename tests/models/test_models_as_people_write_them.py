@@ -13,11 +13,15 @@ from feyngd.landscapes import find_kinks
 
 KEY, RUNS = jax.random.key(5), jax.random.key(9)
 QUICK = ("equinox MLP", "haiku MLP", "bfloat16 inside")
-ANCHORED = ("linen LSTM", "nnx LayerNorm", "equinox MLP", "equinox LayerNorm", "haiku LayerNorm", "attention, -inf")
+ANCHORED = ("linen LSTM", "nnx LayerNorm", "equinox MLP", "attention, -inf")
 AT_MINIMA = (
     *("linen LSTM", "linen GroupNorm", "linen RMSNorm", "nnx LayerNorm", "equinox MLP", "equinox transformer"),
     *("haiku LSTM", "attention, -inf", "scanned layers"),
 )
+
+
+# A model whose derivatives are looked at elsewhere is not predicted once more: compiling takes most of the time.
+PREDICTED = [name for name in MODELS if name in QUICK or name not in {*ANCHORED, *AT_MINIMA}]
 
 
 def named(names, quick=()):
@@ -63,7 +67,7 @@ def test_no_kink_is_seen(name):
     assert find_kinks(*MODELS[name]()) == ()
 
 
-@pytest.mark.parametrize("name", named(MODELS, QUICK))
+@pytest.mark.parametrize("name", named(PREDICTED, QUICK))
 def test_predict_agrees_with_simulation(name):
     loss, params, data = MODELS[name]()
     landscape, spacetime = fd.Landscape(loss, data), fd.Spacetime.sgd(8, 2, 1)

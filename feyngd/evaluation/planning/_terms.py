@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import combinations, product
 from math import factorial, perm
 
-from ...diagrams import CellDiagram, Diagram, set_partitions, value_representative
+from ...diagrams import Diagram, set_partitions, value_representative
 from ...errors import LandscapeError
 
 
@@ -63,8 +63,7 @@ def terms_of_value(
         plain = [(moment, Fraction(1))] if reading == "population" else _distinct(moment, test_root, num_examples)
         for coarse, share in plain:
             for split in _pulled_out(coarse) if centred else (coarse,):
-                stays = test_root or directed or isinstance(split, CellDiagram)
-                shape = split if stays else value_representative(split)
+                shape = split if test_root or directed else value_representative(split)
                 term = Term(shape, centred, test_root, directed)
                 found[term] = found.get(term, Fraction(0)) + weight * share
     return {term: weight for term, weight in found.items() if weight}
