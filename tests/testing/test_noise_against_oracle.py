@@ -72,7 +72,7 @@ def test_series_with_cells_are_written_and_read_back():
     assert r"\langle" in series.latex()
     names = [series.value_symbol(diagram).name for diagram in series]
     assert series.value_symbol(CellDiagram.parse("[a a]")) != series.value_symbol(CellDiagram.parse("[a.1 a.2]"))
-    assert len({*names}) > 8
+    assert names.count("E_wgi_wgj_Hij") == 2  # of [a.1 a.2] and a[b[a]], whose values are equal
 
 
 def test_series_with_and_without_cells_are_kept_apart():
