@@ -76,7 +76,7 @@ def count_embeddings(
     check_basis(basis)
     check_optimizer(optimizer)
     _check_types(diagram, spacetime)
-    _check_cells(diagram, basis, optimizer)
+    _check_cells(diagram, basis, optimizer, spacetime)
     what = f"steps to count this diagram of order {diagram.order} with {len(diagram.parts)} parts"
     check_cost(what, _steps(diagram, spacetime, basis), limit, instead="take a smaller diagram")
     if not optimizer.is_plain:
@@ -84,15 +84,15 @@ def count_embeddings(
     return count_ratio(diagram, spacetime, basis=basis).as_expr(symbol_sizes(spacetime))
 
 
-def _check_cells(diagram: Diagram, basis: str, optimizer: Optimizer) -> None:
+def _check_cells(diagram: Diagram, basis: str, optimizer: Optimizer, spacetime: Spacetime) -> None:
     if not isinstance(diagram, CellDiagram):
         return
     if basis == "cumulant":
         raise ArgumentError(f"{diagram} has cells, which are counted in moments: leave basis out.")
-    if not optimizer.is_plain:
+    if not optimizer.is_plain and not spacetime.is_concrete:
         raise ArgumentError(
-            f"Diagrams with cells are counted for plain SGD, and the optimizer is {optimizer}: simulate it, or "
-            "keep the noise of every datapoint fixed (per_use_noise=False), which has series for all linear optimizers."
+            f"With an optimizer diagrams with cells are counted on concrete spacetimes, and {spacetime} has symbols: "
+            "give numbers."
         )
 
 
@@ -212,6 +212,6 @@ def embeddings(
             "Spacetime.from_batches(spacetime.batches(rng), N), or count the expected number with count_embeddings."
         )
     if isinstance(diagram, CellDiagram):
-        _check_cells(diagram, basis, PLAIN)
+        _check_cells(diagram, basis, PLAIN, spacetime)
         return list_cell_embeddings(diagram, one_run(spacetime))
     return list_embeddings(diagram, one_run(spacetime), shared=basis == "cumulant")

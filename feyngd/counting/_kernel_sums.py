@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
 from ..errors import ArgumentError
 from ..optimizers import Recurrence
 from ..spacetimes import Spacetime
@@ -103,6 +103,8 @@ def kernel_sum(diagram: Diagram, weights: Weights, *, basis: str) -> Any:
         ArgumentError: known batches hold too many kinds of points for the steps there are.
     """
     labels = parts_of_nodes(diagram)
+    if isinstance(diagram, CellDiagram) and not diagram.can_be_placed:
+        return _zero(weights)
     if weights.spacetime.sampling in ("explicit", "fixed"):
         return _on_known_batches(diagram, labels, weights, basis)
     total = _zero(weights)
@@ -189,6 +191,7 @@ class _Sums:
         self._below_root = sum(1 << (c - 1) for c in diagram.children[0])
         self._of_part = [sum(1 << v for v in range(self._size) if labels[v] == p) for p in range(self._parts)]
         self._products: dict[tuple[int, ...], Any] = {}
+        self._cell_of = diagram.cells[1:] if isinstance(diagram, CellDiagram) else None
         spacetime = weights.spacetime
         self._epoch = int(spacetime.epoch_steps) if spacetime.sampling == "reshuffled" else None
         self._inside = np.ones(weights.steps, dtype=bool)  # steps that do not end an epoch
@@ -310,20 +313,37 @@ class _Sums:
         if not block:
             return one, met, count
         nodes_by_part = Counter(self._labels[v] for v in range(self._size) if block >> v & 1)
+        cells = self._cells_by_part(block, self._labels)
+        if cells is None:
+            return None
         share = self._weights.shares ** block.bit_count()
         sampling, N = self._weights.spacetime.sampling, int(self._weights.spacetime.N)
-        if sampling == "full-batch":
-            return share, met, count
         if sampling == "with-replacement":
-            B, ways = int(self._weights.spacetime.B), spread_over_slots(nodes_by_part.values())
+            groups = nodes_by_part.values() if self._cell_of is None else [1] * sum(cells.values())
+            B, ways = int(self._weights.spacetime.B), spread_over_slots(groups)
             chance = sum((Fraction(w * perm(B, slots), N**slots) for slots, w in ways.items()), Fraction(0))
             return share * self._arithmetic.number(chance), met, count
+        if any(number > 1 for number in cells.values()):  # of one part: other uses of its point are at other steps
+            return None
+        if sampling == "full-batch":
+            return share, met, count
         if any(met >> part & 1 for part in nodes_by_part):
             return None
         parts = len(nodes_by_part)
         chance = Fraction(1, perm(N - count, parts)) if count + parts <= N else Fraction(0)
         slots = self._weights.by_size(lambda size: perm(size, parts) * chance)
         return share * slots, met | sum(1 << part for part in nodes_by_part), count + parts
+
+    def _cells_by_part(self, block: int, labels: Labels) -> dict[int, int] | None:
+        """Return how many cells of every part a block holds; `None` if it cuts one. Without cells it counts parts."""
+        cell_of = self._cell_of
+        inside = [v for v in range(self._size) if block >> v & 1]
+        if cell_of is None:
+            return dict.fromkeys((labels[v] for v in inside), 1)
+        held = {cell_of[v] for v in inside}
+        if any(cell_of[v] in held and not block >> v & 1 for v in range(self._size)):
+            return None
+        return dict(Counter({cell_of[v]: labels[v] for v in inside}.values()))
 
 
 class _SumsOverPoints(_Sums):
@@ -341,6 +361,7 @@ class _SumsOverPoints(_Sums):
         self, diagram: Diagram, labels: Labels, weights: Weights, points: np.ndarray, counts: np.ndarray
     ) -> None:
         super().__init__(diagram, labels, weights)
+        self._own = parts_of_nodes(diagram)  # before parts were merged
         self._counts = counts
         self._shared = [part for part in range(self._parts) if labels.count(part) > 1]  # parts with an axis
         self._visits = weights.arithmetic.full(points.shape, 0)
@@ -355,6 +376,16 @@ class _SumsOverPoints(_Sums):
 
     def _cells(self, block: int, state: State) -> tuple[Any, int, int] | None:
         total: Any = self._weights.shares ** block.bit_count()
+        if self._cell_of is not None:
+            # Different uses take different slots; nodes of one use share a slot.
+            cells = self._cells_by_part(block, self._own)
+            if cells is None:
+                return None
+            for part, number in cells.items():
+                of_point = self._of_node(self._own.index(part))
+                for taken in range(number):
+                    total = total * (of_point - self._weights.arithmetic.number(taken))
+            return total, 0, 0
         for v in range(self._size):
             if block >> v & 1:
                 total = total * self._of_node(v)

@@ -105,11 +105,11 @@ def _loss_in(key: _ByObject, structure: Any, numbers: tuple[tuple[tuple[int, ...
     half = len(leaves) // 2
     roots, fixed = leaves[:half], leaves[half:]
 
-    def loss_in_metric(params: Any, example: Any) -> Any:
+    def loss_in_metric(params: Any, *example: Any) -> Any:  # and the key of its noise, where there is one
         moved = [
             leaf * jnp.asarray(root, leaf.dtype) + jnp.asarray(still, leaf.dtype)
             for leaf, root, still in zip(jax.tree.leaves(params), roots, fixed, strict=True)
         ]
-        return loss(jax.tree.unflatten(structure, moved), example)
+        return loss(jax.tree.unflatten(structure, moved), *example)
 
     return loss_in_metric

@@ -214,6 +214,8 @@ class CurveTerms:
         spacetime: Spacetime,
         optimizer: Optimizer,
         times: list[int],
+        *,
+        per_use_noise: bool = False,
     ) -> "CurveTerms":
         """Expand the series of some roots.
 
@@ -223,10 +225,12 @@ class CurveTerms:
             spacetime: the whole run.
             optimizer: the optimizer.
             times: the numbers of steps.
+            per_use_noise: whether every use of a datapoint draws noise of its own.
         """
         parts = {}
         for root, (sign, name) in roots.items():
-            whole = expand_curve(name, order=order, spacetime=spacetime, optimizer=optimizer)
+            options: dict[str, Any] = {"spacetime": spacetime, "optimizer": optimizer, "per_use_noise": per_use_noise}
+            whole = expand_curve(name, order=order, **options)
             parts[root] = sign, {diagram: coefficients[times] for diagram, coefficients in whole.items()}
         return cls(order, np.array(times), parts)
 

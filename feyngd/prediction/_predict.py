@@ -157,11 +157,6 @@ def predict(
     if not optimizer.is_plain:
         optimizer = optimizer.over_steps(int(spacetime.T)).in_floats()
     moments = None if times is None else check_times(times, int(spacetime.T))
-    if moments is not None and landscape.per_use_noise:
-        raise ArgumentError(
-            "Learning curves keep the noise of every example, and the landscape draws it anew at every use: predict "
-            "after each number of steps on its own, Spacetime.sgd(N, B, T=…)."
-        )
     if moments is not None and len(rates) > 1:
         raise ArgumentError(f"A learning curve has one learning rate; got {len(rates)}.")
     if optimizer.metric is not None:
@@ -196,7 +191,8 @@ def predict(
             prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
     else:
         roots = roots_of(quantity, landscape.reading)
-        terms = CurveTerms.expanded(roots, order, spacetime, optimizer, moments)
+        noise = landscape.per_use_noise
+        terms = CurveTerms.expanded(roots, order, spacetime, optimizer, moments, per_use_noise=noise)
         prediction = learning_curve(
             quantity, spacetime, optimizer, rates, terms, given, with_rounding=check_dtype is not False
         )

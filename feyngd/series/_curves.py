@@ -13,7 +13,7 @@ from ._measurements import measured_diagrams, measurements
 
 
 def expand_curve(
-    quantity: str, *, order: int, spacetime: Spacetime, optimizer: Optimizer = PLAIN
+    quantity: str, *, order: int, spacetime: Spacetime, optimizer: Optimizer = PLAIN, per_use_noise: bool = False
 ) -> dict[Diagram, np.ndarray]:
     """Return the coefficients of `expand`, in moments, after 0, 1, …, T steps, from one sum over time for each diagram.
 
@@ -22,6 +22,7 @@ def expand_curve(
         order: the highest power of η to keep.
         spacetime: the concrete spacetime of the whole run.
         optimizer: the optimizer, with numbers as parameters, measured at its iterates.
+        per_use_noise: whether every use of a datapoint draws noise of its own, as in `expand`.
 
     Returns:
         For each diagram floats of shape (T + 1,), which include 1/|Aut| and (−1/B)^order.
@@ -46,7 +47,7 @@ def expand_curve(
         )
     found: dict[Diagram, np.ndarray] = {}
     sizes = symbol_sizes(spacetime)
-    for diagram in measured_diagrams(order):
+    for diagram in measured_diagrams(order, cells=per_use_noise):
         counts = counts_after_every_step(diagram, spacetime, optimizer)
         if np.any(counts):
             for joint, factor in measurements(quantity, diagram, spacetime, "moment"):

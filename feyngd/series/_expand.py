@@ -81,7 +81,8 @@ def expand(
             the training set is given, for samplings that treat all points alike.
         resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
         per_use_noise: whether every use of a datapoint draws noise of its own, as dropout and augmentation do. Diagrams
-            are then `CellDiagram`s, and values those of a landscape with such noise. In moments, for plain SGD.
+            are then `CellDiagram`s, and values those of a landscape with such noise. In moments; with an optimizer on
+            concrete spacetimes.
         limit: the largest number of diagrams, with their roots alone, to visit; `None` for any. There are 6,685 up to
             order 6 and 62,503 up to order 7.
 
@@ -91,7 +92,7 @@ def expand(
     Raises:
         ArgumentError: the quantity, basis or reading is unknown, the order is not an integer ≥ 0, there are more than
             `limit` diagrams, the optimizer does not fit the spacetime, or the reading does not fit the sampling; or
-            noise at every use is asked for in cumulants, re-summed, or with another optimizer.
+            noise at every use is asked for in cumulants, re-summed, or with an optimizer and symbolic sizes.
 
     References:
         Tenka, "A Space-Time Approach to Analyzing SGD", Theorem 1 and the generalization-gap rule. Optimizers and the
@@ -120,7 +121,7 @@ def expand(
             raise ArgumentError("Re-summed series are those of the population reading: leave reading= out.")
         return ResummedSeries(quantity, order, spacetime, optimizer=optimizer, limit=limit)
     if per_use_noise:
-        _check_noise(basis, optimizer)
+        _check_noise(basis, optimizer, spacetime)
         check_cell_number(order, False, limit, up_to=True)
     else:
         check_number(order, False, limit, up_to=True)
@@ -177,13 +178,13 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
     return ResummedSeries(*made_of, form=form, optimizer=series.optimizer, limit=None)
 
 
-def _check_noise(basis: str, optimizer: Optimizer) -> None:
+def _check_noise(basis: str, optimizer: Optimizer, spacetime: Spacetime) -> None:
     if basis != "moment":
         raise ArgumentError("Series with noise drawn anew at every use are in moments: leave basis out.")
-    if not optimizer.is_plain:
+    if not optimizer.is_plain and not spacetime.is_concrete:
         raise ArgumentError(
-            f"Series with noise drawn anew at every use are those of plain SGD, and the optimizer is {optimizer}: "
-            "simulate it, or keep the noise of every datapoint fixed, which has series for every linear optimizer."
+            "With an optimizer, series with noise drawn anew at every use are those of concrete spacetimes, and "
+            f"{spacetime} has symbols: give numbers."
         )
 
 

@@ -8,6 +8,7 @@ from sympy import symbols
 
 import feyngd as fd
 from feyngd import CellDiagram, Spacetime
+from feyngd.counting import kernel_count
 from feyngd.errors import ArgumentError
 
 N, B, E, T = symbols("N B E T", integer=True, positive=True)
@@ -58,6 +59,15 @@ def test_counts_are_those_of_the_definition(diagram, spacetime):
     assert fd.count_embeddings(diagram, spacetime) == listed(diagram, spacetime)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    fd.testing.cell_diagrams(max_order=4, root_tied=False),
+    fd.testing.spacetimes(samplings=SAMPLINGS, max_points=4, uneven=True),
+)
+def test_sums_over_steps_are_the_closed_forms(diagram, spacetime):
+    assert kernel_count(diagram, spacetime, fd.sgd()) == fd.count_embeddings(diagram, spacetime)
+
+
 @pytest.mark.parametrize("spacetime", SYMBOLIC, ids=str)
 def test_all_cells_of_a_part_together_are_the_diagram_without_cells(spacetime):
     for order in (2, 3):
@@ -95,7 +105,7 @@ def test_what_is_not_counted_is_refused():
     diagram, spacetime = CellDiagram.parse("[a.1 a.2]"), Spacetime.sgd(4)
     with pytest.raises(ArgumentError, match="counted in moments"):
         fd.count_embeddings(diagram, spacetime, basis="cumulant")
-    with pytest.raises(ArgumentError, match="counted for plain SGD"):
-        fd.count_embeddings(diagram, spacetime, optimizer=fd.momentum(Fraction(1, 2)))
+    with pytest.raises(ArgumentError, match="counted on concrete spacetimes"):
+        fd.count_embeddings(diagram, Spacetime.sgd(N), optimizer=fd.momentum(Fraction(1, 2)))
     with pytest.raises(ArgumentError, match="without cells"):
         fd.embedding_value(diagram, {1: (0, 0), 2: (0, 1)}, spacetime, [1, 1], 0.1)

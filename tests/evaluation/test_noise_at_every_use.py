@@ -103,6 +103,29 @@ def test_a_measurement_has_no_noise_of_its_own(landscape, exact):
     assert runs.mean[0] == pytest.approx(float(prediction.at(np.array([0.01]))[0][0]), rel=0.02)
 
 
+@TOO_LARGE
+@pytest.mark.parametrize(
+    "optimizer", [fd.momentum(0.5), fd.averaged(fd.sgd(), ema=0.5), fd.preconditioned(fd.sgd(), np.array([1.0, 0.5]))]
+)
+def test_optimizers_are_those_of_the_coin(optimizer, landscape, exact):
+    spacetime, rate = fd.Spacetime.sgd(2, 1, 2), 0.01
+    known = fd.preconditioned(fd.sgd(), [1, Fraction(1, 2)]) if optimizer.metric is not None else optimizer
+    series = fd.testing.exact_series("test_loss", exact, THETA, spacetime, 3, optimizer=known)
+    expected = sum(float(value) * rate**power for power, value in enumerate(series))
+    options = {"optimizer": optimizer, "key": KEY}
+    prediction = fd.predict(landscape, START, spacetime, [rate], order=3, replicates=40, **options)
+    assert abs(prediction.mean[0] - expected) < 3.5 * prediction.stderr[0]
+    assert prediction.stderr[0] < 0.01 * expected
+
+
+def test_learning_curves_have_the_predictions_of_shorter_runs(landscape):
+    spacetime, options = fd.Spacetime.sgd(3, 1, 2), {"order": 2, "replicates": 4, "key": KEY}
+    curve = fd.predict(landscape, START, spacetime, [0.01], times=[3, 6], **options)
+    for time, mean in zip((3, 6), curve.mean, strict=True):
+        run = fd.predict(landscape, START, fd.Spacetime.sgd(3, 1, T=time), [0.01], **options)
+        assert mean == pytest.approx(run.mean[0], rel=1e-5)
+
+
 def network(params, example):
     hidden = jnp.tanh(example.reshape(-1) @ params["in"] + params["shift"])
     return hidden, params["out"]
@@ -188,7 +211,3 @@ def test_what_takes_noise_wrongly_is_refused(landscape):
     for call in (fd.anchor, fd.near_minimum):
         with pytest.raises(ArgumentError, match="draws noise anew at every use"):
             call(landscape, START, **({"steps": 2, "learning_rate": 0.1} if call is fd.anchor else {}), key=KEY)
-    with pytest.raises(ArgumentError, match="those of plain SGD"):
-        fd.predict(landscape, START, fd.Spacetime.sgd(2), [0.1], optimizer=fd.momentum(0.5), key=KEY)
-    with pytest.raises(ArgumentError, match="Learning curves keep the noise"):
-        fd.predict(landscape, START, fd.Spacetime.sgd(2), [0.1], times="all", key=KEY)

@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from sympy import symbols
 
 import feyngd as fd
 from feyngd import CellDiagram
@@ -28,6 +29,17 @@ def test_series_are_those_of_the_oracle(quantity, data, landscape, spacetime, or
     theta = data.draw(fd.testing.points(landscape))
     exact = fd.testing.exact_series(quantity, landscape, theta, spacetime, order)
     assert fd.testing.ExactValues(landscape, theta).sum(expanded(quantity, order, spacetime)) == exact
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(data=st.data(), landscape=fd.testing.noisy_landscapes(), spacetime=SPACETIMES, order=st.integers(1, 3))
+def test_series_with_optimizers_are_those_of_the_oracle(data, landscape, spacetime, order):
+    assume(int(spacetime.B) * int(spacetime.T) <= 4)
+    theta, optimizer = data.draw(fd.testing.points(landscape)), data.draw(fd.testing.optimizers(int(spacetime.T)))
+    quantity = data.draw(st.sampled_from(QUANTITIES))
+    series = fd.expand(quantity, order=order, spacetime=spacetime, optimizer=optimizer, per_use_noise=True)
+    exact = fd.testing.exact_series(quantity, landscape, theta, spacetime, order, optimizer=optimizer)
+    assert fd.testing.ExactValues(landscape, theta).sum(series) == exact
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,8 +110,12 @@ def test_what_has_no_series_is_refused():
     options = {"order": 2, "spacetime": fd.Spacetime.sgd(4), "per_use_noise": True}
     with pytest.raises(ArgumentError, match="in moments"):
         fd.expand("test_loss", basis="cumulant", **options)
-    with pytest.raises(ArgumentError, match="those of plain SGD"):
-        fd.expand("test_loss", optimizer=fd.momentum(0.9), **options)
+    with pytest.raises(ArgumentError, match="those of concrete spacetimes"):
+        fd.expand(
+            "test_loss",
+            optimizer=fd.momentum(0.9),
+            **{**options, "spacetime": fd.Spacetime.sgd(symbols("N", integer=True, positive=True))},
+        )
     with pytest.raises(ArgumentError, match="not re-summed"):
         fd.expand("test_loss", resummed=True, **options)
     with pytest.raises(ArgumentError, match="4,964 diagrams with cells up to order 5"):
