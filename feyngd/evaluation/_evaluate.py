@@ -162,8 +162,9 @@ def evaluate_for(
     )
 
 
-def _sampler_for(landscape: Landscape, estimator: str, effort: Effort) -> "MakeSampler":
+def _sampler_for(landscape: Any, estimator: str, effort: Effort) -> "MakeSampler":
     """Return what makes the sampler of `evaluate`."""
+    check_landscape(landscape)
     if not landscape.per_use_noise:
         return lambda plan, setting: Sampler(plan, setting, estimator, effort)
     if estimator != "auto":

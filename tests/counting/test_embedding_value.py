@@ -124,7 +124,7 @@ def test_what_else_it_refuses():
         fd.embedding_value(P("[a a]"), placed, fd.Spacetime.sgd(sympy.Symbol("N")), [1, 2], 0.1)
     with pytest.raises(fd.ArgumentError, match="steps"):
         fd.embedding_value(P("[a a]"), placed, spacetime, [1, 2], 0.1, optimizer=fd.schedule([1, 2]))
-    with pytest.raises(fd.ArgumentError, match="A Diagram is placed"):
+    with pytest.raises(fd.ArgumentError, match="A Diagram without cells is placed"):
         fd.embedding_value("[a a]", placed, spacetime, [1, 2], 0.1)
     for curvatures, message in (
         ([float("nan"), 1], "finite number"),

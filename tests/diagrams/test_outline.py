@@ -90,7 +90,7 @@ def test_how_it_is_written():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("[a a]",), "A Diagram is outlined"),
+        (("[a a]",), "A Diagram without cells is outlined"),
         ((P("[a b]"),), "nothing to outline"),
         ((P("[a a]"), []), "nothing to outline"),
         ((P("[a b b]"), [1]), "Node 1 of .* is alone in its part"),

@@ -55,7 +55,7 @@ def conditional_values(series: fd.Series, theta: list[F], measured: PolynomialLa
         value = F(0)
         for chosen in np.ndindex(*map(len, kinds)):
             assigned = (len(losses) - 1, *chosen)
-            value += both._contract(diagram, 0, assigned).item()
+            value += both._contract(diagram, 0, [assigned[label] for label in diagram.labels]).item()
         weight = F(int(coefficient.p), int(coefficient.q))
         total[diagram.order] += weight * value / len(TRAIN.losses) ** parts
     return tuple(total)
