@@ -1,32 +1,31 @@
 """The values of diagrams on a landscape."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from .._arguments import check_basis, check_integer
 from .._keys import check_key
 from ..derivatives import num_params
-from ..diagrams import CellDiagram, Diagram
+from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..landscapes import READINGS, Landscape, Origin, check_landscape, enter, kinks_at
 from ..progress import Progress, check_progress
 from ..quantities import Measurement
+from ._cells import check_cells
 from ._rounding import Rounding, RoundingMeasurement, is_double
+from ._samplers import MakeSampler, aimed_sampler_for, sampler_for
 from ._values import Values
 from .engine import Engine, NotFiniteError, check_mesh, cost_model
-from .estimators import KINDS, NAMES, Aim, AimedSampler, Effort, FreshNoiseSampler, Sampler, Setting, relative_error
-from .planning import ARITHMETIC_BOUND, CostModel, Number, Plan, make_plan, terms_of_value
+from .estimators import KINDS, NAMES, Aim, Effort, Setting
+from .planning import ARITHMETIC_BOUND, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
-MakeSampler = Callable[[Plan, Setting], Sampler | AimedSampler | FreshNoiseSampler]
 MEASURED = "measured"  # where untied roots are that are a measurement
 
 
@@ -114,7 +113,7 @@ def evaluate(
         diagrams,
         landscape,
         params,
-        _sampler_for(landscape, estimator, effort),
+        sampler_for(landscape, estimator, effort),
         basis=basis,
         root=where,
         chunk_size=None if chunk_size is None else check_integer("chunk_size", chunk_size, least=1),
@@ -152,7 +151,7 @@ def evaluate_for(
         list(diagrams),
         landscape,
         params,
-        _aimed_sampler_for(landscape, aim),
+        aimed_sampler_for(landscape, aim),
         basis="moment",
         root=root,
         mesh=mesh,
@@ -162,67 +161,11 @@ def evaluate_for(
     )
 
 
-def _sampler_for(landscape: Any, estimator: str, effort: Effort) -> "MakeSampler":
-    """Return what makes the sampler of `evaluate`."""
-    check_landscape(landscape)
-    if not landscape.per_use_noise:
-        return lambda plan, setting: Sampler(plan, setting, estimator, effort)
-    if estimator != "auto":
-        raise ArgumentError(
-            "Where every use draws noise anew, every replicate draws all of it and pairs examples at random: leave "
-            f"estimator out; got {estimator!r}."
-        )
-
-    def make(plan: Plan, setting: Setting) -> FreshNoiseSampler:
-        def excess(numbers: Mapping[Number, np.ndarray]) -> float:
-            rows = [row for row in plan.combine(numbers).values() if len(row) > 1]
-            return max((relative_error(row.tolist()) / (effort.rtol or 1) for row in rows), default=0.0) ** 2
-
-        asked = None if effort.rtol is None and effort.budget is None else excess
-        if effort.rtol is None and effort.budget is not None:
-            asked = lambda numbers: math.inf  # noqa: E731
-        options: dict[str, Any] = {"least": effort.replicates, "budget": effort.budget}
-        return FreshNoiseSampler(plan, asked, **options, warns=effort.rtol is not None)
-
-    return make
-
-
-def _aimed_sampler_for(landscape: Landscape, aim: Aim) -> "MakeSampler":
-    """Return what makes the sampler of `evaluate_for`."""
-    if not landscape.per_use_noise:
-        return lambda plan, setting: AimedSampler(plan, setting, aim)
-
-    def make(plan: Plan, setting: Setting) -> FreshNoiseSampler:
-        def excess(numbers: Mapping[Number, np.ndarray]) -> float:
-            values = plan.combine(numbers)
-            return max((goal.excess(values) for goal in aim.goals(values)), default=0.0)
-
-        return FreshNoiseSampler(plan, excess, least=2 * aim.least, budget=aim.budget, warns=aim.warns)
-
-    return make
-
-
-def _check_cells(diagrams: Iterable[Diagram], landscape: Any, basis: str) -> None:
-    """Raise `ArgumentError` unless diagrams have cells where noise is drawn anew at every use, and there alone."""
-    has_noise = bool(getattr(landscape, "per_use_noise", False))
-    for diagram in diagrams:
-        if isinstance(diagram, CellDiagram) is not has_noise:
-            raise ArgumentError(
-                f"The landscape draws noise anew at every use, and {diagram} has no cells: expand with "
-                "per_use_noise=True, or give CellDiagrams."
-                if has_noise
-                else f"{diagram} has cells, and the landscape keeps the noise of its examples: make it as "
-                "Landscape(loss, data, per_use_noise=True)."
-            )
-    if has_noise and basis != "moment":
-        raise ArgumentError("Where noise is drawn anew at every use values are moments: leave basis out.")
-
-
 def _evaluated(
     diagrams: list[Diagram],
     landscape: Landscape,
     params: PyTree,
-    make_sampler: "MakeSampler",
+    make_sampler: MakeSampler,
     *,
     basis: str,
     root: str,
@@ -235,7 +178,7 @@ def _evaluated(
     check_mesh(mesh)
     shown = check_progress(progress)
     landscape, params = enter(landscape, params, update=True, noise=True)
-    _check_cells(diagrams, landscape, basis)
+    check_cells(diagrams, landscape, basis)
     plan = _plan_at(diagrams, basis, root, landscape, params)
     sizes = landscape.num_examples, landscape.num_test_examples, num_params(params)
     setting = Setting(*sizes, plan.ways, directed=landscape.update is not None)
@@ -324,7 +267,7 @@ def plan(
         raise ArgumentError("The landscape brings a reading and a number of examples: leave them out.")
     landscape, where = _measuring(landscape, root, diagrams)
     landscape, params = enter(landscape, params, update=True, noise=True)
-    _check_cells(diagrams, landscape, basis)
+    check_cells(diagrams, landscape, basis)
     return _own(_plan_at(diagrams, basis, where, landscape, params))
 
 
