@@ -9,6 +9,7 @@ import pytest
 from feyngd.companions.escape import Escapes, NoiseAlignment
 from feyngd.drawing import drawn
 from feyngd.experiments import Setting
+from feyngd.experiments import _escape_logistic as logistic
 from feyngd.experiments import _escape_sgld as sgld
 from feyngd.experiments import _escape_slopes as slopes
 from feyngd.experiments import _escape_styblinski_tang as styblinski_tang
@@ -59,6 +60,22 @@ def test_rates_that_are_not_proportional_to_sharpness_are_found_out():
     k = np.array([1.0, 2.0, 4.0])
     assert sgld.is_proportional(k, 9 - np.log(k), np.full(3, 0.1)).holds
     assert not sgld.is_proportional(k, np.full(3, 9.0), np.full(3, 0.1)).holds
+
+
+def test_exits_from_a_box_with_another_slope_or_other_runs_are_found_out():
+    curves = {"right": 2 * X, "wrong": 3 * X}
+    assert [finding.holds for finding in logistic.judged("sweep", X, 2 * X + 1, NOISE, curves)] == [True, True, False]
+    steps = np.arange(6.0).reshape(2, 3)
+    assert logistic.same_runs(steps, steps).holds
+    assert not logistic.same_runs(steps + np.eye(2, 3), steps).holds
+
+
+def test_the_logistic_minimum_has_the_noise_that_the_theorem_asks_for():
+    landscape, start = logistic.regression(jax.random.key(0))
+    rows = np.asarray(landscape.data)
+    assert start.shape == (4,)
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(rows.T @ rows / (4 * len(rows)), np.eye(4), atol=1e-5)  # H, and C about a mean of 0
 
 
 @pytest.mark.parametrize(
