@@ -30,6 +30,16 @@ def test_a_quick_run_is_a_line_with_other_slopes_than_the_theorem():
     assert not holds["theorem 3.2, C = H: the slope in 1/η"]
 
 
+@pytest.mark.slow
+def test_quick_exits_of_logistic_regression_have_the_slopes_of_the_box_formula():
+    found = logistic.EXPERIMENT.run(Setting(jax.random.key(0), digits(50), quick=True))
+    json.dumps(found.to_dict(), allow_nan=False)
+    holds = {finding.claim: finding.holds for finding in found.findings}
+    assert holds["SGD, 1/η: box formula has the slope"]
+    assert holds["SGLD, 1/D: box formula has the slope"]
+    assert holds["SGD, k: the sweep is that over η, run by run"]
+
+
 X, NOISE = np.array([1.0, 2.0, 3.0, 4.0]), np.full(4, 0.1)
 
 
