@@ -23,6 +23,7 @@ from . import (
     _batch_size,
     _cubic_valley,
     _emulated_batches,
+    _escape_logistic,
     _escape_sgld,
     _escape_styblinski_tang,
     _gauss_fit,
@@ -77,6 +78,7 @@ _MODULES = (
     _noise_against_hessian,
     _escape_styblinski_tang,
     _escape_sgld,
+    _escape_logistic,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 _IMAGES = 500

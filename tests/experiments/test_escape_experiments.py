@@ -9,6 +9,7 @@ import pytest
 from feyngd.companions.escape import Escapes, NoiseAlignment
 from feyngd.drawing import drawn
 from feyngd.experiments import Setting
+from feyngd.experiments import _escape_logistic as logistic
 from feyngd.experiments import _escape_sgld as sgld
 from feyngd.experiments import _escape_slopes as slopes
 from feyngd.experiments import _escape_styblinski_tang as styblinski_tang
@@ -27,6 +28,16 @@ def test_a_quick_run_is_a_line_with_other_slopes_than_the_theorem():
     assert holds["−log γ is linear in 1/η"]
     assert holds["the sweep over k is that over η, run by run"]
     assert not holds["theorem 3.2, C = H: the slope in 1/η"]
+
+
+@pytest.mark.slow
+def test_quick_exits_of_logistic_regression_have_the_slopes_of_the_box_formula():
+    found = logistic.EXPERIMENT.run(Setting(jax.random.key(0), digits(50), quick=True))
+    json.dumps(found.to_dict(), allow_nan=False)
+    holds = {finding.claim: finding.holds for finding in found.findings}
+    assert holds["SGD, 1/η: box formula has the slope"]
+    assert holds["SGLD, 1/D: box formula has the slope"]
+    assert holds["SGD, k: the sweep is that over η, run by run"]
 
 
 X, NOISE = np.array([1.0, 2.0, 3.0, 4.0]), np.full(4, 0.1)
@@ -59,6 +70,22 @@ def test_rates_that_are_not_proportional_to_sharpness_are_found_out():
     k = np.array([1.0, 2.0, 4.0])
     assert sgld.is_proportional(k, 9 - np.log(k), np.full(3, 0.1)).holds
     assert not sgld.is_proportional(k, np.full(3, 9.0), np.full(3, 0.1)).holds
+
+
+def test_exits_from_a_box_with_another_slope_or_other_runs_are_found_out():
+    curves = {"right": 2 * X, "wrong": 3 * X}
+    assert [finding.holds for finding in logistic.judged("sweep", X, 2 * X + 1, NOISE, curves)] == [True, True, False]
+    steps = np.arange(6.0).reshape(2, 3)
+    assert logistic.same_runs(steps, steps).holds
+    assert not logistic.same_runs(steps + np.eye(2, 3), steps).holds
+
+
+def test_the_logistic_minimum_has_the_noise_that_the_theorem_asks_for():
+    landscape, start = logistic.regression(jax.random.key(0))
+    rows = np.asarray(landscape.data)
+    assert start.shape == (4,)
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(rows.T @ rows / (4 * len(rows)), np.eye(4), atol=1e-5)  # H, and C about a mean of 0
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ NAMES = {
     "noise-against-hessian",
     "escape-styblinski-tang",
     "escape-sgld",
+    "escape-logistic",
 }
 IMAGES = (np.zeros((3, 4, 4), np.float32), np.array([0, 1, 2]))
 
