@@ -17,6 +17,10 @@ SPREADS = ("test_loss_variance", "test_loss_second_moment", "train_loss_variance
 """What tells how far runs spread: sums over diagrams with two roots."""
 
 
+NUMBERS = (*QUANTITIES, *(quantity for quantity in SPREADS if quantity != "covariance"))
+"""What can be predicted and simulated: the covariance is a matrix of parameters, and its trace a number."""
+
+
 class Measurement(str):
     """What is measured at the end of a run in place of the test loss; made by `measurement`.
 
@@ -84,7 +88,7 @@ def variance(measurement: Measurement) -> Variance:
         >>> import feyngd as fd
         >>> spread = fd.variance(fd.measurement("margin"))
         >>> print(fd.expand(spread, order=2, spacetime=fd.Spacetime.sgd(N=10, B=2), basis="cumulant"))
-        variance of margin to order η^2, cumulant basis, reshuffled, N=10, B=2, E=1, T=5
+        variance of margin to order η^2, cumulant basis, reshuffled, N=10, B=2, E=1
           η^2   5/2   [a] [a]   C_ij s_i s_j
     """
     if not isinstance(measurement, Measurement):
@@ -145,21 +149,29 @@ def measurement(name: str, function: Callable[..., Any] | None = None, data: Any
     return made
 
 
-def check_quantity(quantity: Any, allowed: Collection[str] = QUANTITIES, *, measured: bool = False) -> None:
+def check_quantity(
+    quantity: Any, allowed: Collection[str] = QUANTITIES, *, measured: bool = False, spreads: bool = False
+) -> None:
     """Raise `ArgumentError` unless the quantity is one of those allowed; the message lists them.
 
     Args:
         quantity: what was given.
         allowed: names of quantities.
         measured: whether a `measurement` is allowed too.
+        spreads: whether the `variance` of one is.
     """
     if isinstance(quantity, (Measurement, Variance)):
-        if not measured:
+        if not (spreads if isinstance(quantity, Variance) else measured):
             raise ArgumentError(
                 f"This call has no measurements of your own, such as {str(quantity)!r}: expand, evaluate, plan, "
                 f"predict and simulate have. Known here: {', '.join(map(repr, allowed))}."
             )
         return
+    if quantity == "covariance" and allowed is NUMBERS:
+        raise ArgumentError(
+            "The covariance of the iterates is a matrix of parameters: ask for its trace, 'covariance_trace', or for "
+            "the variance of a measurement in a direction v, fd.variance(fd.measurement('v·θ', function))."
+        )
     if quantity not in allowed:
         more = ", or a measurement(name, function)" if measured else ""
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, allowed))}{more}.")

@@ -40,8 +40,8 @@ class Forest(Diagram):
 
     Examples:
         >>> from feyngd import Forest
-        >>> Forest.parse("[b] [b a]")
-        Forest('[a] [a b]')
+        >>> Forest.parse("[b] [a b]")
+        Forest('[a] [b a]')
         >>> Forest.parse("[a] [a]").order, Forest.parse("[a] [a]").automorphisms
         (2, 2)
     """
@@ -147,6 +147,22 @@ class Forest(Diagram):
             [-1, *(parent - second for parent in self._parents[second + 1 :])], self._labels[second:]
         )
         return first, last
+
+    @property
+    def joined(self) -> Diagram:
+        """The diagram in which the two loose ends at the roots are one edge: the trace of a matrix of two loose ends.
+
+        Raises:
+            DiagramError: a root does not have one edge, or is not alone in its part.
+        """
+        if self.is_root_tied or any(len(self.children[root]) != 1 for root in self.roots):
+            raise DiagramError(f"To be loose ends, the roots of {self} must have one edge and be alone each.")
+        first, second = (self.children[root][0] for root in self.roots)
+        nodes = [node for node in range(1, len(self._parents)) if node not in self.roots]
+        index = {node: place for place, node in enumerate(nodes)}
+        above = {**dict(enumerate(self._parents)), second: first}
+        parents = [-1 if node == first else index[above[node]] for node in nodes]
+        return Diagram.from_labels(parents, [self._labels[node] for node in nodes])
 
     # --- its relatives ------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def expand(
         gap to order η^1, cumulant basis, reshuffled, N, B, E
           η^1   E/B   a[a]   tr(C)
     """
-    check_quantity(quantity, (*SERIES, *SPREADS), measured=True)
+    check_quantity(quantity, (*SERIES, *SPREADS), measured=True, spreads=True)
     order = check_order(order)
     check_basis(basis)
     check_spacetime(spacetime)
