@@ -33,6 +33,7 @@ from ._program_cache import keep_programs as keep_programs
 from ._version import __version__ as __version__
 from .diagrams import CellDiagram as CellDiagram
 from .diagrams import Diagram as Diagram
+from .diagrams import Forest as Forest
 from .diagrams import Outline as Outline
 from .diagrams import cell_diagrams as cell_diagrams
 from .diagrams import count_cell_diagrams as count_cell_diagrams
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from .progress import Progress as Progress
     from .progress import Tqdm as Tqdm
     from .quantities import measurement as measurement
+    from .quantities import variance as variance
     from .series import DoubleSeries as DoubleSeries
     from .series import DoubleTerm as DoubleTerm
     from .series import ModifiedFlow as ModifiedFlow
@@ -138,7 +140,7 @@ _HOMES = {
     "optimizers": ("Optimizer", "averaged", "from_optax", "momentum", "preconditioned", "schedule", "sgd"),
     "prediction": ("Comparison", "LearningCurve", "Prediction", "compare", "predict"),
     "progress": ("Progress", "Tqdm"),
-    "quantities": ("measurement",),
+    "quantities": ("measurement", "variance"),
     "series": (
         "DoubleSeries",
         "DoubleTerm",

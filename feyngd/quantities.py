@@ -13,6 +13,14 @@ SERIES = (*QUANTITIES, "displacement")
 """What can be expanded: the displacement has a series, but no number on a landscape."""
 
 
+SPREADS = ("test_loss_variance", "test_loss_second_moment", "train_loss_variance", "covariance", "covariance_trace")
+"""What tells how far runs spread: sums over diagrams with two roots."""
+
+
+NUMBERS = (*QUANTITIES, *(quantity for quantity in SPREADS if quantity != "covariance"))
+"""What can be predicted and simulated: the covariance is a matrix of parameters, and its trace a number."""
+
+
 class Measurement(str):
     """What is measured at the end of a run in place of the test loss; made by `measurement`.
 
@@ -44,6 +52,58 @@ class Measurement(str):
         return Measurement, (str(self), self.function, self.data)
 
 
+class Variance(str):
+    """The variance over runs of a measurement, made by `variance`; a string, its name.
+
+    Attributes:
+        measurement: what is measured at the end of every run.
+    """
+
+    __slots__ = ("measurement",)
+
+    measurement: Measurement
+
+    def __new__(cls, measurement: Measurement) -> "Variance":
+        self = super().__new__(cls, f"variance of {measurement}")
+        self.measurement = measurement
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Variance, (self.measurement,)
+
+
+def variance(measurement: Measurement) -> Variance:
+    """Return a quantity: how far runs of SGD spread in a measurement of your own, its variance over runs.
+
+    `expand`, `evaluate`, `predict` and `simulate` take it as the quantity. With the measurement v·θ it is vᵀ Cov(θ_T)
+    v, the spread of the iterates in a direction; (Var(a + b) − Var(a − b)) / 4 is the covariance of two measurements.
+
+    Args:
+        measurement: made by `measurement`.
+
+    Raises:
+        ArgumentError: it is no measurement.
+
+    Examples:
+        >>> import feyngd as fd
+        >>> spread = fd.variance(fd.measurement("margin"))
+        >>> print(fd.expand(spread, order=2, spacetime=fd.Spacetime.sgd(N=10, B=2), basis="cumulant"))
+        variance of margin to order η^2, cumulant basis, reshuffled, N=10, B=2, E=1
+          η^2   5/2   [a] [a]   C_ij s_i s_j
+    """
+    if not isinstance(measurement, Measurement):
+        raise ArgumentError(
+            "The variance is that of a measurement of your own, fd.measurement(name, function); those of the losses "
+            f"are 'test_loss_variance' and 'train_loss_variance'. Got {measurement!r}."
+        )
+    return Variance(measurement)
+
+
+def is_spread(quantity: Any) -> bool:
+    """Whether a quantity is a sum over diagrams with two roots."""
+    return isinstance(quantity, Variance) or quantity in SPREADS
+
+
 def measurement(name: str, function: Callable[..., Any] | None = None, data: Any = None) -> Measurement:
     """Return a quantity of your own: the expectation of a smooth function s of the parameters after SGD.
 
@@ -73,9 +133,10 @@ def measurement(name: str, function: Callable[..., Any] | None = None, data: Any
           η^0   1     []    s
           η^1   -10   [a]   G_i s_i
     """
-    if not isinstance(name, str) or not name.strip() or name in SERIES:
+    if not isinstance(name, str) or not name.strip() or name in (*SERIES, *SPREADS):
         raise ArgumentError(
-            f"A measurement has a name of its own, other than {', '.join(map(repr, SERIES))}; got {name!r}."
+            f"A measurement has a name of its own, other than {', '.join(map(repr, (*SERIES, *SPREADS)))}; got "
+            f"{name!r}."
         )
     if function is not None and not callable(function):
         raise ArgumentError(f"A measurement is a function s(params) or s(params, example); got {function!r}.")
@@ -88,21 +149,29 @@ def measurement(name: str, function: Callable[..., Any] | None = None, data: Any
     return made
 
 
-def check_quantity(quantity: Any, allowed: Collection[str] = QUANTITIES, *, measured: bool = False) -> None:
+def check_quantity(
+    quantity: Any, allowed: Collection[str] = QUANTITIES, *, measured: bool = False, spreads: bool = False
+) -> None:
     """Raise `ArgumentError` unless the quantity is one of those allowed; the message lists them.
 
     Args:
         quantity: what was given.
         allowed: names of quantities.
         measured: whether a `measurement` is allowed too.
+        spreads: whether the `variance` of one is.
     """
-    if isinstance(quantity, Measurement):
-        if not measured:
+    if isinstance(quantity, (Measurement, Variance)):
+        if not (spreads if isinstance(quantity, Variance) else measured):
             raise ArgumentError(
                 f"This call has no measurements of your own, such as {str(quantity)!r}: expand, evaluate, plan, "
                 f"predict, simulate and near_minimum(…).predict have. Known here: {', '.join(map(repr, allowed))}."
             )
         return
+    if quantity == "covariance" and allowed is NUMBERS:
+        raise ArgumentError(
+            "The covariance of the iterates is a matrix of parameters: ask for its trace, 'covariance_trace', or for "
+            "the variance of a measurement in a direction v, fd.variance(fd.measurement('v·θ', function))."
+        )
     if quantity not in allowed:
         more = ", or a measurement(name, function)" if measured else ""
         raise ArgumentError(f"Unknown quantity {quantity!r}. Known: {', '.join(map(repr, allowed))}{more}.")
@@ -115,6 +184,8 @@ def name_sum(one: str, other: str, sign: int) -> str:
         ArgumentError: one of them is a measurement and the other another quantity: their roots differ.
     """
     name = f"{one} {'+' if sign > 0 else '-'} {other}"
+    if isinstance(one, Variance) or isinstance(other, Variance):
+        raise ArgumentError(f"{str(one)!r} and {str(other)!r} have no sum as series: add their numbers.")
     own = [each for each in (one, other) if isinstance(each, Measurement)]
     if not own:
         return name

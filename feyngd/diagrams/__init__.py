@@ -10,6 +10,8 @@ from ._diagram import Diagram as Diagram
 from ._enumeration import check_number as check_number
 from ._enumeration import diagrams as diagrams
 from ._enumeration import each_diagram as each_diagram
+from ._forest import Forest as Forest
+from ._forest import splits as splits
 from ._orderings import count_orderings as count_orderings
 from ._outline import Outline as Outline
 from ._outline import outline as outline

@@ -178,6 +178,11 @@ class Diagram:
         return self._automorphisms
 
     @property
+    def num_points(self) -> int:
+        """The number of different datapoints of the training set that its steps are on: of parts without the root."""
+        return len({*self._labels[1:]})
+
+    @property
     def is_root_tied(self) -> bool:
         """Whether the root shares its part with another node."""
         return self._labels.count(0) > 1

@@ -18,6 +18,7 @@ _NODES = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHOWN = 120
 _CELL_HINT = "Write brackets with the numbers of cells, such as '[a.1 a.2[b]]'."
+_FOREST_HINT = "Write two trees in brackets, such as '[a] [a b]'."
 _HINT = "Write brackets such as '[a a[b]]' or edges and parts such as '(01-02-13)(0-12-3)'."
 
 
@@ -100,6 +101,33 @@ def parse_brackets(text: str) -> tuple[list[int], list[int]]:
     return parents, [parts[name] for name in names]
 
 
+def parse_forest(text: str) -> tuple[list[int], list[int]]:
+    """Read two trees in bracket notation, `[a] [a b]`, as `(parents, labels)` below a node 0 that joins them.
+
+    Raises:
+        DiagramError: the text is not in this notation, or has not two trees.
+    """
+    if not isinstance(text, str):
+        raise DiagramError(f"A forest is parsed from text, got {type(text).__name__}. {_FOREST_HINT}")
+    trees, start, depth = [], 0, 0
+    for position, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "]" and not depth:
+            trees.append(text[start : position + 1])
+            start = position + 1
+    if len(trees) != 2 or text[start:].strip():
+        raise DiagramError(f"The forest {_shown(text)} has not two trees. {_FOREST_HINT}")
+    parents, names = [-1], ["joins"]
+    for number, tree in enumerate(trees):
+        above, labels = parse_brackets(tree)
+        words = re.findall("[A-Za-z][0-9]*", tree)
+        shift = len(parents)
+        parents += [0, *(parent + shift for parent in above[1:])]
+        # An untied root has no letter, and gets a name that no letter is.
+        names += words if len(words) == len(labels) else [f"root {number}", *words]
+    return parents, [names.index(name) for name in names]
+
+
 def parse_edges(text: str) -> tuple[list[int], list[int]]:
     """Read edge notation."""
     match = re.fullmatch(r"\(([^()]*)\)\s*\(([^()]*)\)", text)
@@ -150,6 +178,23 @@ def parse_edges(text: str) -> tuple[list[int], list[int]]:
     return [parent for parent in parents if parent is not None], [label for label in labels if label is not None]
 
 
+def format_forest(parents: Sequence[int], labels: Sequence[int]) -> str:
+    """Write both trees below node 0, nodes in preorder, one after the other with the same letters."""
+    second = max(node for node, parent in enumerate(parents) if parent == 0)
+    tied = [labels.count(labels[root]) > 1 for root in (1, second)]
+    inner = [label for node, label in enumerate(labels) if node and (node not in (1, second) or tied[node > 1])]
+    names = {label: _part_name(number) for number, label in enumerate(dict.fromkeys(inner))}
+    children = children_of(parents)
+
+    def write(node: int) -> str:
+        below = " ".join(map(write, children[node]))
+        is_root = parents[node] == 0
+        letter = "" if is_root and not tied[node > 1] else names[labels[node]]
+        return f"{letter}[{below}]" if below or is_root else letter
+
+    return f"{write(1)} {write(second)}"
+
+
 def format_brackets(parents: Sequence[int], labels: Sequence[int], cells: Sequence[int] | None = None) -> str:
     """Write bracket notation of nodes in preorder, parts lettered a, b, c, … in the order in which they are met.
 
@@ -162,9 +207,7 @@ def format_brackets(parents: Sequence[int], labels: Sequence[int], cells: Sequen
 
     def name(label: int) -> str:
         if label not in names:
-            index = len(names) - (0 if is_root_tied else 1)
-            round_, letter = divmod(index, len(_LETTERS))
-            names[label] = _LETTERS[letter] + (str(round_) if round_ else "")
+            names[label] = _part_name(len(names) - (0 if is_root_tied else 1))
         return names[label]
 
     words: list[str] = []
@@ -181,6 +224,12 @@ def format_brackets(parents: Sequence[int], labels: Sequence[int], cells: Sequen
             words.append("[")
             open_brackets += 1
     return "".join(words) + "]" * open_brackets
+
+
+def _part_name(number: int) -> str:
+    """Return the letter of the part with this number, from 0; beyond z with a digit."""
+    round_, letter = divmod(number, len(_LETTERS))
+    return _LETTERS[letter] + (str(round_) if round_ else "")
 
 
 def _numbers_of_cells(labels: Sequence[int], cells: Sequence[int] | None) -> list[str]:

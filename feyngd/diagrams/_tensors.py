@@ -13,6 +13,7 @@ from .._arguments import check_basis
 from ..errors import ArgumentError
 from ._cell_diagram import CellDiagram
 from ._diagram import Diagram
+from ._forest import Forest
 
 _RANKS = "lGHJK"
 _FEW_EDGES = 30  # up to this order every node is tried as the root
@@ -99,6 +100,8 @@ def tensor_expression(
     check_basis(basis)
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"The value of a Diagram is written, such as Diagram.parse('[a a]'); got {diagram!r}.")
+    if isinstance(diagram, Forest):
+        return _of_forest(diagram, basis, latex, open_root=open_root, root=root)
     if isinstance(diagram, CellDiagram) and basis == "cumulant":
         raise ArgumentError(f"{diagram} has cells, which have moments and no cumulants: give basis='moment'.")
     shape = diagram if indexed or open_root or root else value_representative(diagram)
@@ -120,6 +123,50 @@ def tensor_expression(
     elif not indexed and all(letter for _, letter in tensors) and (short := _without_indices(tensors)):
         return short.replace("tr", r"\operatorname{tr}") if latex else short
     return " ".join(_factor(nodes, letter, basis, latex) for nodes, letter in sorted(tensors, key=_sort_key))
+
+
+def _of_forest(forest: Forest, basis: str, latex: bool, *, open_root: bool, root: str | None) -> str:
+    """Write the value of two trees: factors that share no index one after the other, as `GCG` or `l GG`.
+
+    Loose ends are the first two indices, i and j.
+    """
+    slots: list[list[str]] = [[] for _ in forest.parents]
+    inner = [node for node in range(1, len(forest.parents)) if node not in forest.roots]
+    ends = [node for node in inner if forest.parents[node] in forest.roots] if open_root else []
+    for number, node in enumerate([*ends, *(node for node in inner if node not in ends)], start=1):
+        for end in (forest.parents[node], node):
+            slots[end].append(edge_index(number))
+    tensors = [
+        ([slots[node] for node in sorted(part)], _letter([len(slots[node]) for node in part], basis))
+        for part in forest.parts[1:]
+    ]
+    alone = [forest.labels[node] - 1 for node in forest.roots if forest.labels.count(forest.labels[node]) == 1]
+    if open_root:
+        tensors = [tensor for number, tensor in enumerate(tensors) if number not in alone]
+    elif root:
+        tensors = [(nodes, root if number in alone else letter) for number, (nodes, letter) in enumerate(tensors)]
+    pieces = [tensors] if open_root or root else _connected(tensors)
+    written = []
+    for piece in pieces:
+        short = "" if open_root or root or not all(letter for _, letter in piece) else _without_indices(piece)
+        found = short.replace("tr", r"\operatorname{tr}") if latex else short
+        written.append(found or " ".join(_factor(*tensor, basis, latex) for tensor in sorted(piece, key=_sort_key)))
+    return " ".join(sorted(written))
+
+
+def _connected(tensors: list[tuple[list[list[str]], str]]) -> list[list[tuple[list[list[str]], str]]]:
+    """Return tensors in groups that share no index."""
+    groups: list[tuple[set[str], list[tuple[list[list[str]], str]]]] = []
+    for tensor in tensors:
+        indices, members = {index for node in tensor[0] for index in node}, [tensor]
+        apart = []
+        for other, theirs in groups:
+            if other & indices:
+                indices, members = indices | other, theirs + members
+            else:
+                apart.append((other, theirs))
+        groups = [*apart, (indices, members)]
+    return [members for _, members in groups]
 
 
 def _cells_of(diagram: Diagram) -> list[list[list[int]]]:

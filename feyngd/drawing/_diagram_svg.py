@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..diagrams import CellDiagram, Diagram, Outline, tensor_expression
+from ..diagrams import CellDiagram, Diagram, Forest, Outline, tensor_expression
 from ..errors import ArgumentError
 from ..svg import Picture, check_size, document, element, elements, tree_picture
 
@@ -104,7 +104,8 @@ def _picture(diagram: Diagram | Outline, *, numbered: bool = False) -> Picture:
     """Draw the tree, ties filled and outlines hollow."""
     tied, hollow = _tied(diagram), diagram.parts if isinstance(diagram, Outline) else ()
     cells = tied.cells if isinstance(tied, CellDiagram) else None
-    return tree_picture(tied.parents, tied.parts, numbered=numbered, hollow=hollow, cells=cells)
+    two_rooted = isinstance(tied, Forest)
+    return tree_picture(tied.parents, tied.parts, numbered=numbered, hollow=hollow, cells=cells, two_rooted=two_rooted)
 
 
 def check_diagram(diagram: object) -> None:

@@ -16,14 +16,14 @@ from ..diagrams import Diagram
 from ..errors import ArgumentError
 from ..landscapes import READINGS, Landscape, Origin, check_landscape, enter, kinks_at
 from ..progress import Progress, check_progress
-from ..quantities import Measurement
-from ._cells import check_cells
+from ..quantities import Measurement, Variance
+from ._kinds_of_diagrams import check_cells, check_forests
 from ._rounding import Rounding, RoundingMeasurement, is_double
 from ._samplers import MakeSampler, aimed_sampler_for, sampler_for
 from ._values import Values
 from .engine import Engine, NotFiniteError, check_mesh, cost_model
 from .estimators import KINDS, NAMES, Aim, Effort, Setting
-from .planning import ARITHMETIC_BOUND, CostModel, Plan, make_plan, terms_of_value
+from .planning import ARITHMETIC_BOUND, JOINED, CostModel, Plan, make_plan, terms_of_value
 
 ROOTS = ("test", "train")
 MEASURED = "measured"  # where untied roots are that are a measurement
@@ -73,7 +73,8 @@ def evaluate(
         basis: "moment" or "cumulant". A series brings its own; for diagrams the default is "moment".
         root: in the conditional reading, whether untied roots are measured on "test" or on "train" data; a series of
             the train loss brings "train", otherwise the default is "test". In any reading, a `measurement` whose
-            derivatives stand at the root; a series of one brings it.
+            derivatives stand at the root; a series of one brings it. For diagrams with two roots also "joined": the
+            roots are loose ends, and the value is the trace, as for the "covariance_trace".
         estimator: how interleaved parts are averaged: "auto", "pairing", "deflation", "strata", "contraction" or
             "double-sum".
         replicates: the number of random pairings, at least 2; the least number if `rtol` or `budget` decides.
@@ -101,6 +102,7 @@ def evaluate(
     """
     diagrams, basis, root = _requested(what, basis, root)
     landscape, where = _measuring(landscape, root, diagrams)
+    check_forests(diagrams, landscape, getattr(what, "reading", None), where)
     if estimator not in NAMES:
         raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, NAMES))}.")
     effort = Effort.checked(replicates, rtol, budget)
@@ -130,18 +132,19 @@ def evaluate_for(
     landscape: Landscape,
     params: PyTree,
     *,
+    basis: str = "moment",
     root: str = "test",
     mesh: jax.sharding.Mesh | None = None,
     check_dtype: bool | None = None,
     progress: Progress | None = None,
     key: jax.Array | None = None,
 ) -> Values:
-    """Evaluate moment values of diagrams as precisely as combinations of them are needed.
+    """Evaluate diagrams as precisely as combinations of them are needed.
 
     Args:
         aim: the goals and the budget.
         diagrams: the diagrams.
-        landscape, params, root, mesh, check_dtype, progress, key: as in `evaluate`.
+        landscape, params, basis, root, mesh, check_dtype, progress, key: as in `evaluate`.
 
     Returns:
         As `evaluate`. The replicates of sampled values stand for twin pairings: as many as their standard error has
@@ -152,7 +155,7 @@ def evaluate_for(
         landscape,
         params,
         aimed_sampler_for(landscape, aim),
-        basis="moment",
+        basis=basis,
         root=root,
         mesh=mesh,
         check_dtype=check_dtype,
@@ -322,7 +325,7 @@ def _requested(
 ) -> tuple[list[Diagram], str, str | Measurement]:
     from ..series import Series
 
-    if not isinstance(root, Measurement) and root not in (None, *ROOTS, MEASURED):
+    if not isinstance(root, Measurement) and root not in (None, *ROOTS, MEASURED, JOINED):
         raise ArgumentError(
             f"Untied roots are measured on 'test' or 'train' data, or are a measurement(name, function); got {root!r}."
         )
@@ -331,9 +334,17 @@ def _requested(
             raise ArgumentError("The values of a displacement are vectors of parameters, which evaluate does not give.")
         if basis not in (None, what.basis):
             raise ArgumentError(f"The series is in {what.basis}s, but basis={basis!r}: use series.in_basis({basis!r}).")
-        own = what.quantity if isinstance(what.quantity, Measurement) else None
+        if what.quantity == "covariance":
+            raise ArgumentError(
+                "The values of a covariance are matrices of parameters, which evaluate does not give: take its trace, "
+                "'covariance_trace', or the variance of a measurement in a direction v, "
+                "fd.variance(fd.measurement('v·θ', …))."
+            )
+        measured = what.quantity.measurement if isinstance(what.quantity, Variance) else what.quantity
+        own = measured if isinstance(measured, Measurement) else None
         if root is None:
-            root = own or ("train" if what.quantity == "train_loss" else "test")
+            on_train = what.quantity in ("train_loss", "train_loss_variance")
+            root = JOINED if what.quantity == "covariance_trace" else own or ("train" if on_train else "test")
         return list(what), what.basis, root
     basis = "moment" if basis is None else basis
     check_basis(basis)

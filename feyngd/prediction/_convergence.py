@@ -133,7 +133,9 @@ def by_tree(series: Series, values: Values) -> np.ndarray:
     Trees are the mechanisms of a series: products of derivatives, which different partitions average in different
     ways. Trees of one order may cancel at one point by accident; then their sum says little about the next order.
     """
-    numbers = [tree_numbers(order) for order in range(series.order + 1)]
+    # Two trees are one whose root has both for its children.
+    more = 2 if series.has_two_roots else 0
+    numbers = [tree_numbers(order + more) for order in range(series.order + 1)]
     found = np.zeros((series.order + 1, max(map(len, numbers))))
     for order, known in enumerate(numbers):
         for diagram, weight in series.of_order(order).items():
@@ -149,7 +151,7 @@ def tree_numbers(order: int) -> dict[Tree, int]:
 def tree_of(diagram: Diagram) -> Tree:
     """Return a diagram's tree, without its ties."""
     below: list[list[Tree]] = [[] for _ in diagram.parents]
-    for node in range(diagram.order, 0, -1):
+    for node in range(len(diagram.parents) - 1, 0, -1):
         below[diagram.parents[node]].append(tuple(sorted(below[node])))
     return tuple(sorted(below[0]))
 

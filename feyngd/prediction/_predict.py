@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from .._learning_rates import check_learning_rates
 from ..errors import ArgumentError
 from ..estimates import TruncationWarning
-from ..evaluation import MEASURED, Effort, Values
+from ..evaluation import MEASURED, Effort, Values, check_forests
 from ..landscapes import (
     Landscape,
     Origin,
@@ -26,7 +26,7 @@ from ..landscapes import (
 )
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress
-from ..quantities import Measurement, check_quantity
+from ..quantities import NUMBERS, Measurement, Variance, check_quantity, is_spread
 from ..series import Series
 from ..spacetimes import Spacetime, check_spacetime
 from ._convergence import by_tree
@@ -104,7 +104,9 @@ def predict(
         spacetime: the concrete N, B, E, T and sampling.
         learning_rates: one or more learning rates, positive and finite.
         order: the highest power of η.
-        quantity: "test_loss", "train_loss" or "gap", or a `measurement` with a function.
+        quantity: "test_loss", "train_loss" or "gap", or a `measurement` with a function. How far runs spread:
+            "test_loss_variance", "train_loss_variance", "test_loss_second_moment", the trace of the iterates'
+            covariance, "covariance_trace", or the `variance` of a measurement.
         optimizer: plain SGD by default; see `feyngd.momentum`, `feyngd.schedule` and their relatives. Parameters are
             numbers.
         times: the numbers of steps of a learning curve, from 0 to T, or "all"; with one learning rate.
@@ -147,23 +149,37 @@ def predict(
         ['0.5000', '0.0000', '0.5000']
     """
     rates = check_learning_rates(learning_rates)
-    check_quantity(quantity, measured=True)
+    check_quantity(quantity, NUMBERS, measured=True, spreads=True)
     check_spacetime(spacetime, concrete="SGD is predicted")
     check_landscape(landscape)
     check_reading(landscape, spacetime)
-    if isinstance(quantity, Measurement):
-        landscape = landscape.measuring(quantity)
+    if isinstance(quantity, (Measurement, Variance)):
+        landscape = landscape.measuring(quantity.measurement if isinstance(quantity, Variance) else quantity)
     optimizer = check_optimizer(optimizer)
     if not optimizer.is_plain:
         optimizer = optimizer.over_steps(int(spacetime.T)).in_floats()
     moments = None if times is None else check_times(times, int(spacetime.T))
+    if moments is not None and is_spread(quantity):
+        raise ArgumentError(
+            f"Learning curves are those of means: predict {str(quantity)!r} after each number of steps on its own, "
+            "with Spacetime.sgd(N, B, T=…)."
+        )
     if moments is not None and len(rates) > 1:
         raise ArgumentError(f"A learning curve has one learning rate; got {len(rates)}.")
+    if optimizer.metric is not None and quantity == "covariance_trace":
+        raise ArgumentError(
+            "With learning rates of single parameters the trace of the covariance is not predicted: take the variance "
+            "of a measurement, such as one coordinate of θ."
+        )
     if optimizer.metric is not None:
         landscape, params = in_metric(landscape, params, optimizer.metric.tree)
     landscape, params = enter(landscape, params, update=True, noise=True)
     check_updates_kept(params, "A prediction")
+    if is_spread(quantity) and landscape.per_use_noise:
+        raise ArgumentError(f"There is no series of {str(quantity)!r} with noise drawn anew at every use: simulate it.")
     parts = series_by_root(quantity, landscape, spacetime, order, optimizer)
+    for root, (_, series) in parts.items():
+        check_forests(series, landscape, None, root)
     effort = Effort.checked(2 if replicates is None else replicates, rtol, budget)
     if values is None:
         given = values_for(
@@ -187,7 +203,7 @@ def predict(
     if moments is None:
         prediction = _assembled(quantity, spacetime, rates, parts, given, with_rounding=check_dtype is not False)
         prediction = replace(prediction, optimizer=optimizer)
-        if prediction.rounding is not None and landscape.update is None:
+        if prediction.rounding is not None and landscape.update is None and not is_spread(quantity):
             prediction = replace(prediction, lost_updates=_lost_updates(prediction, landscape, params))
     else:
         roots = roots_of(quantity, landscape.reading)
@@ -278,8 +294,11 @@ def _check_values(values: Values, series: Series, landscape: Landscape, params: 
         raise ArgumentError(
             f"The value of {missing[0]} is needed and was not evaluated: evaluate the series {series!r}."
         )
-    if values.basis != "moment":
-        raise ArgumentError(f"predict takes values in the moment basis; these are in the {values.basis} basis.")
+    if values.basis != series.basis:
+        raise ArgumentError(
+            f"Predictions of {str(series.quantity)!r} take values in the {series.basis} basis; these are in the "
+            f"{values.basis} basis."
+        )
     if (landscape.reading == "conditional" or MEASURED in (root, values.root)) and values.root != root:
         raise ArgumentError(
             f"The untied roots of these values are measured on {values.root} data, and {series.quantity} needs them on "

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..diagrams import Diagram, diagrams
 from ..estimates import mean_and_stderr
-from ..evaluation import MEASURED, MOST_TWINS, Aim, Effort, Goal, Values, evaluate, evaluate_for
+from ..evaluation import JOINED, MEASURED, MOST_TWINS, Aim, Effort, Goal, Values, evaluate, evaluate_for
 from ..landscapes import Landscape
 from ..optimizers import PLAIN, Optimizer
 from ..progress import Progress
-from ..quantities import Measurement
+from ..quantities import Measurement, Variance, is_spread
 from ..series import Series, expand
 from ..spacetimes import Spacetime
 from ._convergence import Orders, by_tree
@@ -64,6 +64,7 @@ def values_for(
     """
     roots = list(questions[0].parts)
     wanted = {root: _wanted([question.parts[root][1] for question in questions]) for root in roots}
+    basis = questions[0].parts[roots[0]][1].basis
 
     def evaluated(of_root: Callable[..., Values]) -> dict[str, Values]:
         found: dict[str, Values] = {}
@@ -71,7 +72,13 @@ def values_for(
             # The same key for all roots: their replicates share the pairings, and a difference its noise.
             # If rounding cannot be measured for one root, it is not tried for the other, nor warned about twice.
             measured = False if any(values.not_measured for values in found.values()) else check_dtype
-            options: dict[str, Any] = {"mesh": mesh, "check_dtype": measured, "progress": progress, "key": key}
+            options: dict[str, Any] = {
+                "basis": basis,
+                "mesh": mesh,
+                "check_dtype": measured,
+                "progress": progress,
+                "key": key,
+            }
             found[root] = of_root(wanted[root], landscape, params, root=root, **options)
         return found
 
@@ -98,7 +105,7 @@ def _wanted(series: Sequence[Series]) -> list[Diagram]:
     epochs would have programs of its own.
     """
     found = {diagram for one in series for diagram in one}
-    if any(one.has_cells for one in series):
+    if any(one.has_cells or one.has_two_roots for one in series):
         return sorted(found)
     order = max(one.order for one in series)
     root_tied = any(one.quantity in ("train_loss", "gap") for one in series)
@@ -114,10 +121,17 @@ def series_by_root(
     quantity: str, landscape: Landscape, spacetime: Spacetime, order: int, optimizer: Optimizer = PLAIN
 ) -> dict[str, tuple[int, Series]]:
     """Return the series whose sum is the quantity, by where its untied roots are measured, with their signs."""
+    # The terms of a variance that cancel between moments are not there in cumulants.
+    options: dict[str, Any] = {"per_use_noise": landscape.per_use_noise}
+    if is_spread(quantity):
+        options |= {
+            "basis": "cumulant",
+            "reading": "conditional" if landscape.reading == "conditional" else "population",
+        }
     return {
         root: (
             sign,
-            expand(name, order=order, spacetime=spacetime, optimizer=optimizer, per_use_noise=landscape.per_use_noise),
+            expand(name, order=order, spacetime=spacetime, optimizer=optimizer, **options),
         )
         for root, (sign, name) in roots_of(quantity, landscape.reading).items()
     }
@@ -125,10 +139,12 @@ def series_by_root(
 
 def roots_of(quantity: str, reading: str) -> dict[str, tuple[int, str]]:
     """Return where untied roots are measured, each with the sign and the name of its series."""
-    if isinstance(quantity, Measurement):
+    if isinstance(quantity, (Measurement, Variance)):
         return {MEASURED: (1, quantity)}
+    if quantity == "covariance_trace":
+        return {JOINED: (1, quantity)}
     if reading != "conditional" or quantity != "gap":
-        return {"train" if quantity == "train_loss" else "test": (1, quantity)}
+        return {"train" if quantity in ("train_loss", "train_loss_variance") else "test": (1, quantity)}
     return {"test": (1, "test_loss"), "train": (-1, "train_loss")}
 
 

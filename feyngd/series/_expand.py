@@ -9,12 +9,13 @@ from ..counting import count_ratio, kernel_count, symbol_sizes
 from ..diagrams import EXPANDED, Diagram, check_cell_number, check_number
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
-from ..quantities import SERIES, Measurement, check_quantity
+from ..quantities import SERIES, SPREADS, Measurement, check_quantity, is_spread
 from ..spacetimes import Spacetime, check_spacetime
 from ._conditional import READINGS, check_exchangeable, given_training_set
 from ._measurements import measured_diagrams, measurements
 from ._resummed import ResummedSeries
 from ._series import Series
+from ._spreads import spread_terms
 
 
 @overload
@@ -71,7 +72,9 @@ def expand(
     the two for the gap. So its three series have the same coefficients.
 
     Args:
-        quantity: "test_loss", "train_loss", "gap" or "displacement", or a `measurement`.
+        quantity: "test_loss", "train_loss", "gap" or "displacement", or a `measurement`. Of how far runs spread:
+            "test_loss_variance", "train_loss_variance", "test_loss_second_moment", "covariance" of the iterates, its
+            trace "covariance_trace", or the `variance` of a measurement; their diagrams are `Forest`s.
         order: the highest power of η to keep.
         spacetime: N, B, E, T, numbers or symbols, and the sampling.
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
@@ -106,7 +109,7 @@ def expand(
         gap to order η^1, cumulant basis, reshuffled, N, B, E
           η^1   E/B   a[a]   tr(C)
     """
-    check_quantity(quantity, SERIES, measured=True)
+    check_quantity(quantity, (*SERIES, *SPREADS), measured=True, spreads=True)
     order = check_order(order)
     check_basis(basis)
     check_spacetime(spacetime)
@@ -132,6 +135,8 @@ def expand(
         "optimizer": optimizer,
         "reading": reading,
     }
+    if is_spread(quantity):
+        return _spread(made_of, basis, per_use_noise)
     if reading == "conditional":
         check_exchangeable(spacetime)
         name = quantity if quantity == "displacement" or isinstance(quantity, Measurement) else "test_loss"
@@ -176,6 +181,26 @@ def resum(series: Series, *, form: str = "discrete") -> ResummedSeries:
         raise ArgumentError(f"Only series in the population reading can be re-summed; got {series}.")
     made_of = (series.quantity, series.order, series.spacetime)
     return ResummedSeries(*made_of, form=form, optimizer=series.optimizer, limit=None)
+
+
+def _spread(made_of: dict[str, Any], basis: str, per_use_noise: bool) -> Series:
+    """Return the series of a variance or second moment, whose diagrams have two roots."""
+    quantity, order, spacetime, optimizer = (made_of[name] for name in ("quantity", "order", "spacetime", "optimizer"))
+    if per_use_noise:
+        raise ArgumentError(f"There is no series of {str(quantity)!r} with noise drawn anew at every use: simulate it.")
+    is_given = made_of["reading"] == "conditional"
+    if is_given:
+        check_exchangeable(spacetime)
+    # In the conditional reading a train loss, too, is measured on data of its own: that of the given training set.
+    name = "test_loss_variance" if is_given and quantity == "train_loss_variance" else quantity
+    worked_in = "moment" if is_given or name == "train_loss_variance" else basis
+
+    def mean_terms(of: str) -> dict[Diagram, sympy.Expr]:
+        found = _terms(of, order, spacetime, worked_in, optimizer, False)
+        return given_training_set(found, spacetime.N) if is_given else found
+
+    terms = spread_terms(name, order, spacetime, mean_terms)
+    return Series(terms, basis=worked_in, **made_of).in_basis(basis)
 
 
 def _check_noise(basis: str, optimizer: Optimizer, spacetime: Spacetime) -> None:

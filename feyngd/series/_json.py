@@ -16,10 +16,10 @@ import sympy
 from sympy.polys.polyerrors import BasePolynomialError
 
 from .._arguments import check_basis
-from ..diagrams import CellDiagram, Diagram
+from ..diagrams import CellDiagram, Diagram, Forest
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Average, Optimizer, Recurrence, averaged, momentum, schedule
-from ..quantities import Measurement
+from ..quantities import Measurement, Variance
 from ..spacetimes import Spacetime
 from ._expression_trees import dump_tree, load_tree
 
@@ -53,11 +53,13 @@ def dump(
     return json.dumps(
         {
             "format": _FORMAT,
-            "quantity": quantity,
+            "quantity": quantity.measurement if isinstance(quantity, Variance) else quantity,
             **({"is_measurement": True} if isinstance(quantity, Measurement) else {}),
+            **({"is_variance": True} if isinstance(quantity, Variance) else {}),
             "order": order,
             "basis": basis,
             **({"has_cells": True} if any(isinstance(each, CellDiagram) for each in coefficients) else {}),
+            **({"has_two_roots": True} if any(isinstance(each, Forest) for each in coefficients) else {}),
             "reading": reading,
             "symbols": {symbol.name: symbol.assumptions0 for symbol in ordered},
             "spacetime": None if spacetime is None else _dump_spacetime(spacetime, ordered),
@@ -75,10 +77,11 @@ def load(text: str, source: str = "This") -> dict[str, Any]:
         read = _parsed(text, _FORMAT)
         symbols = [sympy.Symbol(name, **assumptions) for name, assumptions in sorted(read["symbols"].items())]
         check_basis(read["basis"])
-        kind = CellDiagram if read.get("has_cells") else Diagram
+        kind = CellDiagram if read.get("has_cells") else Forest if read.get("has_two_roots") else Diagram
+        named = Measurement(read["quantity"]) if read.get("is_measurement") or read.get("is_variance") else None
         return {
             "coefficients": {kind.parse(key): _load_coefficient(one, symbols) for key, one in read["terms"].items()},
-            "quantity": Measurement(read["quantity"]) if read.get("is_measurement") else read["quantity"],
+            "quantity": read["quantity"] if named is None else Variance(named) if "is_variance" in read else named,
             "order": read["order"],
             "basis": read["basis"],
             "reading": read.get("reading", "population"),  # texts before 0.2 have none

@@ -10,10 +10,10 @@ from typing import Any
 import sympy
 
 from .._arguments import check_basis, check_order
-from ..diagrams import CellDiagram, Diagram, tensor_expression
+from ..diagrams import CellDiagram, Diagram, Forest, tensor_expression
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
-from ..quantities import Measurement, name_sum
+from ..quantities import Measurement, Variance, name_sum
 from ..spacetimes import Spacetime, as_expression, by_name
 from . import _json, _printing
 
@@ -61,8 +61,10 @@ class Series(Mapping[Diagram, sympy.Expr]):
                 raise ArgumentError(f"A series maps diagrams to coefficients; {diagram!r} is not a Diagram.")
             if diagram.order > order:
                 raise ArgumentError(f"{diagram} has order {diagram.order}, above the series' order {order}: raise it.")
-        if len({isinstance(diagram, CellDiagram) for diagram in coefficients}) > 1:
-            raise ArgumentError("Some diagrams have cells and others none: a series has diagrams of one kind.")
+        if len({type(diagram) for diagram in coefficients}) > 1:
+            raise ArgumentError(
+                "Some diagrams have cells, or two roots, and others not: a series has diagrams of one kind."
+            )
         terms = {diagram: _number(value) for diagram, value in coefficients.items()}
         # Closed forms hold only for enough points; a sum of series remembers the N of every summand.
         self._points = set() if spacetime is None else {spacetime.N}
@@ -75,6 +77,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
             raise KeyError(f"A series is indexed by diagrams, got {diagram!r}; use Diagram.parse.")
         if diagram.order > self.order:
             raise KeyError(f"{diagram} has order {diagram.order}; this series stops at order {self.order}.")
+        if isinstance(diagram, Forest) is not self.has_two_roots and self._terms:
+            raise KeyError(
+                f"{diagram!r} has {'one root' if self.has_two_roots else 'two roots'}, unlike the diagrams of this "
+                f"series: use {'Forest' if self.has_two_roots else 'Diagram'}.parse."
+            )
         if isinstance(diagram, CellDiagram) is not self.has_cells and self._terms:
             raise KeyError(
                 f"{diagram!r} has {'no ' if self.has_cells else ''}cells, unlike the diagrams of this series: "
@@ -111,6 +118,11 @@ class Series(Mapping[Diagram, sympy.Expr]):
         return isinstance(next(iter(self._terms), None), CellDiagram)
 
     @property
+    def has_two_roots(self) -> bool:
+        """Whether it is a variance or second moment: all diagrams are `Forest`s."""
+        return isinstance(next(iter(self._terms), None), Forest)
+
+    @property
     def is_vector(self) -> bool:
         """Whether the series is a displacement, or sums and differences of displacements."""
         return set(re.split(r" [+-] ", self.quantity)) == {"displacement"}
@@ -122,7 +134,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
             return NotImplemented
         if (self.basis, self.order) != (other.basis, other.order):
             return False
-        if self.has_cells != other.has_cells and self and other:
+        if (self.has_cells, self.has_two_roots) != (other.has_cells, other.has_two_roots) and self and other:
             return False
         return all(sympy.cancel(self[diagram] - other[diagram]) == 0 for diagram in {*self, *other})
 
@@ -162,6 +174,8 @@ class Series(Mapping[Diagram, sympy.Expr]):
             raise ArgumentError(f"One series is in {self.basis}s, the other in {other.basis}s: use in_basis first.")
         if self.has_cells != other.has_cells and self and other:
             raise ArgumentError("One series has noise drawn anew at every use, the other has not: they have no sum.")
+        if self.has_two_roots != other.has_two_roots and self and other:
+            raise ArgumentError("The diagrams of one series have two roots, those of the other one: they have no sum.")
         if self.reading != other.reading:
             raise ArgumentError(f"One series is in the {self.reading} reading, the other in the {other.reading} one.")
         if self.is_vector != other.is_vector:
@@ -229,7 +243,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
         spacetime = None
         if self.spacetime is not None:
             spacetime = self.spacetime.subs({s: new[s] for s in self.spacetime.symbols & new.keys()})
-        needed = max((len(diagram.untie_root().parts) - 1 for diagram in self), default=0)
+        needed = max((diagram.num_points for diagram in self), default=0)
         replaced = {points: points.xreplace(new) for points in self._points}
         for points, number in replaced.items():
             if not points.is_Integer and number.is_Integer and number < needed:
@@ -331,8 +345,9 @@ class Series(Mapping[Diagram, sympy.Expr]):
         return sympy.Symbol("_".join(piece for piece in pieces if piece))
 
     def _tensors(self, diagram: Diagram, *, latex: bool = False) -> str:
-        root = "s" if isinstance(self.quantity, Measurement) else None
-        return tensor_expression(diagram, basis=self.basis, latex=latex, open_root=self.is_vector, root=root)
+        root = "s" if isinstance(self.quantity, (Measurement, Variance)) else None
+        open_root = self.is_vector or self.quantity in ("covariance", "covariance_trace")
+        return tensor_expression(diagram, basis=self.basis, latex=latex, open_root=open_root, root=root)
 
     def latex(self, *, align: bool = False) -> str:
         """Return the series as LaTeX, without dollar signs: tensor expressions, collected by value.

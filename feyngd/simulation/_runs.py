@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from .._mesh import Devices
 from ..derivatives import FrozenLoss, Loss, flat_loss, per_loss
+from ._spread import ITERATE
 from ._step_plan import StepPlan
 from ._uses import TEST, TRAIN, Uses
 
@@ -25,7 +26,7 @@ def compiled_measure(
     measured: Loss | None = None,
     update: FrozenLoss | None = None,
     noisy: bool = False,
-) -> Callable[..., Float[Array, "runs looks"]]:
+) -> Callable[..., Float[Array, "runs looks ..."]]:
     """Compile runs of SGD and their measurements, once for every loss, shape and question.
 
     Of the optimizer it matters only which parts it has. The numbers of steps and of looks are arguments; batches and
@@ -42,7 +43,7 @@ def compiled_measure(
         metric: PyTree | None,
         plan: StepPlan,
         luck: Float[Array, " examples"],
-    ) -> Float[Array, "runs looks"]:
+    ) -> Float[Array, "runs looks ..."]:
         theta, loss = flat_loss(example_loss, params)
         tested = loss if measured is None else flat_loss(measured, params)[1]
         flat_update = None if update is None else flat_loss(update, params)[1]
@@ -82,8 +83,11 @@ def _make_run(
     where: str,
     update: Callable[[Float[Array, " params"], PyTree], Any] | None,
     uses: Uses,
-) -> Callable[..., Float[Array, " looks"]]:
-    """Return a function that does one run of SGD and measures the quantity at its end, or whenever it is looked at."""
+) -> Callable[..., Float[Array, "looks ..."]]:
+    """Return a function that does one run of SGD and measures the quantity at its end, or whenever it is looked at.
+
+    The quantity is a loss, or `ITERATE` for how far the iterate has moved.
+    """
 
     def gradient(
         theta: Float[Array, " params"], examples: PyTree, shares: Float[Array, " slots"]
@@ -138,7 +142,7 @@ def _make_run(
         plan: StepPlan,
         luck: Float[Array, " examples"],
         drawn: tuple[Int[Array, " points"], Int[Array, "steps slots"], Shaped[Array, " words"]],
-    ) -> Float[Array, " looks"]:
+    ) -> Float[Array, "looks ..."]:
         (training_set, batches, words), data = drawn, both_data[0]
 
         def step(time: Int[Array, ""], state: _State) -> _State:
@@ -153,10 +157,12 @@ def _make_run(
                 averages = plan.averages.keep[time][:, None] * averages + plan.averages.take[time][:, None] * theta
             return _State(theta, memory, averages)
 
-        def result(state: _State, look: Int[Array, ""] | int) -> Float[Array, ""]:
+        def result(state: _State, look: Int[Array, ""] | int) -> Float[Array, "..."]:
             point = state.theta
             if plan.averages is not None and state.averages is not None:
                 point = state.averages[plan.averages.of_look[look]]
+            if quantity == ITERATE:
+                return point - theta
             return measured(point, both_data, training_set, luck, words)
 
         memory = None if plan.memory is None else jnp.zeros((plan.memory.gain.shape[1], len(theta)), theta.dtype)
@@ -166,13 +172,14 @@ def _make_run(
             return result(jax.lax.fori_loop(0, plan.count, step, start), 0)[None]
 
         def next_look(
-            look: Int[Array, ""], carry: tuple[_State, Float[Array, " looks"]]
-        ) -> tuple[_State, Float[Array, " looks"]]:
+            look: Int[Array, ""], carry: tuple[_State, Float[Array, "looks ..."]]
+        ) -> tuple[_State, Float[Array, "looks ..."]]:
             state, results = carry
             before = jnp.where(look > 0, plan.times[look - 1], 0)
             state = jax.lax.fori_loop(before, plan.times[look], step, state)
             return state, results.at[look].set(result(state, look))
 
-        return jax.lax.fori_loop(0, plan.count, next_look, (start, jnp.zeros(len(plan.times))))[1]
+        shape = (len(plan.times), *(theta.shape if quantity == ITERATE else ()))
+        return jax.lax.fori_loop(0, plan.count, next_look, (start, jnp.zeros(shape)))[1]
 
     return run

@@ -15,16 +15,17 @@ from .._arguments import check_integer
 from .._keys import check_key
 from .._learning_rates import check_learning_rates
 from .._mesh import Devices, check_mesh
-from ..derivatives import FrozenLoss, Loss, per_loss
+from ..derivatives import FrozenLoss, Loss, num_params, per_loss
 from ..errors import ArgumentError
 from ..landscapes import Landscape, check_landscape, check_reading, enter, metric_like, noise_words
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..progress import Progress, check_progress
-from ..quantities import Measurement, check_quantity
+from ..quantities import NUMBERS, Measurement, Variance, check_quantity, is_spread
 from ..spacetimes import Spacetime, check_spacetime
 from ._runs import compiled_measure
 from ._simulated_curves import SimulatedCurves
 from ._simulation import Simulation
+from ._spread import ITERATE, check_spread, measured_by, spread_samples
 from ._step_plan import LEAST_STEPS, StepPlan, check_times, rounded_up, with_room
 
 BLOCK = 256  # runs of a device between two reports of progress, and between two chances to interrupt
@@ -106,7 +107,10 @@ def simulate(
         times: numbers of steps, 0 to T in increasing order, or "all", after each of which the quantity is measured in
             the same runs; by default after T. An average is then that of the steps up to there.
         runs: the number of runs at every learning rate, at least 2.
-        quantity: "test_loss", "train_loss" or "gap", or a `measurement` with a function.
+        quantity: "test_loss", "train_loss" or "gap", or a `measurement` with a function. How far runs spread:
+            "test_loss_variance", "train_loss_variance", "test_loss_second_moment", the trace of the iterates'
+            covariance, "covariance_trace", or the `variance` of a measurement. Standard errors of variances are the
+            jackknife's.
         control: subtract from every run's loss what its batches do to first order by being better or worse than others,
             η Σ_s κ(T, s) G·(g_s − G) with the gradients at the start and the optimizer's kernel κ, 1 for plain SGD.
             That is zero on average, so that the mean stays, and most of the spread for small learning rates. Samples
@@ -139,7 +143,7 @@ def simulate(
     """
     rates = check_learning_rates(learning_rates)
     check_optimizer(optimizer)
-    check_quantity(quantity, measured=True)
+    check_quantity(quantity, NUMBERS, measured=True, spreads=True)
     runs = check_integer("runs", runs, least=2)
     chunk_size = check_integer("chunk_size", chunk_size, least=1)
     check_mesh(mesh)
@@ -148,10 +152,12 @@ def simulate(
     check_spacetime(spacetime, concrete="SGD is simulated")
     looks = check_times(times, int(spacetime.T))
     plan = StepPlan.make(optimizer, _shares(spacetime), looks)
-    if isinstance(quantity, Measurement):
+    if isinstance(quantity, (Measurement, Variance)):
         check_landscape(landscape)
-        landscape = landscape.measuring(quantity)
+        landscape = landscape.measuring(quantity.measurement if isinstance(quantity, Variance) else quantity)
     landscape, params = enter(landscape, params, forward=control, update=True, noise=True)
+    count = 1 if looks is None else len(looks)
+    check_spread(quantity, landscape, runs, count, num_params(params), control=control)
     check_reading(landscape, spacetime)
     if control and quantity == "gap":
         raise ArgumentError("A control subtracts what batches do to first order, and that is nothing in the gap.")
@@ -164,12 +170,12 @@ def simulate(
     rows = with_room(batches, LEAST_STEPS, axis=1)
     # N is in the program only where a run is measured on its training set.
     where = landscape.reading if landscape.test_data is None else "apart"
-    needs_sets = quantity in ("train_loss", "gap") or where == "unbiased"
+    name = measured_by(quantity)
+    needs_sets = name in ("train_loss", "gap") or where == "unbiased"
     sets = training_sets if needs_sets else training_sets[:, :0]
     devices = Devices(mesh)
     own = min(devices.each(runs), BLOCK)
     size = devices.size * own
-    name = "test_loss" if isinstance(quantity, Measurement) else quantity
     measure = compiled_measure(
         landscape.loss,
         name,
@@ -180,18 +186,23 @@ def simulate(
         landscape.update,
         landscape.per_use_noise,
     )
-    given = params, (landscape.data, landscape.test_data), metric, plan.with_room(), _luck(landscape, params)
+    luck = _luck(landscape, params)
+    given = params, (landscape.data, landscape.test_data), metric, plan.with_room(), luck
     start, data, *others = devices.placed(given)  # once for all blocks
-    count = 1 if looks is None else len(looks)
     samples = np.empty((len(rates), count, runs))
     with shown.task(len(rates) * runs, "runs of SGD") as task:
         for row, rate in enumerate(rates):
+            found: list[np.ndarray] = []
             for first in range(0, runs, size):
                 block = np.minimum(np.arange(first, first + size), runs - 1)  # the last block is filled up: one shape
                 done = measure(start, rate, data, sets[block], rows[block], noise[block], *others)
                 real = min(size, runs - first)
-                samples[row, :, first : first + real] = np.asarray(done, dtype=float)[:real, :count].T
+                found.append(np.asarray(done)[:real, :count])
                 task.advance(real)
+            measured = np.concatenate(found).astype(found[0].dtype if name == ITERATE else float)
+            if quantity == "train_loss_variance":  # which the luck of the training set is part of
+                measured += luck[training_sets].mean(axis=1, keepdims=True)
+            samples[row] = (spread_samples(quantity, measured) if is_spread(quantity) else measured).T
     if control:
         gains = _gains(landscape, params, quantity, metric)
         luck_of_batches = np.einsum("rtb,tb->rt", (gains - gains.mean())[batches], plan.shares)

@@ -20,7 +20,8 @@ class Simulation(LossCurve):
         quantity: "test_loss", "train_loss" or "gap".
         spacetime: the concrete spacetime.
         learning_rates: the learning rates, shape (R,).
-        samples: the result of every run, shape (R, runs). The runs at different learning rates share their training
+        samples: the result of every run, shape (R, runs); for a variance the jackknife's pseudo-values, whose mean is
+            the unbiased variance. The runs at different learning rates share their training
             sets and batches, so that differences between learning rates are less noisy. Subtracted from the train loss,
             and so from the gap, is the luck of the training set at the start: its loss there less the population's,
             which is zero on average. In the unbiased reading so is the luck of the held-out examples, and with a

@@ -68,6 +68,7 @@ def tree_picture(
     numbered: bool = False,
     hollow: Collection[int] = (),
     cells: Sequence[int] | None = None,
+    two_rooted: bool = False,
 ) -> Picture:
     """Draw a tree: the root, ringed, is rightmost; a part of two or more nodes has one colour and an outline.
 
@@ -77,6 +78,7 @@ def tree_picture(
         numbered: whether to write the number of every node next to it.
         hollow: the indices of the parts whose outlines are a rim alone.
         cells: the cell of every node, whose number within its part is written below the node where a part has several.
+        two_rooted: whether node 0 only joins two roots, which are ringed, and is not drawn itself.
     """
     tree = drawn_tree(parents, parts)
     numbers = {} if cells is None else _cell_numbers(parts, cells)
@@ -86,14 +88,20 @@ def tree_picture(
         for part, curves in tree.outlines.items()
     ]
     for node in range(1, len(parents)):
+        if two_rooted and not parents[node]:
+            continue
         edge = elements.path([line(places[node], places[parents[node]])])
         body.append(element("path", class_="edge", d=edge, fill="none", stroke=INK, stroke_width=1.3))
     for node, (x, y) in enumerate(places):
-        body.append(elements.dot(x, y, RADIUS, tree.node_colours[node], node=node, ring=RING))
+        if two_rooted and not node:
+            continue
+        is_root = parents[node] == (0 if two_rooted else -1)
+        body.append(elements.dot(x, y, RADIUS, tree.node_colours[node], node=node, ring=RING, is_root=is_root))
     if numbered:
         body.extend(
             elements.text(str(node), x, y - 9, 9, class_="label", font_weight="bold")
             for node, (x, y) in enumerate(places)
+            if node or not two_rooted
         )
     for node, number in numbers.items():
         x, y = places[node]
@@ -101,7 +109,7 @@ def tree_picture(
     pad = (OUTLINE / 2 if tree.outlines else RING + 1) + _MARGIN
     above = max(pad, 18.0) if numbered else pad
     below = max(pad, 18.0) if numbers else pad
-    reached = tree.reached
+    reached = tree.reached[1:] if two_rooted else tree.reached
     left, right = min(x for x, _ in reached) - pad, max(x for x, _ in reached) + pad
     top, bottom = min(y for _, y in reached) - above, max(y for _, y in reached) + below
     return Picture("".join(body), left, top, right - left, bottom - top)

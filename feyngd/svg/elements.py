@@ -98,11 +98,12 @@ def _through(lines: Sequence[Sequence[Point]]) -> str:
     return "".join("M" + "L".join(f"{number(x)} {number(y)}" for x, y in line) for line in lines)
 
 
-def dot(x: float, y: float, radius: float, colour: str, *, node: int, ring: float) -> str:
-    """Draw one node; node 0, the root, gets a ring around it."""
-    kind, size = ("node", radius) if node else ("node root", 1.15 * radius)
+def dot(x: float, y: float, radius: float, colour: str, *, node: int, ring: float, is_root: bool | None = None) -> str:
+    """Draw one node; a root, which node 0 is by default, gets a ring around it."""
+    is_root = not node if is_root is None else is_root
+    kind, size = ("node root", 1.15 * radius) if is_root else ("node", radius)
     drawn = element("circle", class_=kind, cx=x, cy=y, r=size, fill=colour, data_node=str(node))
-    if node:
+    if not is_root:
         return drawn
     halo = element("circle", class_="ring", cx=x, cy=y, r=ring, fill="none", stroke=colour, stroke_width=ring / 5)
     return halo + drawn

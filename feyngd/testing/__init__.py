@@ -8,6 +8,8 @@ from ._oracle import exact_displacement as exact_displacement
 from ._oracle import exact_series as exact_series
 from ._polynomials import NoisyLandscape as NoisyLandscape
 from ._polynomials import PolynomialLandscape as PolynomialLandscape
+from ._spread_oracle import exact_covariance as exact_covariance
+from ._spread_oracle import exact_variance as exact_variance
 from ._strategies import cell_diagrams as cell_diagrams
 from ._strategies import diagrams as diagrams
 from ._strategies import landscapes as landscapes

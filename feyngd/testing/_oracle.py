@@ -92,7 +92,7 @@ def exact_series(
     runs = weighted_runs(known, spacetime, reading)
     for training_set, run, probability in runs if noisy is None else with_noise(runs, noisy):
         end = runner.measured_after(run)
-        measured = _measure(quantity, known, training_set, reading, test)
+        measured = measure(quantity, known, training_set, reading, test)
         for power, value in enumerate(substitute(measured, end, order)):
             total[power] += probability * value
     return tuple(total)
@@ -137,7 +137,7 @@ def exact_displacement(
     check_power(order)
     check_spacetime(spacetime, concrete="SGD can be enumerated")
     check_work(len(landscape.losses), spacetime)
-    runner = _Runner(landscape, theta, order, LiteralOptimizer.read(optimizer, int(spacetime.T), landscape.dimensions))
+    runner = runner_of(landscape, theta, order, optimizer, spacetime)
     total = [[-value for value in coordinate] for coordinate in runner.start]
     for _, run, probability in weighted_runs(landscape, spacetime, "population"):
         for coordinate, end in zip(total, runner.measured_after(run), strict=True):
@@ -146,9 +146,10 @@ def exact_displacement(
     return tuple(map(tuple, total))
 
 
-def _measure(
+def measure(
     quantity: str, landscape: PolynomialLandscape, training_set: Kinds, reading: str, test: PolynomialLandscape | None
 ) -> Polynomial:
+    """Return what is measured at the end of a run on a training set, a polynomial in θ."""
     train = mean_of([landscape.losses[kind] for kind in training_set])
     if reading == "unbiased" and test is None:
         tested = mean_of([loss for kind, loss in enumerate(landscape.losses) if kind not in training_set])
@@ -157,6 +158,14 @@ def _measure(
     if quantity == "gap":
         return combine([(Fraction(1), tested), (Fraction(-1), train)])
     return tested if quantity == "test_loss" else train
+
+
+def runner_of(
+    landscape: PolynomialLandscape, theta: Sequence[Any], order: int, optimizer: Optimizer, spacetime: Spacetime
+) -> "_Runner":
+    """Return what takes the steps of an optimizer on a concrete spacetime."""
+    steps = LiteralOptimizer.read(optimizer, int(spacetime.T), landscape.dimensions)
+    return _Runner(landscape, theta, order, steps)
 
 
 class _Runner(Runner[State]):

@@ -1,6 +1,6 @@
 """Exact values of diagrams on polynomial landscapes, to compare series with the oracle."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import check_basis
-from ..diagrams import CellDiagram, Diagram, set_partitions, value_representative
+from ..diagrams import CellDiagram, Diagram, Forest, set_partitions, value_representative
 from ..errors import ArgumentError
 from ..series import Series
 from ._polynomials import NoisyLandscape, Polynomial, PolynomialLandscape, differentiate
@@ -42,6 +42,8 @@ class ExactValues:
 
         With cells it is the mean over independent noise for each cell too.
         """
+        if isinstance(diagram, Forest):
+            return self._moment_of_forest(diagram)
         if isinstance(diagram, CellDiagram) or self._noisy is not None:
             return self._moment_with_noise(diagram)
         shape = value_representative(diagram)
@@ -54,6 +56,50 @@ class ExactValues:
                 total += weight * self._contract(shape, 0, [assigned[label] for label in shape.labels]).item()
             self._moments[shape] = total
         return self._moments[shape]
+
+    def _moment_of_forest(self, forest: Forest) -> Fraction:
+        if forest not in self._moments:
+            total = Fraction(0)
+            for weight, assigned in self._assignments(forest):
+                one, other = (self._below(forest, root, assigned) for root in forest.roots)
+                total += weight * one.item() * other.item()
+            self._moments[forest] = total
+        return self._moments[forest]
+
+    def matrix(self, forest: Forest, basis: str) -> tuple[tuple[Fraction, ...], ...]:
+        """Return the value of a forest whose roots are free indices, as for the covariance: its symmetric part.
+
+        Raises:
+            ArgumentError: the basis is unknown, or the roots do not have one edge and a part of their own each.
+        """
+        check_basis(basis)
+        if forest.is_root_tied or any(len(forest.children[root]) != 1 for root in forest.roots):
+            raise ArgumentError(f"To be free indices, the roots of {forest} must have one edge and be alone each.")
+        total: Any = np.full((self.landscape.dimensions,) * 2, Fraction(0), dtype=object)
+        finer = forest.refinements() if basis == "cumulant" else iter([(forest, 1)])
+        for moment, factor in finer:
+            assert isinstance(moment, Forest)
+            for weight, assigned in self._assignments(moment):
+                one, other = (self._below(moment, moment.children[root][0], assigned) for root in moment.roots)
+                pair = np.multiply.outer(one, other)
+                total = total + factor * weight * (pair + pair.T) / 2
+        return tuple(map(tuple, total.tolist()))
+
+    def _assignments(self, forest: Forest) -> Iterator[tuple[Fraction, list[int]]]:
+        """Iterate over the kinds of the nodes of a forest, with their probabilities; that of node 0 does not matter."""
+        for kinds in product(range(len(self.landscape.losses)), repeat=len(forest.parts) - 1):
+            weight = Fraction(1)
+            for kind in kinds:
+                weight *= self.landscape.weights[kind]
+            yield weight, [0, *(kinds[label - 1] for label in forest.labels[1:])]
+
+    def _below(self, forest: Forest, node: int, kinds: Sequence[int]) -> np.ndarray:
+        """Contract the derivatives of a node and of all nodes below it; the index of the edge above it stays free."""
+        below = [self._below(forest, child, kinds) for child in forest.children[node]]
+        tensor = self._derivative(kinds[node], len(below) + (node not in forest.roots))
+        for vector in below:
+            tensor = np.asarray(np.tensordot(vector, tensor, axes=(0, 0)), dtype=object)
+        return tensor
 
     def _moment_with_noise(self, diagram: Diagram) -> Fraction:
         if self._noisy is None or not isinstance(diagram, CellDiagram):

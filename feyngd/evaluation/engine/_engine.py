@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ..._mesh import flat_mesh
 from ...derivatives import Loss, TracedLoss, flat_loss, gradient_sizes, per_loss
 from ...landscapes import Landscape
-from ..planning import TEST, Dot, Given, Mean, Number, Vector, constants_in, vectors_in
+from ..planning import TEST, Dot, Given, Mean, Number, Product, Vector, constants_in, vectors_in
 from ._factored_vectors import TangentSpace
 from ._field_space import FieldSpace
 from ._not_finite import NotFiniteError
@@ -121,9 +121,9 @@ class Engine:
 
     def exact(self, numbers: Sequence[Number]) -> dict[Number, float]:
         """Return the averages of numbers that depend on one example at most."""
-        products = [number for number in numbers if isinstance(number, Dot) and not number.positions]
+        products = [number for number in numbers if isinstance(number, (Dot, Product)) and not number.positions]
         # Both factors of a late product are averaged in the same pass as the numbers of one example.
-        factors = dict.fromkeys(item for number in products for item in number.inputs)
+        factors = dict.fromkeys(item for number in products if isinstance(number, Dot) for item in number.inputs)
         late = [item for item in factors if isinstance(item, Mean) and item not in self._constants]
         averages: dict[Number, float] = {}
         for position, examples in self.sample.items():
@@ -255,8 +255,11 @@ class Engine:
         """Return what is measured at `TEST` and what steps follow, where these are not the loss and its gradient."""
         return self.landscape.measured if TEST in positions else None, self.landscape.update
 
-    def _product(self, number: Dot) -> float:
-        """Return the inner product of two averaged vectors, in double precision."""
+    def _product(self, number: Dot | Product) -> float:
+        """Return the inner product of two averaged vectors, or the product of two such, in double precision."""
+        if isinstance(number, Product):
+            one, other = (self._product(factor) for factor in number.inputs if isinstance(factor, Dot))
+            return one * other
         left, right = (jax.tree.leaves(self._constants[item]) for item in number.inputs)  # type: ignore[index]
         return float(
             sum(np.vdot(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(left, right, strict=True))

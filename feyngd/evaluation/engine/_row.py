@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ...derivatives import Loss
 from ...landscapes import other_use
-from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector
+from ..planning import TEST, Dot, Given, Input, Mean, Number, Product, Vector
 from ._factored_vectors import FactoredVector, TangentSpace
 from ._field_space import FieldSpace, derivative
 
@@ -68,6 +68,9 @@ class Row:
 
     def number(self, number: Number) -> Float[Array, ""]:
         """Return a number; a derivative in all slots needs no reverse mode."""
+        if isinstance(number, Product):
+            one, other = (self.number(factor) for factor in number.inputs)
+            return one * other
         directions = [self.vector(item) for item in number.inputs]
         if isinstance(number, Dot):
             return self._space.dot(*directions)

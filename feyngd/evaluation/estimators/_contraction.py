@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, PyTree
 
 from ...derivatives import derivative_tensors, num_params, num_rows
 from ..engine import Engine, NotFiniteError
-from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector, vectors_in
+from ..planning import TEST, Dot, Given, Input, Mean, Number, Product, Vector, vectors_in
 from ._estimator import Cost, Estimator, Setting, Split
 
 _MOST_ENTRIES = 2**24  # of a moment, and of the tensors of one order at all examples
@@ -39,6 +39,8 @@ class Contraction(Estimator):
         """Whether it can average a number."""
         if setting.directed or not all(_is_contractible(vector) for vector in vectors_in(number)):
             return False
+        if isinstance(number, Product) and not all(factor.inputs for factor in number.inputs):
+            return False  # losses themselves
         net, size = network(number), setting.num_params
         examples = max(setting.num_examples, setting.num_test_examples)
         return size ** len(net.crossing) <= _MOST_ENTRIES and examples * size**net.highest <= _MOST_ENTRIES
@@ -135,7 +137,7 @@ def network(item: Number | Vector) -> Network:
     names = count()
 
     def add(item: Input | Number, up: int | None) -> None:
-        assert not isinstance(item, (Given, Dot))
+        assert not isinstance(item, (Given, Dot, Product))
         if isinstance(item, Mean):
             assert up is not None
             constants.append((up, item))
@@ -147,11 +149,15 @@ def network(item: Number | Vector) -> Network:
             add(inner, leg)
 
     out = None
-    if isinstance(item, Dot):
-        edge = next(names)
-        for side in item.inputs:
-            add(side, edge)
-    else:
+    factors = item.inputs if isinstance(item, Product) else (item,)
+    for factor in factors if isinstance(item, (Dot, Product)) else ():
+        if isinstance(factor, Dot):
+            edge = next(names)
+            for side in factor.inputs:
+                add(side, edge)
+        else:
+            add(factor, None)
+    if not isinstance(item, (Dot, Product)):
         out = next(names) if isinstance(item, Vector) else None
         add(item, out)
     return Network(tuple(nodes), tuple(constants), out)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..engine import Engine
-from ..planning import TEST, Dot, Given, Input, Mean, Number, Vector, means_below
+from ..planning import TEST, Dot, Given, Input, Mean, Number, Product, Vector, means_below
 from ._estimator import Cost, Estimator, Setting, Split
 
 # At a trained MLP, in standard errors of pairing: 0.03 with rank 8, 0.010 with 16, 0.003 with 32, where every direction
@@ -84,7 +84,7 @@ def deflatable(ways: Sequence[Number]) -> Number | None:
 
     Some example has to meet the others in exactly two vectors, and without them the number has to be exact.
     """
-    return next((number for number in ways if _pair(number) is not None), None)
+    return next((one for one in ways if not isinstance(one, Product) and _pair(one) is not None), None)
 
 
 def _checked_pair(number: Number) -> tuple[Vector, Vector, int]:
@@ -143,7 +143,7 @@ def _closed(number: Number) -> Number:
 def _occurrences(item: Input | Number) -> Iterator[int]:
     if isinstance(item, (Mean, Given)):
         return
-    if not isinstance(item, Dot):
+    if not isinstance(item, (Dot, Product)):
         yield item.position
     for inner in item.inputs:
         yield from _occurrences(inner)

@@ -11,11 +11,24 @@ in which the node is alone.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
-from ...diagrams import CellDiagram
-from ._expressions import TEST, Dot, Input, Mean, Number, Scalar, Vector, cell_position, part_of
+from ...diagrams import CellDiagram, Forest
+from ._expressions import (
+    OTHER_TEST,
+    TEST,
+    Dot,
+    Input,
+    Mean,
+    Number,
+    Product,
+    Scalar,
+    Vector,
+    cell_position,
+    part_of,
+)
 from ._terms import Term
 
 
@@ -28,25 +41,37 @@ class Way:
 
 
 @dataclass(frozen=True)
+class _Side:
+    """One way to compute one tree."""
+
+    number: Scalar | Dot
+    uncentred: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Tree:
-    """An unrooted tree with a part for every node; part `TEST` is the separate test data.
+    """An unrooted tree, or two, with a part for every node; part `TEST` is the separate test data.
 
     Attributes:
         edges: pairs of nodes.
         parts: the part of every node; where noise is drawn anew at every use, the position of its cell.
         centred: the nodes whose mean is subtracted.
-        directed: whether it is contracted towards node 0 only.
+        directed: whether it is contracted towards its root only.
+        second: the root of a second tree, whose number multiplies that of the first; `None` without one.
     """
 
     edges: tuple[tuple[int, int], ...]
     parts: tuple[int, ...]
     centred: frozenset[int]
     directed: bool = False
+    second: int | None = None
 
     @classmethod
     def of_term(cls, term: Term) -> "Tree":
         """Return the tree of a term."""
         diagram = term.diagram
+        if isinstance(diagram, Forest):
+            return cls._of_forest(diagram, term)
         parts = _cells(diagram) if isinstance(diagram, CellDiagram) else list(diagram.labels)
         if term.test_root:
             parts[0] = TEST
@@ -54,6 +79,18 @@ class Tree:
         centred = frozenset(node for node, part in enumerate(parts) if sizes[part] > 1) if term.centred else frozenset()
         edges = tuple((parent, node) for node, parent in enumerate(diagram.parents) if node)
         return cls(edges, tuple(parts), centred, term.directed)
+
+    @classmethod
+    def _of_forest(cls, forest: Forest, term: Term) -> "Tree":
+        # Node 0, which joins the roots, is left out: node v is number v − 1.
+        parts = [label - 1 for label in forest.labels[1:]]
+        second = forest.roots[1] - 1
+        if term.test_root:
+            parts[0], parts[second] = TEST, OTHER_TEST
+        sizes = Counter(parts)
+        centred = frozenset(node for node, part in enumerate(parts) if sizes[part] > 1) if term.centred else frozenset()
+        edges = tuple((parent - 1, node - 1) for node, parent in enumerate(forest.parents) if parent > 0)
+        return cls(edges, tuple(parts), centred, term.directed, second)
 
     @cached_property
     def neighbours(self) -> list[list[int]]:
@@ -71,29 +108,49 @@ class Tree:
         return any(sizes[self.parts[node]] == 1 for node in self.centred)
 
     def ways(self) -> Iterator[Way]:
-        """Iterate over the ways to compute the tree."""
-        for node in range(1 if self.directed else len(self.parts)):
+        """Iterate over the ways to compute the tree, or both."""
+        count = len(self.parts)
+        if self.second is None:
+            for side in self._ways_of(range(count)):
+                yield Way(side.number, side.uncentred)
+            return
+        # Late averages are those of numbers that stand alone.
+        first, other = (
+            [side for side in self._ways_of(nodes) if not (isinstance(side.number, Dot) and side.number.is_late)]
+            for nodes in (range(self.second), range(self.second, count))
+        )
+        for one, two in product(first, other):
+            number = Product(one.number, two.number)
+            if TEST not in number.positions:  # the one test example that is left is the first
+                number = number.place({OTHER_TEST: TEST})
+            yield Way(number, one.uncentred + two.uncentred)
+
+    def _ways_of(self, nodes: range) -> Iterator[_Side]:
+        """Iterate over the ways to compute the tree of some nodes, the root first."""
+        for node in nodes[:1] if self.directed else nodes:
             behind = _Contraction(self)
             inputs = [behind.message(other, node) for other in self.neighbours[node]]
             if node in self.centred:
                 behind.uncentred.append(node)
-            yield Way(Scalar(self.parts[node], inputs), tuple(behind.uncentred))
+            yield _Side(Scalar(self.parts[node], inputs), tuple(behind.uncentred))
         for a, b in () if self.directed else self.edges:
+            if a not in nodes:
+                continue
             behind = _Contraction(self)
             ends = behind.message(a, b), behind.message(b, a)
-            yield Way(Dot(*ends), tuple(behind.uncentred))
+            yield _Side(Dot(*ends), tuple(behind.uncentred))
             if all(isinstance(end, Mean) for end in ends):
-                yield Way(Dot(*ends, is_late=True), tuple(behind.uncentred))
+                yield _Side(Dot(*ends, is_late=True), tuple(behind.uncentred))
 
     def centre_apart(self, node: int) -> "tuple[Tree, Tree | None]":
         """Return the tree with a node not centred, and the tree to subtract, in which it is alone; `None` if zero."""
         rest = self.centred - {node}
-        plain = Tree(self.edges, self.parts, rest, self.directed)
+        plain = replace(self, centred=rest)
         same_part = [other for other, part in enumerate(self.parts) if part == self.parts[node] and other != node]
         if len(same_part) == 1 and same_part[0] in rest:
             return plain, None
         alone = tuple(max(self.parts) + 1 if other == node else part for other, part in enumerate(self.parts))
-        return plain, Tree(self.edges, alone, rest, self.directed)
+        return plain, replace(self, parts=alone, centred=rest)
 
 
 class _Contraction:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
-from ._expressions import Dot, Number, Scalar, Vector, means_below, vectors_in
+from ._expressions import Dot, Number, Product, Scalar, Vector, means_below, vectors_in
 
 _DOT = 5  # hundredths of a gradient for an inner product of two vectors
 
@@ -64,6 +64,9 @@ def row_pieces(stage: str, item: Vector | Number, model: CostModel) -> Iterator[
         yield from _components(f"{stage} tower", item, model.forward)
     elif isinstance(item, Dot):
         yield stage, item.text, (), _DOT
+    elif isinstance(item, Product):
+        for factor in item.inputs:
+            yield from row_pieces(stage, factor, model)
 
 
 def _components(stage: str, item: Vector | Scalar, costs: tuple[int, int, int], growth: int = 1) -> Iterator[Piece]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 TEST = -1  # the position of an example from the separate test data
+OTHER_TEST = -2  # that of a second one, which no row holds beside the first
 CELLS = 1 << 10  # positions from here on are cells: examples with noise of their own
 _MOST_CELLS = 1 << 5  # of one part
 _NAMES = "xyzwabcdef"
@@ -83,7 +84,8 @@ class Mean(_Written):
     def __init__(self, of: Vector) -> None:
         (position,) = of.positions
         # The mean over a cell keeps its position: cells draw different noise, so that products of means are unbiased.
-        self.of = of.place({position: 0}) if 0 <= position < CELLS else of
+        place = TEST if position == OTHER_TEST else 0
+        self.of = of.place({position: place}) if position == OTHER_TEST or 0 <= position < CELLS else of
         self.text = f"⟨{self.of.text}⟩"
 
     def place(self, mapping: dict[int, int]) -> "Mean":
@@ -165,7 +167,24 @@ class Dot(_Written):
         return Dot(*inputs, is_late=self.is_late)
 
 
-Number = Scalar | Dot
+class Product(_Written):
+    """The product of two numbers, which may depend on the same examples: those of two trees."""
+
+    def __init__(self, one: Scalar | Dot, other: Scalar | Dot) -> None:
+        self.inputs = tuple(sorted((one, other), key=lambda item: item.text))
+        self.text = "×".join(f"({item.text})" for item in self.inputs)
+
+    @cached_property
+    def positions(self) -> frozenset[int]:
+        """The positions whose examples the number depends on."""
+        return self.inputs[0].positions | self.inputs[1].positions
+
+    def place(self, mapping: dict[int, int]) -> "Product":
+        """Return the number with its positions renamed."""
+        return Product(*(item.place(mapping) for item in self.inputs))
+
+
+Number = Scalar | Dot | Product
 
 
 def _write(rank: int, position: int, inputs: Iterable[Input]) -> str:
@@ -176,8 +195,8 @@ def _write(rank: int, position: int, inputs: Iterable[Input]) -> str:
 
 
 def _write_position(position: int) -> str:
-    if position == TEST:
-        return "t"
+    if position < 0:
+        return "t" if position == TEST else "u"
     if position >= CELLS:
         return f"{_write_position(part_of(position))}{position % _MOST_CELLS + 1}"
     return _NAMES[position] if position < len(_NAMES) else f"x{position}"

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 
+from ...errors import ArgumentError
 from ._contractions import Tree
 from ._costs import CostModel, Piece, gradients, pieces, row_pieces
-from ._expressions import CELLS, TEST, Number, vectors_in
+from ._expressions import CELLS, OTHER_TEST, TEST, Number, vectors_in
 
 _MOST_ASSIGNMENTS = 24  # of positions to the parts of a number: all of them up to four parts
 _ROUNDS = 6  # of local search, if it does not settle before
@@ -34,6 +35,12 @@ def choose_ways(trees: Sequence[Tree], model: CostModel) -> tuple[dict[Tree, Num
 def _fewest_positions(tree: Tree, model: CostModel) -> list[Number]:
     """Return the ways with the fewest positions, in every assignment of them, the cheapest first."""
     ways = [way.number for way in tree.ways() if not way.uncentred]
+    ways = [number for number in ways if OTHER_TEST not in number.positions]
+    if not ways:
+        raise ArgumentError(
+            "Both roots of a diagram have two or more edges, and are measured on test data or are a measurement: such "
+            "values are known up to order 3, where one root has one edge. Ask for order=3."
+        )
     least = min(max(1, len(number.positions)) for number in ways)
     placements = {placed for number in ways if max(1, len(number.positions)) == least for placed in _placed(number)}
     return sorted(placements, key=lambda number: (gradients(pieces(number, model)), number.text))

@@ -10,8 +10,10 @@ from fractions import Fraction
 from itertools import combinations, product
 from math import factorial, perm
 
-from ...diagrams import Diagram, set_partitions, value_representative
+from ...diagrams import Diagram, Forest, set_partitions, value_representative
 from ...errors import LandscapeError
+
+JOINED = "joined"  # where the roots are loose ends that meet
 
 
 @dataclass(frozen=True, order=True)
@@ -44,7 +46,8 @@ def terms_of_value(
         basis: "moment" or "cumulant"; cumulants are made from centred terms.
         reading: "population", "unbiased" or "conditional".
         root: in the conditional reading, whether an untied root is measured on "test" or on "train" data; in any, a
-            root that is "measured" has examples of its own.
+            root that is "measured" has examples of its own. Roots that are "joined" are loose ends, whose trace is
+            taken.
         num_examples: M.
         directed: whether edges point to the root: steps follow an update that is no gradient.
 
@@ -54,16 +57,23 @@ def terms_of_value(
     References:
         "Three readings of a dataset" in the documentation.
     """
+    given = reading == "conditional" and isinstance(diagram, Forest)
+    if root == JOINED:
+        assert isinstance(diagram, Forest)
+        diagram = diagram.joined
     is_apart = root == "measured" or (reading == "conditional" and root == "test")
     centred, test_root = basis == "cumulant", is_apart and not diagram.is_root_tied
     moments = diagram.refinements() if basis == "cumulant" else iter([(diagram, 1)])
     found: Weights = {}
     for moment, weight in moments:
         # Refining a tied root would bring it back alone: it stays on the training data.
-        plain = [(moment, Fraction(1))] if reading == "population" else _distinct(moment, test_root, num_examples)
+        # Diagrams with two roots have coefficients of their own in the conditional reading.
+        is_plain = reading == "population" or given
+        plain = [(moment, Fraction(1))] if is_plain else _distinct(moment, test_root, num_examples)
         for coarse, share in plain:
             for split in _pulled_out(coarse) if centred else (coarse,):
-                shape = split if test_root or directed else value_representative(split)
+                stays = test_root or directed or isinstance(split, Forest)
+                shape = split if stays else value_representative(split)
                 term = Term(shape, centred, test_root, directed)
                 found[term] = found.get(term, Fraction(0)) + weight * share
     return {term: weight for term, weight in found.items() if weight}
@@ -71,7 +81,10 @@ def terms_of_value(
 
 def _distinct(diagram: Diagram, test_root: bool, num_examples: int) -> Iterator[tuple[Diagram, Fraction]]:
     """Write an average over distinct examples as plain averages, by the Möbius function of the partitions' lattice."""
-    parts = range(1 if test_root else 0, len(diagram.parts))
+    apart = {diagram.labels[0]} if test_root or isinstance(diagram, Forest) else set()
+    if test_root and isinstance(diagram, Forest):
+        apart |= {diagram.labels[root] for root in diagram.roots}
+    parts = [part for part in range(len(diagram.parts)) if part not in apart]
     tuples = perm(num_examples, len(parts))
     if not tuples:
         raise LandscapeError(
@@ -92,7 +105,7 @@ def _pulled_out(diagram: Diagram) -> Iterator[Diagram]:
     choices = [list(_groups(sorted(part))) for part in diagram.parts]
     for kept in product(*choices):
         tied = {node: index for index, group in enumerate(kept) for node in group}
-        yield diagram.relabel(tied.get(node, len(kept) + node) for node in range(diagram.order + 1))
+        yield diagram.relabel(tied.get(node, len(kept) + node) for node in range(len(diagram.parents)))
 
 
 def _groups(nodes: list[int]) -> Iterable[tuple[int, ...]]:
