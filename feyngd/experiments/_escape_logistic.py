@@ -16,8 +16,8 @@ from ..companions.escape import Escapes, Noise
 from ..drawing import new_figure
 from ..estimates import TruncationWarning
 from ..landscapes import Landscape
-from ._escape_slopes import PAPER, SOURCE, has_slope, is_linear, joined, log_steps, plot_curves, plot_points
-from ._experiment import Experiment, Finding, Outcome, Setting
+from ._escape_slopes import PAPER, SOURCE, joined, judged, log_steps, plot_curves, plot_points, same_runs
+from ._experiment import Experiment, Outcome, Setting
 
 RADIUS = 0.1
 EXPONENTS, QUICK_EXPONENTS = (3.5, 4.0, 4.5, 5.0, 5.5), (3.0, 3.75, 4.5)  # Br²/η for SGD, r²/2D for SGLD
@@ -49,7 +49,7 @@ def run(setting: Setting) -> Outcome:
         over_b = _curves(over_batches, RADIUS**2 / RATE * np.array(batches), RATE)
         sweeps["SGD, B"] = (np.array(batches), *joined(by_batch), over_b)
     findings = [finding for name, sweep in sweeps.items() for finding in judged(name, *sweep)]
-    findings.append(same_runs(squeezed.steps, runs.steps))
+    findings.append(same_runs(squeezed.steps, runs.steps, K))
     problem = f"{_SIZE} parameters, {_INPUTS} whitened normal inputs of variance 4, each with both labels; start 0"
     data = {
         "paper": PAPER,
@@ -76,20 +76,6 @@ def regression(key: jax.Array) -> tuple[Landscape, np.ndarray]:
 def _loss(params: Any, signed: Any) -> Any:
     """The logistic loss of one input times its label, ±1."""
     return jax.nn.softplus(-signed @ params)
-
-
-def judged(
-    sweep: str, x: np.ndarray, y: np.ndarray, stderr: np.ndarray, curves: dict[str, np.ndarray]
-) -> list[Finding]:
-    """Judge whether −log γ is linear, as the paper says, and whether each prediction has its slope."""
-    slopes = [has_slope(f"{sweep}: {name} has the slope", x, y, stderr, curve) for name, curve in curves.items()]
-    return [is_linear(f"{sweep}: −log γ is linear", x, y, stderr), *slopes]
-
-
-def same_runs(squeezed: np.ndarray, steps: np.ndarray) -> Finding:
-    """Judge whether runs on f(√k θ) at η/k take the same steps as those on f at η."""
-    same = float(np.mean(squeezed == steps))
-    return Finding("SGD, k: the sweep is that over η, run by run", same == 1.0, {"share of equal runs": same, "k": K})
 
 
 def _curves(box: Any, exponents: np.ndarray, rates: Any) -> dict[str, np.ndarray]:
@@ -128,6 +114,6 @@ def _figure(sweeps: dict[str, Any]) -> Any:
 EXPERIMENT = Experiment(
     "escape-logistic",
     "exits from a box of logistic regression with random labels, by SGD and by SGLD",
-    f"{SOURCE}, appendix D, figures 10 to 13",
+    f"{SOURCE}, section 4 and appendix D, figures 10 to 13",
     run,
 )

@@ -71,6 +71,20 @@ def has_slope(claim: str, x: ArrayLike, y: ArrayLike, stderr: ArrayLike, predict
     return agreement(claim, expected.slope, found.slope, stderr=found.stderr, relative=CLOSE)
 
 
+def judged(
+    sweep: str, x: np.ndarray, y: np.ndarray, stderr: np.ndarray, curves: dict[str, np.ndarray]
+) -> list[Finding]:
+    """Judge whether −log γ is linear, as the paper says, and whether each prediction has its slope."""
+    slopes = [has_slope(f"{sweep}: {name} has the slope", x, y, stderr, curve) for name, curve in curves.items()]
+    return [is_linear(f"{sweep}: −log γ is linear", x, y, stderr), *slopes]
+
+
+def same_runs(squeezed: np.ndarray, steps: np.ndarray, k: float) -> Finding:
+    """Judge whether runs on f(√k θ) at η/k take the same steps as those on f at η."""
+    same = float(np.mean(squeezed == steps))
+    return Finding("SGD, k: the sweep is that over η, run by run", same == 1.0, {"share of equal runs": same, "k": k})
+
+
 def plot_points(ax: Any, x: ArrayLike, y: np.ndarray, stderr: np.ndarray, label: str, style: str = "o") -> None:
     """Plot −log γ of simulated runs with two standard errors."""
     ax.errorbar(x, y, yerr=2 * stderr, fmt=style, color="#000000", capsize=2, ms=4, label=label)

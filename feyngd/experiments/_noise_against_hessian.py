@@ -64,11 +64,14 @@ def no_law(slope: float, doubled: float) -> Finding:
 def _figure(found: Sequence[NoiseAlignment]) -> Any:
     figure, axes = new_figure(2, width=4.8)
     for ax, one in zip(axes[0], found, strict=True):
-        ends = np.array([one.curvatures.min(), one.curvatures.max()])
+        shown = one.curvatures > 0  # axes are logarithmic, where lines through 0 are parallel
+        curvatures, variances = one.curvatures[shown], one.variances[shown]
+        ends = np.array([curvatures.min(initial=np.inf), curvatures.max(initial=0)])
         for batch, colour in zip(BATCHES, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True):
-            ax.plot(one.curvatures, one.variances / batch, ".", ms=3, color=colour, label=f"B = {batch}")
+            ax.plot(curvatures, variances / batch, ".", ms=3, color=colour, label=f"B = {batch}")
             ax.plot(ends, one.slope / batch * ends, color=colour, linewidth=0.8)
-        ax.set(xlabel="curvature h", ylabel="variance c/B of a batch's slope")
+        ax.plot(ends, ends, color="#000000", linewidth=0.8, linestyle="--", label="C = H, B = 1")
+        ax.set(xlabel="curvature h", ylabel="variance c/B of a batch's slope", xscale="log", yscale="log")
         ax.set_title(f"{one.basis}: slope · B = {one.slope:.3f}, Pearson {one.pearson:.2f}", fontsize=10)
     axes[0, 0].legend(fontsize=8)
     return figure

@@ -24,6 +24,7 @@ from . import (
     _cubic_valley,
     _emulated_batches,
     _escape_logistic,
+    _escape_mlp,
     _escape_sgld,
     _escape_styblinski_tang,
     _gap_growth,
@@ -81,6 +82,7 @@ _MODULES = (
     _escape_styblinski_tang,
     _escape_sgld,
     _escape_logistic,
+    _escape_mlp,
 )
 EXPERIMENTS: dict[str, Experiment] = {module.EXPERIMENT.name: module.EXPERIMENT for module in _MODULES}
 _IMAGES = 500

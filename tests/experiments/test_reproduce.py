@@ -46,6 +46,7 @@ NAMES = {
     "escape-styblinski-tang",
     "escape-sgld",
     "escape-logistic",
+    "escape-mlp",
 }
 IMAGES = (np.zeros((3, 4, 4), np.float32), np.array([0, 1, 2]))
 
