@@ -100,7 +100,7 @@ def check_quantity(quantity: Any, allowed: Collection[str] = QUANTITIES, *, meas
         if not measured:
             raise ArgumentError(
                 f"This call has no measurements of your own, such as {str(quantity)!r}: expand, evaluate, plan, "
-                f"predict and simulate have. Known here: {', '.join(map(repr, allowed))}."
+                f"predict, simulate and near_minimum(…).predict have. Known here: {', '.join(map(repr, allowed))}."
             )
         return
     if quantity not in allowed:

@@ -25,10 +25,11 @@ from ..kinks import Kink
 from ..landscapes import Landscape, check_landscape, check_updates_kept, enter, kinks_at
 from ..optimizers import PLAIN, Optimizer
 from ..progress import Progress, check_progress
-from ..quantities import check_quantity
+from ..quantities import Measurement, check_quantity
 from ..series import ResummedSeries
 from ..spacetimes import Spacetime, check_spacetime
 from ..spectra import DENSE, Point, Response, check_num_examples
+from ._measured import MeasuredMinimum
 from ._optimizers import check_stable, optimizer_in_numbers
 from ._resummed_prediction import ResummedPrediction
 
@@ -112,7 +113,8 @@ class NearMinimum:
             learning_rates: one or more learning rates, positive and finite. With the greatest curvature h they are
                 below 2/h for SGD, 2(1 + β)/h for momentum and 2(1 + β)/((1 + 2β)h) for Nesterov's. A schedule may be
                 above for a while, if in all it does not carry the parameters away.
-            quantity: "test_loss", "train_loss" or "gap".
+            quantity: "test_loss", "train_loss" or "gap"; or a `measurement` with a function, for up to 100 parameters,
+                to which two noises are kept: their covariance meets its curvature, and the drift its slope.
             optimizer: plain SGD by default; without a metric, and with numbers for parameters. At a constant rate,
                 measured at the last iterate or an exponential average, the work hardly grows with T, else like T.
 
@@ -131,10 +133,12 @@ class NearMinimum:
             PrecisionWarning: Krylov spaces are too small.
         """
         rates = check_learning_rates(learning_rates)
-        check_quantity(quantity)
+        check_quantity(quantity, measured=True)
         check_spacetime(spacetime, concrete="SGD is predicted")
         optimizer = optimizer_in_numbers(optimizer, int(spacetime.T))
         check_stable(optimizer, rates, self.point.curvatures[1], int(spacetime.T))
+        if isinstance(quantity, Measurement):
+            return self._measured(quantity, spacetime, rates, optimizer)
         series = ResummedSeries(quantity, 3, spacetime, optimizer=optimizer)
         columns = [self._at(series, float(rate)) for rate in rates]
         start = 0.0 if quantity == "gap" else self.start
@@ -149,6 +153,39 @@ class NearMinimum:
             np.array(truncation),
             np.array(blur),
             self.kinks,
+            optimizer=optimizer,
+        )
+        _warn(prediction)
+        return prediction
+
+    def _measured(
+        self, measurement: Measurement, spacetime: Spacetime, rates: np.ndarray, optimizer: Optimizer
+    ) -> ResummedPrediction:
+        """Predict a measurement; its kinks count too."""
+        point = self.point
+        landscape, params = enter(point.landscape.measuring(measurement), point.params)
+        found = MeasuredMinimum(point.landscape, point.params, measurement)
+        noise = np.array([found.by_noise(spacetime, float(rate), optimizer) for rate in rates])
+        cut = []
+        *_, (at_start,) = point.moments(np.zeros((1, num_params(params))))  # tr C
+        for rate, added in zip(rates, noise, strict=True):
+            cloud = point.cloud.apply(_spread(spacetime, float(rate), optimizer))
+            drift = found.drift(spacetime, float(rate), optimizer)
+            _, gradients, traces = point.moments(np.concatenate([drift + cloud, drift - cloud]))
+            change = abs(float(np.mean(traces)) / at_start - 1) if at_start > 0 else 0.0
+            change += found.change_of_curvature(cloud, gradients)
+            cut.append(found.next_order(spacetime, float(rate), optimizer, cloud) + abs(added) * change)
+        point.check_value([*noise, *cut])
+        prediction = ResummedPrediction(
+            measurement,
+            spacetime,
+            rates,
+            found.start,
+            np.zeros(len(rates)),
+            noise[None],
+            np.array(cut),
+            np.full(len(rates), np.nan),
+            kinks_at(landscape, params, stacklevel=4),
             optimizer=optimizer,
         )
         _warn(prediction)

@@ -81,8 +81,8 @@ def expand(
             the training set is given, for samplings that treat all points alike.
         resummed: return the `ResummedSeries` instead, in cumulants: see `resum`.
         per_use_noise: whether every use of a datapoint draws noise of its own, as dropout and augmentation do. Diagrams
-            are then `CellDiagram`s, and values those of a landscape with such noise. In moments; with an optimizer on
-            concrete spacetimes.
+            are then instances of `CellDiagram`, and values those of a landscape with such noise. In moments; with an
+            optimizer on concrete spacetimes.
         limit: the largest number of diagrams, with their roots alone, to visit; `None` for any. There are 6,685 up to
             order 6 and 62,503 up to order 7.
 

@@ -107,7 +107,7 @@ class Series(Mapping[Diagram, sympy.Expr]):
 
     @property
     def has_cells(self) -> bool:
-        """Whether noise is drawn anew at every use of a datapoint: all diagrams are `CellDiagram`s."""
+        """Whether noise is drawn anew at every use of a datapoint: every diagram is a `CellDiagram`."""
         return isinstance(next(iter(self._terms), None), CellDiagram)
 
     @property
