@@ -162,6 +162,16 @@ def stic_selection(data: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def curved_space(data: dict[str, Any]) -> str:
+    """Return what curvature adds to the gap, exactly and in runs."""
+    rows = []
+    for name, one in data.items():
+        power, runs = one["first power of η with K"], one["simulated"]
+        simulated = f"{runs['limit']:.3f} ± {runs['stderr']:.3f}"
+        rows.append([name, f"η^{power}", f"{one['exact coefficients of K'][power]:.4f}", simulated, one["conjecture"]])
+    return table(["", "first power with K", "K's coefficient in the gap", "simulated, η → 0", "Conjecture 1"], rows)
+
+
 def averaging(data: dict[str, Any]) -> str:
     """Return levels at every temperature, for every optimizer and drawing."""
     rows = []
@@ -203,6 +213,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cubic-valley": cubic_valley,
     "sharp-and-flat": sharp_and_flat,
     "stic-selection": stic_selection,
+    "curved-space": curved_space,
     "averaging-gap-law": averaging,
     "averaging-loss-spread": loss_spread,
     "averaging-spikes": spikes,

@@ -13,6 +13,7 @@ from ._spread_oracle import exact_variance as exact_variance
 from ._strategies import cell_diagrams as cell_diagrams
 from ._strategies import diagrams as diagrams
 from ._strategies import landscapes as landscapes
+from ._strategies import measurements as measurements
 from ._strategies import noisy_landscapes as noisy_landscapes
 from ._strategies import optimizers as optimizers
 from ._strategies import points as points

@@ -23,7 +23,12 @@ ALL_SAMPLINGS = ("fixed", "reshuffled", "with-replacement", "full-batch")
 
 
 def landscapes(
-    *, dimensions: Sequence[int] = (1, 2, 3), kinds: Sequence[int] = (2, 3, 4), degree: int = 4, monomials: int = 4
+    *,
+    dimensions: Sequence[int] = (1, 2, 3),
+    kinds: Sequence[int] = (2, 3, 4),
+    degree: int = 4,
+    monomials: int = 4,
+    updates: bool = False,
 ) -> "SearchStrategy[PolynomialLandscape]":
     """Draw polynomial landscapes with small rational coefficients.
 
@@ -32,21 +37,44 @@ def landscapes(
         kinds: the numbers of kinds of datapoints to draw from.
         degree: the largest total degree of a loss.
         monomials: the largest number of monomials of a loss.
+        updates: whether steps follow fields of their own, drawn like the losses, instead of the gradients.
     """
     from hypothesis import strategies as st
-
-    coefficients = st.fractions(min_value=-2, max_value=2, max_denominator=3)
 
     @st.composite
     def build(draw: Any) -> PolynomialLandscape:
         size, count = draw(st.sampled_from(list(dimensions))), draw(st.sampled_from(list(kinds)))
-        powers = [p for p in product(range(degree + 1), repeat=size) if 1 <= sum(p) <= degree]
-        loss = st.dictionaries(st.sampled_from(powers), coefficients, min_size=1, max_size=monomials)
+        loss = _polynomials(size, degree, monomials)
         losses = [{(0,) * size: Fraction(1), **draw(loss)} for _ in range(count)]
         shares = [draw(st.integers(1, 3)) for _ in range(count)]
-        return PolynomialLandscape(losses, [Fraction(share, sum(shares)) for share in shares])
+        component = _polynomials(size, degree, monomials, least=0)
+        fields = [[draw(component) for _ in range(size)] for _ in range(count)] if updates else None
+        return PolynomialLandscape(losses, [Fraction(share, sum(shares)) for share in shares], fields)
 
     return build()
+
+
+def measurements(
+    landscape: PolynomialLandscape | NoisyLandscape, *, degree: int = 4, monomials: int = 4
+) -> "SearchStrategy[PolynomialLandscape]":
+    """Draw polynomials to measure on a landscape in place of its loss: `exact_series(test=)`, `ExactValues(measured=)`.
+
+    Args:
+        landscape: where they are measured, for the number of coordinates.
+        degree: the largest total degree.
+        monomials: the largest number of monomials.
+    """
+    drawn = _polynomials(landscape.dimensions, degree, monomials, least=0)
+    return drawn.map(lambda polynomial: PolynomialLandscape([polynomial]))
+
+
+def _polynomials(size: int, degree: int, monomials: int, least: int = 1) -> Any:
+    """Return the strategy of polynomials whose monomials have at least some degree."""
+    from hypothesis import strategies as st
+
+    powers = [p for p in product(range(degree + 1), repeat=size) if least <= sum(p) <= degree]
+    coefficients = st.fractions(min_value=-2, max_value=2, max_denominator=3).filter(bool)
+    return st.dictionaries(st.sampled_from(powers), coefficients, min_size=1, max_size=monomials)
 
 
 def noisy_landscapes(

@@ -22,17 +22,33 @@ class ExactValues:
     Args:
         landscape: the population of polynomial losses; for diagrams with cells one that draws noise at every use.
         theta: the point, rational coordinates.
+        measured: what the root carries the derivatives of in place of the loss, as the mean over the polynomials of a
+            landscape: a measurement of your own.
+
+    Where the landscape has updates, nodes carry the derivatives of these, each with the component that points to its
+    parent, and the root those of the loss.
 
     Raises:
-        LandscapeError: θ has the wrong number of coordinates.
+        LandscapeError: θ has the wrong number of coordinates, or the measurement has.
     """
 
-    def __init__(self, landscape: PolynomialLandscape | NoisyLandscape, theta: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        landscape: PolynomialLandscape | NoisyLandscape,
+        theta: Sequence[Any],
+        *,
+        measured: PolynomialLandscape | None = None,
+    ) -> None:
         self._noisy = landscape if isinstance(landscape, NoisyLandscape) else None
         self.landscape = landscape.flat if isinstance(landscape, NoisyLandscape) else landscape
         self.theta = landscape.check_point(theta)
+        self._measured = None if measured is None else measured.mean
+        if measured is not None:
+            measured.check_point(theta)
+        self._directed = self.landscape.updates is not None or measured is not None
         self._moments: dict[Diagram, Fraction] = {}
         self._derivative = lru_cache(maxsize=None)(self._compute_derivative)
+        self._update_derivative = lru_cache(maxsize=None)(self._compute_update_derivative)
 
     def __repr__(self) -> str:
         return f"<ExactValues at θ = ({', '.join(map(str, self.theta))}) of {len(self.landscape.losses)} losses>"
@@ -46,7 +62,7 @@ class ExactValues:
             return self._moment_of_forest(diagram)
         if isinstance(diagram, CellDiagram) or self._noisy is not None:
             return self._moment_with_noise(diagram)
-        shape = value_representative(diagram)
+        shape = diagram if self._directed else value_representative(diagram)
         if shape not in self._moments:
             total, kinds = Fraction(0), range(len(self.landscape.losses))
             for assigned in product(kinds, repeat=len(shape.parts)):
@@ -206,20 +222,32 @@ class ExactValues:
         tensors: dict[int, np.ndarray] = {}
         for below in range(diagram.order, node - 1, -1):  # children follow parents
             rank = len(diagram.children[below]) + (below != 0)
-            tensor = self._derivative(kinds[below], rank)
+            if below == 0 and self._measured is not None:
+                tensor = self._derivatives(self._measured, rank)
+            elif below == 0 or self.landscape.updates is None:
+                tensor = self._derivative(kinds[below], rank)
+            else:  # the component comes last, and stays for the edge above
+                tensor = self._update_derivative(kinds[below], rank - 1)
             for child in diagram.children[below]:
                 tensor = np.tensordot(tensors.pop(child), tensor, axes=(0, 0))
             tensors[below] = np.asarray(tensor, dtype=object)
         return tensors[node]
 
     def _compute_derivative(self, kind: int, rank: int) -> np.ndarray:
+        return self._derivatives(self.landscape.losses[kind], rank)
+
+    def _compute_update_derivative(self, kind: int, rank: int) -> np.ndarray:
+        assert self.landscape.updates is not None
+        return np.stack([self._derivatives(part, rank) for part in self.landscape.updates[kind]], axis=-1)
+
+    def _derivatives(self, polynomial: Polynomial, rank: int) -> np.ndarray:
         size = self.landscape.dimensions
         tensor = np.empty((size,) * rank, dtype=object)
         for index in np.ndindex(*tensor.shape):
-            polynomial: Polynomial = self.landscape.losses[kind]
+            partial = polynomial
             for coordinate in index:
-                polynomial = differentiate(polynomial, coordinate)
-            tensor[index] = self._at_point(polynomial)
+                partial = differentiate(partial, coordinate)
+            tensor[index] = self._at_point(partial)
         return tensor
 
     def _at_point(self, polynomial: Polynomial) -> Fraction:

@@ -25,6 +25,7 @@ NAMES = {
     "gauss-fit",
     "sharp-and-flat",
     "stic-selection",
+    "curved-space",
     "averaging-gap-law",
     "averaging-loss-spread",
     "averaging-spikes",
