@@ -106,7 +106,8 @@ def evaluate(
     if estimator not in NAMES:
         raise ArgumentError(f"Unknown estimator {estimator!r}; known are {', '.join(map(repr, NAMES))}.")
     effort = Effort.checked(replicates, rtol, budget)
-    if getattr(landscape, "reading", None) == "conditional" and getattr(what, "quantity", None) == "gap":
+    check_landscape(landscape)
+    if landscape.reading == "conditional" and getattr(what, "quantity", None) == "gap":
         raise ArgumentError(
             "In the conditional reading test and train loss are measured on different data, so the gap is not a single "
             "series: evaluate the series of 'test_loss' and of 'train_loss', or use predict(..., quantity='gap')."
@@ -192,8 +193,6 @@ def _evaluated(
     landscape.validate(params, gradients=False)
     kinks = kinks_at(landscape, params, stacklevel=4)
     engine = Engine(landscape, params, chunk_size=chunk_size, mesh=mesh)
-    if landscape.per_use_noise:  # a sample in double precision would draw other noise
-        check_dtype = False
     check_dtype = not is_double(landscape, params) if check_dtype is None else check_dtype
     measurement = RoundingMeasurement(landscape, params, plan) if check_dtype else None
     try:

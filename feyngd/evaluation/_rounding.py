@@ -29,7 +29,7 @@ from ..diagrams import Diagram
 from ..estimates import PrecisionWarning
 from ..landscapes import Landscape
 from .engine import Engine, NotFiniteError, Rows
-from .planning import TEST, Number, Plan
+from .planning import TEST, Number, Plan, part_of
 
 # Samples of the data, and examples in each. Two take half of a small network's warm call; four took two thirds.
 _SAMPLES, _SIZE = 2, 64
@@ -169,14 +169,17 @@ def _samples(landscape: Landscape) -> list[Rows]:
 
 
 def _numbers(engine: Engine, plan: Plan) -> dict[Number, float]:
+    examples = engine.sample
+    if engine.landscape.per_use_noise:  # every cell has a noise of its own, the same in both precisions
+        engine = engine.restricted({p: examples[TEST if p == TEST else 0] for p in plan.all_positions})
     engine.average(plan.means)
     with engine.compiling(plan.paired, plan.positions):
         found = engine.exact(plan.exact)
     if plan.paired:
         # One step apart each: no randomness is needed to compare two runs of the same rows.
-        rows = {p: engine.sample[TEST if p == TEST else 0] for p in plan.positions}
-        size = len(engine.sample[0])
-        found |= engine.rows(plan.paired, {p: np.resize(np.roll(index, p), size) for p, index in rows.items()})
+        rows = {p: examples[TEST if p == TEST else 0] for p in plan.positions}
+        size = len(examples[0])
+        found |= engine.rows(plan.paired, {p: np.resize(np.roll(index, part_of(p)), size) for p, index in rows.items()})
     return found
 
 

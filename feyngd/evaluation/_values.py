@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from .._archive import Kept, keep, keep_attributes
-from ..diagrams import Diagram
+from ..diagrams import CellDiagram, Diagram
 from ..errors import ArgumentError
 from ..estimates import Estimate
 from ..kinks import Kink, kinks_note
 from ..landscapes import Origin
 
 keep(Diagram, str, Diagram.parse)
+keep(CellDiagram, str, CellDiagram.parse)
 keep_attributes(Origin)
 keep_attributes(Kink)
 

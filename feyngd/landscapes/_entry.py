@@ -9,6 +9,7 @@ from ..derivatives import FrozenLoss, Loss, noted
 from ..errors import ArgumentError, LandscapeError
 from ..kinks import Kink
 from ._landscape import Landscape
+from ._noise import several_uses
 from .checks import (
     check_depends_on_key,
     check_depends_on_params,
@@ -18,6 +19,8 @@ from .checks import (
     param_arrays,
 )
 from .smoothness import find_kinks, warn_of_kinks
+
+_USES = 64  # of few examples with noise, among which some use may show a kink that others do not
 
 
 def check_landscape(landscape: Any) -> None:
@@ -61,7 +64,7 @@ def enter(
     params = param_arrays(params)
     frozen = landscape.frozen(params)
     leaves = len(jax.tree.leaves(params))
-    _check_function(frozen.loss, leaves, forward)
+    _check_function(frozen.loss, leaves, forward, per_use_noise=frozen.per_use_noise)
     if frozen.per_use_noise:
         noted(frozen.loss, "key", lambda: check_depends_on_key(frozen.loss.jaxpr))
     if frozen.measured is not None:
@@ -86,10 +89,10 @@ def _check_update(update: Any, leaves: int, forward: bool) -> None:
         raise LandscapeError(f"An update is read like a loss, which this one is not. {error}") from error
 
 
-def _check_function(loss: Any, leaves: int, forward: bool) -> None:
+def _check_function(loss: Any, leaves: int, forward: bool, *, per_use_noise: bool = False) -> None:
     assert isinstance(loss, FrozenLoss)
     noted(loss, "entered", lambda: check_depends_on_params(loss.jaxpr, leaves))
-    noted(loss, "no constant key", lambda: check_no_constant_key(loss.jaxpr))
+    noted(loss, "no constant key", lambda: check_no_constant_key(loss.jaxpr, per_use_noise=per_use_noise))
     noted(loss, "reverse", lambda: check_reverse_mode(loss.jaxpr, leaves))
     if forward:
         noted(loss, "forward", lambda: check_forward_mode(loss.jaxpr, leaves))
@@ -117,7 +120,8 @@ def kinks_at(landscape: Landscape, params: Any, *, stacklevel: int = 3) -> tuple
     """
     loss = landscape.loss
     assert isinstance(loss, FrozenLoss)
-    found = find_kinks(loss, params, landscape.data, jaxpr=loss.jaxpr)
+    data = several_uses(landscape.data, _USES) if landscape.per_use_noise else landscape.data
+    found = find_kinks(loss, params, data, jaxpr=loss.jaxpr)
     if isinstance(landscape.measured, FrozenLoss):
         found += find_kinks(landscape.measured, params, landscape.test_data, jaxpr=landscape.measured.jaxpr)
     if isinstance(landscape.update, FrozenLoss):

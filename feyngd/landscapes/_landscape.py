@@ -329,19 +329,21 @@ class Landscape:
         names = ("loss", "data", "test_data", "reading", "update", "per_use_noise", "measured")
         return {name: getattr(self, name) for name in names}
 
-    def flatten(self, params: Any) -> tuple[jax.Array, Callable[[jax.Array, Any], Any]]:
+    def flatten(self, params: Any) -> tuple[jax.Array, Callable[..., Any]]:
         """The parameters as one vector, and the loss as a function of such vectors.
 
         Args:
             params: the parameters, a pytree of p floating-point numbers in all.
 
         Returns:
-            `(theta, flat_loss)` with theta of shape (p,) and `flat_loss(theta, example) == loss(params, example)`.
+            `(theta, flat_loss)` with theta of shape (p,) and `flat_loss(theta, example) == loss(params, example)`; with
+            noise at every use the key comes after the example.
 
         Raises:
             LandscapeError: the parameters are not a non-empty pytree of finite floating-point arrays.
         """
-        return flat_loss(self.loss, param_arrays(params))
+        theta, loss = flat_loss(lambda point, given: self.loss(point, *given), param_arrays(params))
+        return theta, lambda point, *given: loss(point, given)
 
     @property
     def _test_names(self) -> tuple[str, str]:

@@ -64,6 +64,17 @@ def noise_words(key: jax.Array, count: int) -> jax.Array:
     return jax.random.key_data(jax.random.split(_own(key), count))
 
 
+def several_uses(data: tuple[Any, jax.Array], least: int) -> tuple[Any, jax.Array]:
+    """Return pairs as they are if there are enough of them, or several uses of every example."""
+    examples, words = data
+    draws = -(-least // len(words))
+    if draws == 1:
+        return data
+    numbers = np.arange(draws * len(words))
+    which = numbers % len(words)
+    return jax.tree.map(lambda leaf: leaf[which], examples), jax.vmap(other_use)(words[which], numbers)
+
+
 def _own(key: jax.Array) -> jax.Array:
     """Return a key of the implementation that is used here, made from one of any kind."""
     words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key

@@ -44,7 +44,7 @@ def exact():
 
 def test_values_are_those_of_the_coin(landscape, exact):
     series = fd.expand("train_loss", order=2, spacetime=fd.Spacetime.sgd(4, 2, 3), per_use_noise=True)
-    values = fd.evaluate(series, landscape, START, replicates=60, key=KEY)
+    values = fd.evaluate(series, landscape, START, replicates=60, check_dtype=False, key=KEY)
     expected = fd.testing.ExactValues(exact, THETA)
     scores = [(values[D].value - float(expected.moment(D))) / values[D].stderr for D in series]
     assert max(map(abs, scores)) < 3.5
@@ -58,7 +58,7 @@ def test_intervals_cover(landscape, exact):
     expected = fd.testing.ExactValues(exact, THETA)
     covered = np.zeros(len(diagrams))
     for seed in range(80):
-        values = fd.evaluate(diagrams, landscape, START, replicates=8, key=jax.random.key(seed))
+        values = fd.evaluate(diagrams, landscape, START, replicates=8, check_dtype=False, key=jax.random.key(seed))
         for number, diagram in enumerate(diagrams):
             low, high = values[diagram].interval(0.9)
             covered[number] += low <= float(expected.moment(diagram)) <= high
@@ -70,7 +70,8 @@ def test_other_readings_are_those_of_the_coin(reading, exact):
     test_data = POINTS[:1] if reading == "conditional" else None
     landscape = fd.Landscape(loss, POINTS, test_data, reading=reading, per_use_noise=True)
     spacetime = fd.Spacetime.sgd(3 if reading == "conditional" else 2, 1, 2)
-    prediction = fd.predict(landscape, START, spacetime, [1e-3], order=2, replicates=60, key=KEY)
+    options = {"order": 2, "replicates": 60, "check_dtype": False}
+    prediction = fd.predict(landscape, START, spacetime, [1e-3], key=KEY, **options)
     test = fd.testing.PolynomialLandscape(exact.means.losses[:1]) if reading == "conditional" else None
     expected = fd.testing.exact_series("test_loss", exact, THETA, spacetime, 2, reading=reading, test=test)
     found, errors = prediction.coefficients.mean(axis=0), prediction.coefficients.std(axis=0, ddof=1)
@@ -91,7 +92,8 @@ def test_runs_are_those_of_the_coin(quantity, landscape, exact):
 def test_a_measurement_has_no_noise_of_its_own(landscape, exact):
     first = fd.measurement("first", lambda theta: theta[0] ** 2)
     spacetime = fd.Spacetime.sgd(2, 1, 2)
-    prediction = fd.predict(landscape, START, spacetime, [1e-3], order=2, quantity=first, replicates=60, key=KEY)
+    options = {"order": 2, "replicates": 60, "check_dtype": False}
+    prediction = fd.predict(landscape, START, spacetime, [1e-3], quantity=first, key=KEY, **options)
     test = fd.testing.PolynomialLandscape([{(2, 0): 1}])
     expected = fd.testing.exact_series("test_loss", exact, THETA, spacetime, 2, test=test)
     found = prediction.coefficients
@@ -112,14 +114,14 @@ def test_optimizers_are_those_of_the_coin(optimizer, landscape, exact):
     known = fd.preconditioned(fd.sgd(), [1, Fraction(1, 2)]) if optimizer.metric is not None else optimizer
     series = fd.testing.exact_series("test_loss", exact, THETA, spacetime, 3, optimizer=known)
     expected = sum(float(value) * rate**power for power, value in enumerate(series))
-    options = {"optimizer": optimizer, "key": KEY}
+    options = {"optimizer": optimizer, "check_dtype": False, "key": KEY}
     prediction = fd.predict(landscape, START, spacetime, [rate], order=3, replicates=40, **options)
     assert abs(prediction.mean[0] - expected) < 3.5 * prediction.stderr[0]
     assert prediction.stderr[0] < 0.01 * expected
 
 
 def test_learning_curves_have_the_predictions_of_shorter_runs(landscape):
-    spacetime, options = fd.Spacetime.sgd(3, 1, 2), {"order": 2, "replicates": 4, "key": KEY}
+    spacetime, options = fd.Spacetime.sgd(3, 1, 2), {"order": 2, "replicates": 4, "check_dtype": False, "key": KEY}
     curve = fd.predict(landscape, START, spacetime, [0.01], times=[3, 6], **options)
     for time, mean in zip((3, 6), curve.mean, strict=True):
         run = fd.predict(landscape, START, fd.Spacetime.sgd(3, 1, T=time), [0.01], **options)
@@ -173,7 +175,10 @@ def test_digits_over_three_epochs(noisy):
 
 def test_the_same_key_gives_the_same_numbers(landscape):
     diagram = CellDiagram.parse("[a.1 a.2]")
-    found = [fd.evaluate(diagram, landscape, START, replicates=3, key=jax.random.key(seed)) for seed in (4, 4, 5)]
+    found = [
+        fd.evaluate(diagram, landscape, START, replicates=3, check_dtype=False, key=jax.random.key(seed))
+        for seed in (4, 4, 5)
+    ]
     first, again, other = (values.replicates(diagram).tolist() for values in found)
     assert first == again
     assert first != other

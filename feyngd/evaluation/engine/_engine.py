@@ -78,11 +78,11 @@ class Engine:
         return twin
 
     def uses(self, position: int, examples: Sequence[Int[np.ndarray, " rows"]]) -> Int[np.ndarray, " all"]:
-        """Return the numbers of the uses of examples that a position has for itself, draw by draw of the noise."""
+        """Return the numbers of a position's examples, draw by draw of the noise, as `examples_at` takes them."""
         if position == TEST and self.landscape.measured is not None:
             return np.concatenate(examples)
-        size, first = self.sizes[position == TEST], (position + 1) * len(examples)
-        return np.concatenate([numbers + size * (first + draw) for draw, numbers in enumerate(examples)])
+        size = self.sizes[position == TEST]
+        return np.concatenate([numbers + size * draw for draw, numbers in enumerate(examples)])
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -186,7 +186,11 @@ class Engine:
         @jax.jit
         def is_finite(index: dict[int, Array], data: PyTree, test_data: PyTree) -> Bool[Array, ""]:
             examples = {
-                p: examples_at(test_data if p == TEST else data, i, noisy=noisy and not (p == TEST and measured))
+                p: examples_at(
+                    test_data if p == TEST else data,
+                    i,
+                    noise_of=p if noisy and not (p == TEST and measured is not None) else None,
+                )
                 for p, i in index.items()
             }
             traced = TracedLoss(loss, params, shapes)

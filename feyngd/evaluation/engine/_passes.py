@@ -36,7 +36,7 @@ class Pass:
         positions: the positions of a row.
         measured: the function of the position `TEST`; `None` where it is the loss.
         update: what a step follows, as one vector; `None` where it is the gradient.
-        noisy: whether examples are pairs with a key, and the rows of a position have numbers of their uses too.
+        noisy: whether examples are pairs with a key, and rows number the draws of their noise too.
     """
 
     shared: tuple[Mean, ...]
@@ -121,7 +121,7 @@ def compile_pass(
             position: examples_at(
                 test_data if position == TEST else data,
                 index,
-                noisy=job.noisy and not (position == TEST and job.measured is not None),
+                noise_of=position if job.noisy and not (position == TEST and job.measured is not None) else None,
             )
             for position, index in indices.items()
         }

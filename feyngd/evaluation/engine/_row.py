@@ -106,19 +106,24 @@ class Row:
         return self._space.vector(self._examples[item.position], directions)
 
 
-def examples_at(data: PyTree, index: Int[Array, "*rows"], *, noisy: bool = False) -> PyTree:
+def examples_at(data: PyTree, index: Int[Array, "*rows"], *, noise_of: int | None = None) -> PyTree:
     """Return the examples with these numbers.
 
-    With noise at every use data are pairs, of M examples and the words of a key for each, and number n + kM is the k-th
-    use of example n.
+    Args:
+        data: examples; with noise at every use pairs, of M examples and the words of a key for each.
+        index: their numbers. With noise n + kM is example n with the k-th draw of its noise at the position.
+        noise_of: the position whose noise they have; `None` where there is no noise.
     """
-    if not noisy:
+    if noise_of is None:
         return jax.tree.map(lambda leaf: leaf[index], data)
     inner, words = data
-    uses, which = jnp.divmod(index, len(words))
-    own = words[which]
-    drawn = other_use(own, uses) if index.ndim == 0 else jax.vmap(other_use)(own, uses)
-    return jax.tree.map(lambda leaf: leaf[which], inner), drawn
+    draws, which = jnp.divmod(index, len(words))
+
+    def drawn(own: Array, draw: Array) -> Array:
+        return other_use(other_use(own, noise_of - TEST), draw)
+
+    noise = drawn(words[which], draws) if index.ndim == 0 else jax.vmap(drawn)(words[which], draws)
+    return jax.tree.map(lambda leaf: leaf[which], inner), noise
 
 
 def shared_vector(

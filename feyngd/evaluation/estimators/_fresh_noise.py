@@ -17,7 +17,7 @@ import numpy as np
 from ...estimates import PrecisionWarning
 from ...progress import Progress
 from ..engine import Engine
-from ..planning import Number, Plan, means_below, part_of, positions_of
+from ..planning import Number, Plan, part_of, positions_of
 from ._random_rows import random_rows
 from ._registry import FRESH_NOISE
 
@@ -57,9 +57,6 @@ class FreshNoiseSampler:
         self._plan, self._excess, self._budget, self._warns = plan, excess, budget, warns
         self._least = max(2, least) if excess is None else max(_LEAST, least)
         self.sampled = plan.all_numbers
-        means = (mean.of for number in plan.all_numbers for mean in means_below(number))
-        found = {position for item in (*plan.all_numbers, *means) for position in item.positions}
-        self._positions = sorted(found)
 
     def estimate(
         self, engine: Engine, progress: Progress, key: jax.Array | None
@@ -106,7 +103,7 @@ class FreshNoiseSampler:
 
     def _drawn(self, engine: Engine, key: jax.Array, replicate: int) -> dict[Number, float]:
         plan, draws = self._plan, -(-_LEAST_ROWS // max(1, *engine.sizes))
-        fresh = engine.with_noise(jax.random.fold_in(key, replicate), self._positions, draws)
+        fresh = engine.with_noise(jax.random.fold_in(key, replicate), plan.all_positions, draws)
         fresh.average(plan.means)
         found = fresh.exact(plan.exact)
         if plan.paired:

@@ -212,9 +212,9 @@ def part_of(position: int) -> int:
     return (position - CELLS) // _MOST_CELLS if position >= CELLS else position
 
 
-def positions_of(numbers: Iterable[Number]) -> tuple[int, ...]:
-    """Return the positions of a row that several numbers share, test data last."""
-    positions: frozenset[int] = frozenset().union(*(number.positions for number in numbers))
+def positions_of(items: "Iterable[Number | Vector]") -> tuple[int, ...]:
+    """Return the positions of a row that several numbers or vectors share, test data last."""
+    positions: frozenset[int] = frozenset().union(*(item.positions for item in items))
     return tuple(sorted(positions, key=lambda position: (position == TEST, position)))
 
 

@@ -83,6 +83,12 @@ class Plan:
         """The positions of a row of the interleaved numbers."""
         return positions_of(self.paired)
 
+    @property
+    def all_positions(self) -> tuple[int, ...]:
+        """The positions of all numbers, and of the averages that they are made from."""
+        below = (mean.of for number in self.all_numbers for mean in means_below(number))
+        return positions_of((*self.all_numbers, *below))
+
     def combine(self, numbers: Mapping[Number, np.ndarray]) -> dict[Diagram, np.ndarray]:
         """Return the value of every diagram from the averages of the numbers, arrays of replicates."""
         terms = {

@@ -16,6 +16,7 @@ from jax.interpreters import ad
 
 from ...derivatives import Loss, Update
 from ...errors import FeynGDError, LandscapeError
+from .._noise import OfPairs
 from ._arrays import check_loss_value
 from ._flow import Line, depends, visit
 
@@ -183,17 +184,23 @@ def check_forward_mode(traced: core.ClosedJaxpr, num_param_leaves: int) -> None:
     visit(traced, _inputs(traced, num_param_leaves), note, by_value=False)
 
 
-def check_no_constant_key(traced: core.ClosedJaxpr) -> None:
+def check_no_constant_key(traced: core.ClosedJaxpr, *, per_use_noise: bool = False) -> None:
     """Raise `LandscapeError` if random numbers that the loss depends on are drawn from a constant key."""
+    cure = (
+        "Draw them from the key that loss(params, example, key) is given. Or leave them out (deterministic=True, "
+        "inference mode)."
+        if per_use_noise
+        else "For noise that belongs to an example put a key of its own beside it in the data, (x, "
+        "jax.random.split(key, M)): it is the same at every visit. For noise anew at every use see per_use_noise. "
+        "Or leave dropout out (deterministic=True, inference mode)."
+    )
 
     def note(eqn: core.JaxprEqn, operands: list[bool], flows: bool, line: Line) -> None:
         if eqn.primitive.name in _DRAWS and not any(operands):
             raise LandscapeError(
                 f"The loss draws random numbers from a constant key{_at(line)}, so that every example at every step "
-                "gets the same ones: dropout is one fixed sub-network then. For noise that belongs to an example put a "
-                "key of its own beside it in the data, (x, jax.random.split(key, M)): it is the same at every visit. "
-                "Or leave dropout out (deterministic=True, inference mode). If one fixed draw is what you mean, draw "
-                "it once outside the loss."
+                f"gets the same ones: dropout is one fixed sub-network then. {cure} If one fixed draw is what you "
+                "mean, draw it once outside the loss."
             )
 
     visit(traced, [True] * len(traced.jaxpr.invars), note, by_value=True)
@@ -215,9 +222,12 @@ def _at(line: Line) -> str:
 def _what_went_wrong(loss: Loss, params: Any, example: Any, error: Exception) -> str:
     said = (str(error).strip().splitlines() or ["no message"])[0].split(" (https://")[0].rstrip(".")
     where = _at(partial(_line_of, error))
+    noisy = isinstance(loss, OfPairs)
+    given = f"{_shapes('example', example[0])}; a random key" if noisy else _shapes("example", example)
     return (
-        f"loss(params, example) raised {type(error).__name__}{where} on one example, without its leading axis: {said}. "
-        f"Given were {_shapes('params', params)}; {_shapes('example', example)}. {_cure(loss, params, example, error)}"
+        f"loss(params, example{', key' if noisy else ''}) raised {type(error).__name__}{where} on one example, without "
+        f"its leading axis: {said}. Given were {_shapes('params', params)}; {given}. "
+        f"{_cure(loss, params, example, error)}"
     )
 
 
@@ -250,7 +260,10 @@ def _cure(loss: Loss, params: Any, example: Any, error: Exception) -> str:
         return "Return one real number."
     if _is_loss_of(loss, example, params):
         return "It works with its arguments swapped: define loss(params, example)."
-    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), example)
+    alone = example[0] if isinstance(loss, OfPairs) else example
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), alone)
+    if isinstance(loss, OfPairs):
+        batch = batch, example[1]
     if _is_loss_of(loss, params, batch):
         return (
             "It works on a batch of one: give the loss of a single example, or wrap it, as in "
