@@ -40,7 +40,10 @@ def check_forests(diagrams: Iterable[Diagram], landscape: Any, reading: str | No
                 raise ArgumentError(f"Loose ends are joined where there are two, and {diagram} has one root.")
             continue
         if getattr(landscape, "per_use_noise", False):
-            raise ArgumentError("The landscape draws noise anew at every use: variances are known by simulation there.")
+            raise ArgumentError(
+                "The landscape draws noise anew at every use, where variances have no series: simulate that of a "
+                "measurement, or 'covariance_trace'."
+            )
         if root == JOINED and getattr(landscape, "update", None) is not None:
             raise ArgumentError(
                 "The trace of the covariance is that of steps along gradients, and the landscape has an update: take "

@@ -187,7 +187,10 @@ def _spread(made_of: dict[str, Any], basis: str, per_use_noise: bool) -> Series:
     """Return the series of a variance or second moment, whose diagrams have two roots."""
     quantity, order, spacetime, optimizer = (made_of[name] for name in ("quantity", "order", "spacetime", "optimizer"))
     if per_use_noise:
-        raise ArgumentError(f"There is no series of {str(quantity)!r} with noise drawn anew at every use: simulate it.")
+        raise ArgumentError(
+            f"There is no series of {str(quantity)!r} with noise drawn anew at every use: simulate the variance of a "
+            "measurement, or 'covariance_trace'."
+        )
     is_given = made_of["reading"] == "conditional"
     if is_given:
         check_exchangeable(spacetime)
