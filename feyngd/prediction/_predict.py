@@ -176,7 +176,7 @@ def predict(
     landscape, params = enter(landscape, params, update=True, noise=True)
     check_updates_kept(params, "A prediction")
     if is_spread(quantity) and landscape.per_use_noise:
-        raise ArgumentError(f"There is no series of {str(quantity)!r} with noise drawn anew at every use: simulate it.")
+        raise ArgumentError(f"There is no series of {str(quantity)!r} with noise drawn anew at every use.")
     parts = series_by_root(quantity, landscape, spacetime, order, optimizer)
     for root, (_, series) in parts.items():
         check_forests(series, landscape, None, root)
