@@ -40,6 +40,7 @@ def pictures() -> dict[str, str]:
         "diagrams-order-2.svg": diagrams_svg(fd.diagrams(2), columns=4, tensors=True),
         "diagrams-order-3.svg": diagrams_svg(fd.diagrams(3), columns=6),
         "cells-order-2.svg": diagrams_svg(fd.cell_diagrams(2), columns=6, tensors=True),
+        "two-roots-order-3.svg": diagrams_svg(_two_roots(), columns=3, tensors=True),
         "outlines.svg": _outlines(),
         "embedding.svg": spacetime_svg(spacetime, diagram, embedding),
         "embedding-root-tied.svg": spacetime_svg(batches, tied, placed),
@@ -49,6 +50,11 @@ def pictures() -> dict[str, str]:
         "limits.svg": _limits(),
         "vacuum-diagrams.svg": _vacuum_diagrams(),
     }
+
+
+def _two_roots() -> list[fd.Forest]:
+    """Return the diagrams that make the variance of the test loss, to order 3."""
+    return list(fd.expand("test_loss_variance", order=3, spacetime=fd.Spacetime.sgd(8, E=2), basis="cumulant"))
 
 
 def _outlines() -> str:

@@ -75,11 +75,13 @@ if TYPE_CHECKING:
     from .evaluation import plan as plan
     from .kinks import SmoothnessWarning as SmoothnessWarning
     from .landscapes import Landscape as Landscape
+    from .minima import IterateCovariance as IterateCovariance
     from .minima import NearMinimum as NearMinimum
     from .minima import ResummedPrediction as ResummedPrediction
     from .minima import StabilityThreshold as StabilityThreshold
     from .minima import StationaryNoise as StationaryNoise
     from .minima import entropic_drift as entropic_drift
+    from .minima import iterate_covariance as iterate_covariance
     from .minima import near_minimum as near_minimum
     from .minima import stability_threshold as stability_threshold
     from .minima import stationary_noise as stationary_noise
@@ -128,11 +130,13 @@ _HOMES = {
     "kinks": ("SmoothnessWarning",),
     "landscapes": ("Landscape",),
     "minima": (
+        "IterateCovariance",
         "NearMinimum",
         "ResummedPrediction",
         "StabilityThreshold",
         "StationaryNoise",
         "entropic_drift",
+        "iterate_covariance",
         "near_minimum",
         "stability_threshold",
         "stationary_noise",

@@ -2,6 +2,8 @@
 
 from ._drift import DenseMinimum as DenseMinimum
 from ._drift import entropic_drift as entropic_drift
+from ._iterate_covariance import IterateCovariance as IterateCovariance
+from ._iterate_covariance import iterate_covariance as iterate_covariance
 from ._mean_loss import MeanLoss as MeanLoss
 from ._minimum import Minimum as Minimum
 from ._minimum import minimum as minimum

@@ -218,3 +218,16 @@ def test_what_has_no_variance_is_refused(network):
         fd.predict(fd.Landscape(loss, ROWS), START, SPACETIMES[0], 0.01, quantity=four, order=4, key=KEY)
     with pytest.raises(ArgumentError, match="has one root"):
         fd.evaluate(fd.Diagram.parse("[a a]"), *network, root="joined", key=KEY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "rate"), [("logistic", 0.01), ("mlp", 0.008)])
+def test_the_variance_on_digits_is_that_of_runs_to_a_tenth(model, rate):
+    landscape, params = fd.landscapes.digits_landscape(model, limit=200, key=KEY)
+    spacetime = fd.Spacetime.sgd(20, 4)
+    options = {"quantity": "test_loss_variance", "key": jax.random.key(1)}
+    P = fd.predict(landscape, params, spacetime, [rate], order=4, check_dtype=False, **options)
+    R = fd.simulate(landscape, params, spacetime, [rate], runs=4000, chunk_size=64, **options)
+    assert P.converged.all()
+    assert R.stderr[0] < 0.03 * R.mean[0]
+    assert abs(P.mean[0] / R.mean[0] - 1) < 0.1
