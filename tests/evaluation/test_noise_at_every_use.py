@@ -164,7 +164,7 @@ def test_digits_over_three_epochs(noisy):
     words = jax.random.key_data(jax.random.split(jax.random.key(2), len(labels)))
     kept = fd.Landscape(lambda p, e: noisy(p, e[0], jax.random.wrap_key_data(e[1])), (data, words))
     spacetime, rates = fd.Spacetime.sgd(20, 5, 3), [0.003]
-    options = {"quantity": "gap", "order": 2, "replicates": 40}
+    options = {"quantity": "gap", "order": 2, "replicates": 40, "check_dtype": False}
     prediction = fd.predict(anew, start, spacetime, rates, key=KEY, **options)
     assert prediction.converged.all()
     runs = fd.simulate(anew, start, spacetime, rates, quantity="gap", runs=2500, key=RUNS)
