@@ -14,6 +14,7 @@ _EXAMPLE = """example:
 
   $ feyngd series test_loss --order 2 --sampling full-batch -N 10 -T T --format latex
   $ feyngd series test_loss --order 1 --sampling full-batch --momentum beta
+  $ feyngd series test_loss_variance --order 3 --basis cumulant
 """
 _SYMBOLS = {"N": "N", "B": "B", "E": "E", "T": "T"}
 
@@ -21,7 +22,12 @@ _SYMBOLS = {"N": "N", "B": "B", "E": "E", "T": "T"}
 def add_series(program: Parser, name: str) -> None:
     """Add the command to the program."""
     parser = program.add_command(name, _run, "print a closed-form series of an expected loss", _EXAMPLE)
-    parser.add_argument("quantity", nargs="?", default="test_loss", help="test_loss (default), train_loss or gap")
+    parser.add_argument(
+        "quantity",
+        nargs="?",
+        default="test_loss",
+        help="test_loss (default), train_loss, gap, test_loss_variance, train_loss_variance or covariance",
+    )
     parser.add_argument("--order", type=int, default=2, help="highest power of η, the learning rate (default 2)")
     parser.add_argument("--basis", default="moment", help="moment (default) or cumulant")
     parser.add_argument("--format", default="text", help="text (default), latex, sympy or json")
@@ -30,11 +36,11 @@ def add_series(program: Parser, name: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ..quantities import SERIES
+    from ..quantities import SERIES, SPREADS
     from ..series import expand
 
     check_choice("--format", options.format, ("text", "latex", "sympy", "json"))
-    check_choice("quantity", options.quantity, SERIES)
+    check_choice("quantity", options.quantity, (*SERIES, *SPREADS))
     check_choice("--basis", options.basis, ("moment", "cumulant"))
     spacetime = spacetime_of(options, _SYMBOLS)
     optimizer = optimizer_of(options, [spacetime], symbols=True)

@@ -8,7 +8,7 @@ from math import comb
 import sympy
 
 from .._arguments import check_basis
-from ..diagrams import STEPS, CellDiagram, Diagram, check_cost
+from ..diagrams import STEPS, CellDiagram, Diagram, check_cost, check_one_root
 from ..errors import ArgumentError, SpacetimeError
 from ..optimizers import PLAIN, Optimizer, check_optimizer
 from ..spacetimes import Spacetime, check_spacetime, one_run
@@ -99,6 +99,7 @@ def _check_cells(diagram: Diagram, basis: str, optimizer: Optimizer, spacetime: 
 def _check_types(diagram: Diagram, spacetime: Spacetime) -> None:
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"A Diagram is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
+    check_one_root(diagram, "placed")
     check_spacetime(spacetime)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from ..diagrams import CellDiagram, Diagram
+from ..diagrams import CellDiagram, Diagram, check_one_root
 from ..errors import ArgumentError
 from ..optimizers import PLAIN, Optimizer, Recurrence, check_optimizer
 from ..spacetimes import Spacetime, check_spacetime, one_run
@@ -67,6 +67,7 @@ def embedding_value(
     """
     if isinstance(diagram, CellDiagram) or not isinstance(diagram, Diagram):
         raise ArgumentError(f"A Diagram without cells is placed, such as Diagram.parse('[a b]'); got {diagram!r}.")
+    check_one_root(diagram, "placed")
     check_spacetime(spacetime)
     spacetime.require_concrete("An embedding has a value")
     check_optimizer(optimizer)

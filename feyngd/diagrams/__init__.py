@@ -11,6 +11,7 @@ from ._enumeration import check_number as check_number
 from ._enumeration import diagrams as diagrams
 from ._enumeration import each_diagram as each_diagram
 from ._forest import Forest as Forest
+from ._forest import check_one_root as check_one_root
 from ._forest import splits as splits
 from ._orderings import count_orderings as count_orderings
 from ._outline import Outline as Outline

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ..errors import DiagramError
+from ..errors import ArgumentError, DiagramError
 from ._canonical import canonical_form
 from ._diagram import Diagram, integers
 from ._notation import format_forest, parse_forest
@@ -149,6 +149,15 @@ class Forest(Diagram):
         return first, last
 
     @property
+    def merged(self) -> Diagram:
+        """The diagram in which both roots are one, alone in its part: it is placed in a spacetime as the forest is."""
+        index = {node: 0 for node in (0, *self.roots)}
+        index |= {node: place for place, node in enumerate((n for n in range(len(self._parents)) if n not in index), 1)}
+        inner = [node for node, place in index.items() if place]
+        parents = [-1, *(index[self._parents[node]] for node in inner)]
+        return Diagram.from_labels(parents, [-1, *(self._labels[node] for node in inner)])
+
+    @property
     def joined(self) -> Diagram:
         """The diagram in which the two loose ends at the roots are one edge: the trace of a matrix of two loose ends.
 
@@ -198,6 +207,20 @@ class Forest(Diagram):
 
     def __reduce__(self) -> tuple:
         return Forest.from_labels, (self._parents, self._labels)
+
+
+def check_one_root(diagram: object, done: str) -> None:
+    """Raise `ArgumentError` if a diagram has two roots.
+
+    Args:
+        diagram: what was given.
+        done: what is done with diagrams, such as "placed".
+    """
+    if isinstance(diagram, Forest):
+        raise ArgumentError(
+            f"Diagrams with one root are {done}, and {diagram} has two: its steps are those of {diagram!r}.merged, "
+            "where both roots are one."
+        )
 
 
 def splits(diagram: Diagram) -> Iterator[Forest]:

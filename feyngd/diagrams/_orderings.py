@@ -6,6 +6,7 @@ from math import factorial, prod
 
 from ..errors import ArgumentError
 from ._diagram import Diagram
+from ._forest import check_one_root
 
 
 def count_orderings(diagram: Diagram) -> int:
@@ -36,6 +37,7 @@ def count_orderings(diagram: Diagram) -> int:
     """
     if not isinstance(diagram, Diagram):
         raise ArgumentError(f"The orderings of a Diagram are counted, such as Diagram.parse('[a a]'); got {diagram!r}.")
+    check_one_root(diagram, "put in order")
     placed = diagram.untie_root()
     sizes = Counter(placed.labels[1:])
     inside = prod(factorial(size) for size in sizes.values())

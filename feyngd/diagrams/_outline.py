@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import ArgumentError
 from ._cell_diagram import CellDiagram
 from ._diagram import Diagram
+from ._forest import check_one_root
 from ._tensors import tensor_expression
 
 KINDS = ("cumulant", "difference")
@@ -128,6 +129,7 @@ def outline(
     """
     if isinstance(diagram, CellDiagram) or not isinstance(diagram, Diagram):
         raise ArgumentError(f"A Diagram without cells is outlined, such as Diagram.parse('[a a]'); got {diagram!r}.")
+    check_one_root(diagram, "outlined")
     if kind not in KINDS:
         raise ArgumentError(f"Unknown kind {kind!r}; known are {', '.join(map(repr, KINDS))}.")
     chosen = _chosen(diagram, parts)

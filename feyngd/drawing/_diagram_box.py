@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..diagrams import Diagram
+from ..diagrams import Diagram, Forest
 from ..svg import INK, OUTLINE, RADIUS, RING, Point, check_size, drawn_tree, samples
 from ._diagram_svg import check_diagram
 from ._matplotlib import require_matplotlib
@@ -35,7 +35,8 @@ def diagram_box(diagram: Diagram, *, scale: float = 0.5) -> "DrawingArea":
     check_size("scale", scale)
     check_diagram(diagram)
     tree = drawn_tree(diagram.parents, diagram.parts)
-    places, reached = tree.places, tree.reached
+    two_rooted = isinstance(diagram, Forest)  # whose node 0 joins the roots, and is not drawn
+    places, reached = tree.places, tree.reached[1:] if two_rooted else tree.reached
     pad = (OUTLINE / 2 if tree.outlines else RING) + _MARGIN
     left, bottom = min(x for x, _ in reached) - pad, max(y for _, y in reached) + pad
     width, height = max(x for x, _ in reached) + pad - left, bottom + pad - min(y for _, y in reached)
@@ -56,12 +57,16 @@ def diagram_box(diagram: Diagram, *, scale: float = 0.5) -> "DrawingArea":
                 solid_capstyle="round",
             )
         )
-    for node in range(1, diagram.order + 1):
+    for node in range(1, len(places)):
+        if two_rooted and not diagram.parents[node]:
+            continue
         ends = at(places[node]), at(places[diagram.parents[node]])
         box.add_artist(Line2D(*zip(*ends, strict=True), color=INK, lw=1.3 * scale**0.5))
     for node, place in enumerate(places):
         colour = tree.node_colours[node]
-        if node == 0:
+        if two_rooted and not node:
+            continue
+        if diagram.parents[node] == (0 if two_rooted else -1):
             box.add_artist(Circle(at(place), scale * RING, fill=False, ec=colour, lw=1.2 * scale**0.5))
         box.add_artist(Circle(at(place), scale * RADIUS, fc=colour, lw=0))
     return box

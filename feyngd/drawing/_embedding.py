@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import chain
 
-from ..diagrams import Diagram
+from ..diagrams import Diagram, check_one_root
 from ..errors import ArgumentError
 from ..svg import (
     INK,
@@ -40,6 +40,7 @@ def check_embedding(diagram: Diagram, embedding: Mapping[int, Cell], visited: Co
         ArgumentError: the mapping is not an embedding of the diagram in these cells.
     """
     check_diagram(diagram)
+    check_one_root(diagram, "placed")
     nodes = list(range(1, diagram.order + 1))
     if not isinstance(embedding, Mapping) or set(embedding) != set(nodes):
         given = sorted(embedding, key=repr) if isinstance(embedding, Mapping) else type(embedding).__name__

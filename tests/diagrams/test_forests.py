@@ -104,3 +104,35 @@ def test_labels_of_no_forest_are_refused():
         Forest.from_labels([-1, 0], [0, 1])
     with pytest.raises(fd.DiagramError, match="alone in its part"):
         Forest.from_labels([-1, 0, 0], [0, 0, 1])
+
+
+def test_where_one_root_is_needed_a_forest_is_refused_and_says_which_diagram_has_its_steps():
+    forest, grid = Forest.parse("[a] [b a]"), fd.Spacetime.sgd(4, E=2)
+    assert forest.merged == Diagram.parse("[a a b]")
+    assert Forest.parse("[a] [b[a]]").merged == Diagram.parse("[a b[a]]")
+    assert Forest.parse("[] []").merged == Diagram.parse("[]")
+    for call in (
+        lambda: fd.count_embeddings(forest, grid),
+        lambda: fd.sanity_check(forest, grid),
+        lambda: fd.count_orderings(forest),
+        lambda: fd.outline(forest),
+        lambda: fd.drawing.spacetime_svg(fd.Spacetime.gd(4, 2), forest, {1: (0, 0)}),
+    ):
+        with pytest.raises(fd.ArgumentError, match=r"merged"):
+            call()
+    assert fd.count_embeddings(forest.merged, fd.Spacetime.sgd(4)) == 4 * 3
+
+
+def test_joined_loose_ends_are_one_edge():
+    assert Forest.parse("[a] [a]").joined == Diagram.parse("a[a]")
+    assert Forest.parse("[a] [b[a]]").joined == Diagram.parse("a[b[a]]")
+    with pytest.raises(fd.DiagramError, match="loose ends"):
+        Forest.parse("[a] [a b]").joined  # noqa: B018 - raises
+
+
+def test_forests_on_axes_have_two_rings():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    box = fd.drawing.diagram_box(Forest.parse("[a] [a b]"))
+    circles = [artist for artist in box.get_children() if type(artist).__name__ == "Circle"]
+    assert len(circles) == 5 + 2
