@@ -91,7 +91,7 @@ def test_eight_devices_give_the_numbers_of_one(checks, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "draws", "anchor", "minimum"])
+@pytest.mark.parametrize("checks", ["devices,simulate_in_blocks,simulate_sde", "anchor", "minimum"])
 def test_two_processes_give_the_numbers_of_one_device(checks, tmp_path):
     assert_same(in_two_processes(checks, tmp_path, devices=2), checks)
 
