@@ -14,6 +14,8 @@ from .kinks import Kink, kinks_note
 # against what the noise adds. Docstrings call it a fifth.
 CONVERGED = 0.2
 
+_SMALL = 1e-3  # numbers of a table, as variances are, of which five decimals show next to nothing
+
 
 @dataclass(frozen=True)
 class Estimate(Kept):
@@ -229,6 +231,11 @@ class TruncationWarning(UserWarning):
 def in_words(spacetime: Any, optimizer: Any) -> str:
     """Return a spacetime in words, and the optimizer unless it is plain SGD."""
     return str(spacetime) if str(optimizer) == "SGD" else f"{spacetime}, {optimizer}"
+
+
+def in_table(number: float, largest: float) -> str:
+    """Return a number as a table shows it: with five decimals, or four digits where the largest one is small."""
+    return f"{number:.5f}" if not 0 < largest < _SMALL else f"{number:.3e}"
 
 
 def mean_and_stderr(samples: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:

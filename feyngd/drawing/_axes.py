@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which can be distinguished with every common colour blindness.
 PALETTE = ("#999999", "#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
 
-LABELS = {"test_loss": "expected test loss", "train_loss": "expected train loss", "gap": "expected gap, test − train"}
+LABELS = {
+    "test_loss": "expected test loss",
+    "train_loss": "expected train loss",
+    "gap": "expected gap, test − train",
+    "test_loss_variance": "variance of the test loss",
+    "train_loss_variance": "variance of the train loss",
+    "covariance_trace": "Σ Var θ (params²)",
+}
 
 
 def label_of(quantity: str) -> str:

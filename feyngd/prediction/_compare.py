@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
-from ..estimates import PredictedCurve, finite_or_none
+from ..estimates import PredictedCurve, finite_or_none, in_table
 from ..optimizers import PLAIN
 from ..simulation import SimulatedCurve, SimulatedCurves, Simulation
 from ..spacetimes import Spacetime
@@ -173,7 +173,7 @@ class Comparison:
                     *(column[i] for column in columns.values()),
                     f"{P.stderr[i]:.1e}",
                     f"{P.truncation[i]:.1e}",
-                    f"{R.mean[i]:.5f}",
+                    in_table(R.mean[i], float(np.abs(P.mean).max())),
                     f"{R.stderr[i]:.1e}",
                     f"{abs(self.difference[i]) / self.allowed[i]:.2f}" if self.allowed[i] else "",
                     "seen" if self.resolves[i] else "not seen",

@@ -7,7 +7,7 @@ import numpy as np
 
 from .._learning_rates import check_learning_rates
 from ..errors import ArgumentError
-from ..estimates import CONVERGED, PredictedCurve, finite_or_none, mean_and_stderr
+from ..estimates import CONVERGED, PredictedCurve, finite_or_none, in_table, mean_and_stderr
 from ..kinks import Kink, kinks_note
 from ..optimizers import PLAIN, Optimizer
 from ..spacetimes import Spacetime
@@ -220,8 +220,10 @@ class Prediction(PredictedCurve):
 
     def columns(self) -> dict[str, list[str]]:
         """Return what a table shows of the prediction, by column."""
-        rates = self.learning_rates
-        return {f"order {k}": [f"{x:.5f}" for x in self.at(rates, order=k)[0]] for k in range(1, self.order + 1)}
+        rates, largest = self.learning_rates, float(np.abs(self.mean).max())
+        return {
+            f"order {k}": [in_table(x, largest) for x in self.at(rates, order=k)[0]] for k in range(1, self.order + 1)
+        }
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the prediction at every order against the learning rate; dashed where it has not converged.

@@ -138,6 +138,8 @@ def test_predictions_agree_with_runs(network, quantity, order):
     np.testing.assert_array_less(np.abs(P.mean - R.mean), 4 * np.hypot(P.stderr, R.stderr) + 2 * P.truncation)
     comparison = fd.compare(P, R)
     assert quantity in str(comparison)
+    assert f"{P.mean[0]:.3e}" in str(comparison)  # five decimals would show nothing
+    assert "expected" not in P.plot().get_ylabel()
     assert P.mean[0] < P.mean[1]
 
 
