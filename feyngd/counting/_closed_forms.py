@@ -112,21 +112,19 @@ def _batch_assignments(parts: int, arcs: frozenset[tuple[int, int]], N: int | No
 
 def _reshuffled(items: Items, scheme: Scheme) -> Ratio:
     """N^(P) Σ over weak orders of the items by epoch of C(E, k) Π_epochs (batch assignments of its Q parts) / N^(Q)."""
+    table = _weights(scheme)
 
     def epoch(block: int) -> Numbers | None:
         if not items.may_share(block):
             return None
         sizes, arcs = items.parts_in(block)
-        return _epoch_number(len(sizes), arcs, scheme)
+        parts = len(sizes)
+        return table.named(
+            (parts, arcs), lambda: FallingSum({(parts,): _batch_assignments(parts, arcs, scheme.N, scheme.B)})
+        )
 
     sums = weak_order_sums(items.before, epoch, _ONE, strict=False, max_blocks=scheme.E)
-    return _weights(scheme).total(sums.values(), items.num_parts)
-
-
-@lru_cache(maxsize=1 << 16)
-def _epoch_number(parts: int, arcs: frozenset[tuple[int, int]], scheme: Scheme) -> Numbers:
-    weight = FallingSum({(parts,): _batch_assignments(parts, arcs, scheme.N, scheme.B)})
-    return _weights(scheme).number(weight)
+    return table.total(sums.values(), items.num_parts)
 
 
 @lru_cache(maxsize=64)
@@ -143,23 +141,25 @@ def _weights(scheme: Scheme) -> WeightTable:
 
 def _with_replacement(items: Items, scheme: Scheme) -> Ratio:
     """N^(P) Σ over strict weak orders of the items by time of C(T, k) Π_steps Σ_j (ways to use j slots) B^(j) / N^j."""
+    table = _weights(scheme)
 
     def step(block: int) -> Numbers:
-        return _step_number(items.groups_in(block), scheme)
+        groups = items.groups_in(block)
+        return table.named(groups, lambda: _step_weight(groups, scheme))
 
     sums = weak_order_sums(items.before, step, _ONE, max_blocks=scheme.T)
-    return _weights(scheme).total(sums.values(), items.num_parts)
+    return table.total(sums.values(), items.num_parts)
 
 
-@lru_cache(maxsize=1 << 16)
-def _step_number(groups: tuple[int, ...], scheme: Scheme) -> Numbers:
+def _step_weight(groups: tuple[int, ...], scheme: Scheme) -> FallingSum:
     batch = ring_size(scheme.B, _ratio.B)
     # Where the length is in epochs, one factor of B from every step makes C(E N/B, k) B^k a polynomial.
-    weight = {
-        (1,) * slots: (falling(batch, slots) if scheme.in_steps else falling(batch - 1, slots - 1)) * count
-        for slots, count in spread_over_slots(groups).items()
-    }
-    return _weights(scheme).number(FallingSum(weight))
+    return FallingSum(
+        {
+            (1,) * slots: (falling(batch, slots) if scheme.in_steps else falling(batch - 1, slots - 1)) * count
+            for slots, count in spread_over_slots(groups).items()
+        }
+    )
 
 
 _ONE = Products({(): 1})

@@ -1,7 +1,7 @@
 """Sums of polynomials over different products of falling factorials of N, kept apart until the end."""
 
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from math import prod
 
 from sympy.polys.domains import QQ
@@ -91,8 +91,18 @@ class WeightTable:
     def __init__(self, choose: Callable[[int], PolyElement], N: int | None) -> None:
         self._choose, self._N = choose, N
         self._numbers: dict[frozenset, Numbers] = {}
+        self._named: dict[Hashable, Numbers] = {}
         self._products: dict[Numbers, FallingSum] = {(): FallingSum({(): RING.one})}
         self._totals: dict[tuple[Numbers, int], Ratio] = {}
+
+    def named(self, name: Hashable, weight: Callable[[], FallingSum]) -> Numbers:
+        """Return the number of a weight that is made once for its name.
+
+        Names are kept here, with the numbers that they stand for: another table has other numbers.
+        """
+        if name not in self._named:
+            self._named[name] = self.number(weight())
+        return self._named[name]
 
     def number(self, weight: FallingSum) -> Numbers:
         """Return the number of a weight as a product of one; nothing if the weight is zero."""

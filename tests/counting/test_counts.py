@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import feyngd as fd
 from feyngd import Diagram, Spacetime, count_embeddings
-from feyngd.counting import _sanity
+from feyngd.counting import _closed_forms, _sanity
 
 N, B, E, T = sympy.symbols("N B E T", integer=True, positive=True)
 SCHEMES = {
@@ -267,3 +267,14 @@ def test_sanity_check_on_numbers():
     ragged = Spacetime.from_batches([[0, 0, 1], [2], [0, 1]], N=4)
     assert fd.sanity_check(Diagram.parse("[a a[b]]"), ragged) == 1
     assert fd.sanity_check(Diagram.parse("[a a[b]]"), Spacetime.sgd(3, 1, E)) == 3
+
+
+def test_counts_do_not_depend_on_how_many_spacetimes_came_before():
+    """Weights are numbered in a table for each spacetime, and tables are forgotten: numbers must go with them."""
+    diagrams, first = [D for order in (2, 3) for D in fd.diagrams(order)], fd.Spacetime.sgd(4, 2, 2)
+    expected = [fd.count_embeddings(diagram, first) for diagram in diagrams]
+    for points in range(5, 75):
+        fd.count_embeddings(fd.Diagram.parse("[a a[b]]"), fd.Spacetime.sgd(points, 1, 2))
+        fd.count_embeddings(fd.Diagram.parse("[a[b] c]"), fd.Spacetime.sgd(points, 1, T=3, sampling="with-replacement"))
+    _closed_forms._closed_form.cache_clear()
+    assert [fd.count_embeddings(diagram, first) for diagram in diagrams[::-1]] == expected[::-1]

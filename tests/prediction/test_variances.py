@@ -210,7 +210,7 @@ def test_what_has_no_variance_is_refused(network):
     noisy = fd.Landscape(
         lambda theta, row, key: jnp.sum(theta) * row * jax.random.normal(key), np.ones(3), per_use_noise=True
     )
-    with pytest.raises(ArgumentError, match="simulate it"):
+    with pytest.raises(ArgumentError, match="no series of"):
         fd.predict(noisy, np.ones(2), spacetime, 0.01, quantity="test_loss_variance", key=KEY)
     given = fd.Landscape(loss, ROWS, test_data=TEST, reading="conditional")
     with pytest.raises(ArgumentError, match="conditional reading, the series"):
