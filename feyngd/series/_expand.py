@@ -74,7 +74,7 @@ def expand(
     Args:
         quantity: "test_loss", "train_loss", "gap" or "displacement", or a `measurement`. Of how far runs spread:
             "test_loss_variance", "train_loss_variance", "test_loss_second_moment", "covariance" of the iterates, its
-            trace "covariance_trace", or the `variance` of a measurement; their diagrams are `Forest`.
+            trace "covariance_trace", or the `variance` of a measurement; each diagram is a `Forest`.
         order: the highest power of η to keep.
         spacetime: N, B, E, T, numbers or symbols, and the sampling.
         basis: "moment": values are expectations over one independent datapoint for each part; "cumulant": values are
