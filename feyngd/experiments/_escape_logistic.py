@@ -13,10 +13,9 @@ import numpy as np
 
 from ..companions import escape
 from ..companions.escape import Escapes, Noise
-from ..drawing import new_figure
 from ..estimates import TruncationWarning
 from ..landscapes import Landscape
-from ._escape_slopes import PAPER, SOURCE, joined, judged, log_steps, plot_curves, plot_points, same_runs
+from ._escape_slopes import PAPER, SOURCE, joined, judged, log_steps, same_runs, sweeps_figure
 from ._experiment import Experiment, Outcome, Setting
 
 RADIUS = 0.1
@@ -62,7 +61,7 @@ def run(setting: Setting) -> Outcome:
             for name, (x, y, stderr, curves) in sweeps.items()
         },
     }
-    return Outcome(findings, data, _figure(sweeps))
+    return Outcome(findings, data, sweeps_figure(sweeps, COLOURS))
 
 
 def regression(key: jax.Array) -> tuple[Landscape, np.ndarray]:
@@ -96,19 +95,6 @@ def _exits(
     until, count = escape.Box(start, RADIUS / k**0.5), 60 if setting.quick else 200
     options: dict[str, Any] = {"until": until, "runs": count, "max_steps": _LONGEST, "chunk_size": count, "key": key}
     return escape.simulate(landscape, start, noise, rates, progress=setting.progress, **options)
-
-
-def _figure(sweeps: dict[str, Any]) -> Any:
-    figure, axes = new_figure(len(sweeps), width=4.2)
-    for ax, (name, (x, y, stderr, curves)) in zip(axes.flat, sweeps.items(), strict=True):
-        plot_curves(ax, x, curves, COLOURS)
-        plot_points(ax, x, y, stderr, "simulated")
-        method, variable = name.split(", ")
-        ax.set(title=method, xlabel="batch size B" if variable == "B" else variable, ylabel="−log γ")
-        if variable == "B":
-            ax.set_xticks(x)
-    axes[0, 0].legend(fontsize=8)
-    return figure
 
 
 EXPERIMENT = Experiment(

@@ -13,11 +13,10 @@ import numpy as np
 
 from ..companions import escape
 from ..companions.escape import Escapes, Noise, NoiseAlignment
-from ..drawing import new_figure
 from ..errors import LandscapeError
 from ..estimates import mean_and_stderr
 from ..landscapes import Landscape
-from ._escape_slopes import CLOSE, PAPER, SOURCE, has_slope, judged, plot_curves, plot_points, same_runs
+from ._escape_slopes import CLOSE, PAPER, SOURCE, has_slope, judged, same_runs, sweeps_figure
 from ._experiment import Experiment, Finding, Outcome, Setting
 from ._networks import images_for
 from ._shift_sampling import CLASSES, COMPONENTS, components
@@ -81,7 +80,11 @@ def run(setting: Setting) -> Outcome:
         name: {"x": x, **dict(zip(("simulated", "stderr"), log_times(runs), strict=True)), "predicted": curves}
         for name, (x, runs, curves) in sweeps.items()
     }
-    return Outcome(findings, {"paper": PAPER, "ours": ours, "sweeps": shown}, _figure(sweeps))
+    return Outcome(
+        findings,
+        {"paper": PAPER, "ours": ours, "sweeps": shown},
+        sweeps_figure({name: (x, *log_times(runs), curves) for name, (x, runs, curves) in sweeps.items()}, COLOURS),
+    )
 
 
 def network(setting: Setting, key: jax.Array) -> tuple[Landscape, Any, Any]:
@@ -173,19 +176,6 @@ def _curves(runs: Escapes, descent: Any, theorem: np.ndarray | None = None) -> d
     y, _ = log_times(runs)
     curves = {DESCENT: np.broadcast_to(np.log(descent), y.shape)}
     return curves if theorem is None else {**curves, THEOREM: theorem - theorem[0] + y[0]}
-
-
-def _figure(sweeps: dict[str, Any]) -> Any:
-    figure, axes = new_figure(len(sweeps), width=4.2)
-    for ax, (name, (x, runs, curves)) in zip(axes.flat, sweeps.items(), strict=True):
-        plot_curves(ax, x, curves, COLOURS)
-        plot_points(ax, x, *log_times(runs), "simulated")
-        method, variable = name.split(", ")
-        ax.set(title=method, xlabel="batch size B" if variable == "B" else variable, ylabel="−log γ")
-        if variable == "B":
-            ax.set_xticks(x)
-    axes[0, 0].legend(fontsize=8)
-    return figure
 
 
 EXPERIMENT = Experiment(

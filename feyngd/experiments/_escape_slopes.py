@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.special import polygamma
 
 from ..companions.escape import Escapes
+from ..drawing import new_figure
 from ._experiment import Finding
 from ._verdicts import agreement
 
@@ -94,3 +95,23 @@ def plot_curves(ax: Any, x: ArrayLike, curves: Mapping[str, np.ndarray], colours
     """Plot predicted −log γ by name."""
     for name, values in curves.items():
         ax.plot(x, values, color=colours[name], label=name)
+
+
+def sweeps_figure(sweeps: Mapping[str, tuple], colours: Mapping[str, str]) -> Any:
+    """Return a figure with one panel for every sweep, predictions over simulated points.
+
+    Args:
+        sweeps: by method and variable, such as "SGD, 1/η": the variable, −log γ, its standard error, and predictions by
+            name.
+        colours: of the predictions, by name.
+    """
+    figure, axes = new_figure(len(sweeps), width=4.2)
+    for ax, (name, (x, y, stderr, curves)) in zip(axes.flat, sweeps.items(), strict=True):
+        plot_curves(ax, x, curves, colours)
+        plot_points(ax, x, y, stderr, "simulated")
+        method, variable = name.split(", ")
+        ax.set(title=method, xlabel="batch size B" if variable == "B" else variable, ylabel="−log γ")
+        if variable == "B":
+            ax.set_xticks(x)
+    axes[0, 0].legend(fontsize=8)
+    return figure
